@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/macro.h"
+
+/* A way to move bytes to and from one device: libusb in the daemon (usb/usb-channel.h), memory and virtual
+ * time in tests. A channel is used by one thread; only `cancel` of an implementation may be called from others. */
+typedef struct Channel Channel;
+
+typedef struct ChannelOps {
+        /* Sends `size` bytes as one USB transfer; a zero-length packet follows when size is a multiple of
+         * wMaxPacketSize (bsl-protocol §2.4). 0; -ETIMEDOUT the device did not take it; -ENODEV left the bus;
+         * -ECANCELED; any other negative errno: host fault. */
+        int (*send)(Channel *c, const void *data, size_t size, uint32_t timeout_ms);
+        /* Receives one transfer of at most `size` bytes (give 64 KiB + 64 or more: a frame may arrive split or
+         * glued). *ret_size may be 0 (a zero-length packet). Errors as send; -ETIMEDOUT: nothing arrived. */
+        int (*receive)(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size);
+        /* The class request that opens the port (bsl-protocol §2.3): SET_CONTROL_LINE_STATE, wValue `value`. */
+        int (*line_state)(Channel *c, uint16_t value, uint32_t timeout_ms);
+        /* Monotonic milliseconds; virtual in tests. */
+        uint64_t (*now)(Channel *c);
+        /* Waits; returns early with -ECANCELED or -ENODEV. */
+        int (*pause)(Channel *c, uint32_t ms);
+} ChannelOps;
+
+struct Channel {
+        const ChannelOps *ops;
+        uint16_t max_packet; /* wMaxPacketSize of the OUT endpoint, 64 or 512 */
+};
+
+static inline int channel_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        return c->ops->send(c, data, size, timeout_ms);
+}
+static inline int channel_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
+        return c->ops->receive(c, data, size, timeout_ms, ret_size);
+}
+static inline int channel_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
+        return c->ops->line_state(c, value, timeout_ms);
+}
+static inline uint64_t channel_now(Channel *c) {
+        return c->ops->now(c);
+}
+static inline int channel_pause(Channel *c, uint32_t ms) {
+        return c->ops->pause(c, ms);
+}

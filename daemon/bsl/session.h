@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bsl/channel.h"
+#include "common/failure.h"
+
+/* One conversation with one device in boot mode: framing, check sums, escaping, deadlines, one function for
+ * each command. It knows commands, not plans. Facts: bsl-protocol.md and module-and-vendor-flow.md.
+ *
+ * Return values of all commands: 0 done; 1 failed, *f filled (class, command, reply, deadline, waited; the caller adds
+ * stage, step, partition, offset); -ECANCELED; other negative errno for our own faults.
+ *
+ * After an expired deadline (silent, slow) the session is `tainted`: every later command that could change
+ * flash returns the same failure again without sending (design §2.3). */
+
+typedef enum BslCheck { BSL_CHECK_CRC16, BSL_CHECK_SUM } BslCheck;
+
+/* Where the device stands, as far as its own answers show. */
+typedef enum BslStage {
+        BSL_STAGE_UNKNOWN,
+        BSL_STAGE_BROM,
+        BSL_STAGE_FDL1,
+        BSL_STAGE_FDL2,
+        BSL_STAGE_PDL, /* UIS8910 ROM, before its FDL1 */
+} BslStage;
+
+/* Deadlines in milliseconds: settings with floors (bsl-protocol §8.2, column "suggestion"). X(field, default, floor). */
+#define BSL_DEADLINES(X)                      \
+        X(sync_brom, 20, 5)                   \
+        X(sync_brom_window, 30000, 100)       \
+        X(sync_fdl1, 1000, 20)                \
+        X(sync_fdl1_window, 10000, 100)       \
+        X(connect, 3000, 50)                  \
+        X(start, 30000, 50)                   \
+        X(midst, 60000, 50)                   \
+        X(midst_last, 300000, 50)             \
+        X(end, 60000, 50)                     \
+        X(exec_fdl1, 2000, 50)                \
+        X(exec_fdl2, 60000, 50)               \
+        X(erase, 600000, 50)                  \
+        X(erase_all, 3600000, 50)             \
+        X(repartition, 100000, 50)            \
+        X(read, 20000, 50)                    \
+        X(keep_charge, 3000, 50)              \
+        X(second_enumeration, 60000, 100)     \
+        X(reset, 5000, 50)                    \
+        X(pdl_connect, 1000, 50)              \
+        X(pdl_connect_window, 30000, 100)     \
+        X(pdl_data, 10000, 50)                \
+        X(pdl_exec, 2000, 10)                 \
+        X(other, 2000, 50)
+
+typedef struct BslDeadlines {
+#define X(field, value, floor) uint32_t field;
+        BSL_DEADLINES(X)
+#undef X
+} BslDeadlines;
+
+void bsl_deadlines_default(BslDeadlines *ret);
+
+/* The device info in FDL2's answer to EXEC, both encodings (bsl-protocol §6.2). */
+typedef struct BslDeviceInfo {
+        bool present;            /* false: plain ACK or no decodable info */
+        bool disable_transcode;  /* escaping can be switched off */
+        uint8_t old_memory, raw_level;
+        uint32_t flush_kib;
+        uint32_t storage;        /* 0x101 NAND, 0x102 eMMC, 0x103 UFS, 0 not said */
+        uint32_t challenge;      /* kind, 0 none */
+        bool dump_log;
+} BslDeviceInfo;
+
+typedef struct BslPartition {
+        char name[37];
+        uint64_t size;           /* as the device says, in `unit`s decided by the caller */
+} BslPartition;
+
+/* Called for each frame in either direction (evidence, tests). `data` is type+length+payload, unescaped. */
+typedef void (*BslTraceFunc)(void *userdata, bool out, const uint8_t *data, size_t size, uint64_t now_ms);
+
+typedef struct BslSession BslSession;
+
+BslSession *bsl_session_new(Channel *channel, const BslDeadlines *deadlines); /* NULL: no memory. Borrows the channel. */
+BslSession *bsl_session_free(BslSession *s);
+DEFINE_CLEANUP(BslSession *, bsl_session_free)
+void bsl_session_set_trace(BslSession *s, BslTraceFunc fn, void *userdata);
+/* After re-enumeration: the same session goes on over a new channel. */
+void bsl_session_set_channel(BslSession *s, Channel *channel);
+
+BslStage bsl_session_stage(const BslSession *s);
+BslCheck bsl_session_check(const BslSession *s);
+void bsl_session_set_check(BslSession *s, BslCheck check);
+const char *bsl_session_version(const BslSession *s); /* last VER text, cleaned of control characters, "" none */
+bool bsl_session_tainted(const BslSession *s);
+bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
+
+/* Opens the port (a failing control request is noted, not fatal), then sends 7E until a VER frame comes; adopts the
+ * check that fits (§3.4). `window_ms` bounds the whole; single bytes, `sync_brom` apart while nothing has
+ * answered. Three bytes in a row happen by themselves (RDA loaders). */
+int bsl_open_port(BslSession *s, Failure *f);
+int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f);
+/* CONNECT, tried twice (some ROMs fail the first); a late VER is drained. */
+int bsl_connect(BslSession *s, Failure *f);
+
+int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint32_t *checksum, Failure *f);
+/* Name form: 76 bytes, 88 when size needs it, 80/92 with checksum (§4.1). */
+int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_t *checksum, Failure *f);
+/* `last`: the final block of the image, which may take long (§6.5). Odd sizes are padded with one zero. */
+int bsl_midst(BslSession *s, const void *data, size_t size, bool last, Failure *f);
+int bsl_end(BslSession *s, Failure *f);
+int bsl_exec_brom(BslSession *s, Failure *f);            /* BROM: ACK then jump */
+int bsl_exec_fdl2(BslSession *s, BslDeviceInfo *ret, Failure *f); /* FDL1: the answer comes from FDL2: 80 or 96 */
+int bsl_disable_transcode(BslSession *s, Failure *f);
+
+int bsl_erase_address(BslSession *s, uint32_t address, uint32_t size, Failure *f);
+int bsl_erase_name(BslSession *s, const char *name, uint64_t size, Failure *f);
+/* READ_FLASH: 12-byte form with offset when address bit 31 is set, else 8 bytes with moving address (module §5.5). Exactly
+ * `size` bytes or a failure, unless allow_short. One retry after draining. */
+int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data, size_t size, bool allow_short,
+                   size_t *ret_size, Failure *f);
+int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f);
+int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f);
+int bsl_read_end(BslSession *s, Failure *f);
+/* *ret: malloc'ed array, at most 862 entries. */
+int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f);
+int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f);
+int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f);
+/* ACK, or the device leaves the bus: both are success (design §2.1). */
+int bsl_reset(BslSession *s, Failure *f);
+int bsl_power_off(BslSession *s, Failure *f);
+
+/* UIS8910 ROM (module §1.3); block of at most 0x800. */
+int bsl_pdl_connect(BslSession *s, Failure *f);
+int bsl_pdl_start(BslSession *s, uint32_t address, uint32_t size, Failure *f);
+int bsl_pdl_midst(BslSession *s, uint32_t index, const void *data, size_t size, Failure *f);
+int bsl_pdl_end(BslSession *s, Failure *f);
+int bsl_pdl_exec(BslSession *s, Failure *f); /* no reply comes; waits pdl_exec, then switches to sum */

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/failure.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+int failure_set(Failure *f, FailClass class, const char *detail, const char *format, ...) {
+        va_list ap;
+
+        if (!f)
+                return 1;
+        f->class = class;
+        snprintf(f->detail, sizeof(f->detail), "%s", detail ? detail : "");
+        va_start(ap, format);
+        vsnprintf(f->text, sizeof(f->text), format, ap);
+        va_end(ap);
+        return 1;
+}
+
+static const char *errno_detail(int error) {
+        switch (error) {
+        case EACCES:
+        case EPERM:
+                return "permission";
+        case EBUSY:
+                return "busy";
+        case ENOSPC:
+        case EDQUOT:
+                return "disk-full";
+        case ENOMEM:
+                return "memory";
+        case EROFS:
+                return "read-only";
+        case EMFILE:
+        case ENFILE:
+                return "too-many-files";
+        default:
+                return "io";
+        }
+}
+
+int failure_set_errno(Failure *f, int error, const char *format, ...) {
+        va_list ap;
+
+        if (!f)
+                return 1;
+        error = error < 0 ? -error : error;
+        f->class = CLASS_HOST;
+        f->error = error;
+        snprintf(f->detail, sizeof(f->detail), "%s", errno_detail(error));
+        va_start(ap, format);
+        vsnprintf(f->text, sizeof(f->text), format, ap);
+        va_end(ap);
+        return 1;
+}
+
+const char *failure_code(const Failure *f, char ret[static FAILURE_CODE_MAX]) {
+        const char *stage = stage_to_string(f->stage), *class = fail_class_to_string(f->class);
+
+        if (!stage)
+                stage = "claim";
+        if (f->detail[0])
+                snprintf(ret, FAILURE_CODE_MAX, "%s-%s-%s", stage, class, f->detail);
+        else if (f->reply >= 0 && f->pdl)
+                snprintf(ret, FAILURE_CODE_MAX, "%s-%s-pdl-%02d", stage, class, (int) (f->reply & 0xff));
+        else if (f->reply >= 0)
+                snprintf(ret, FAILURE_CODE_MAX, "%s-%s-%02x", stage, class, (unsigned) (f->reply & 0xff));
+        else
+                snprintf(ret, FAILURE_CODE_MAX, "%s-%s", stage, class);
+        return ret;
+}
+
+typedef struct ExplainRow {
+        const char *stage, *class, *detail, *summary, *causes, *actions;
+} ExplainRow;
+
+static const ExplainRow explain_table[] = {
+#define EXPLAIN(stage, class, detail, summary, causes, actions) {stage, class, detail, summary, causes, actions},
+#include "common/errors.def"
+};
+
+static const struct {
+        const char *class, *name;
+        int exit_code;
+} class_names[] = {
+#define CLASS_NAME(class, suffix, exit) {class, "org.fdld.Fdld1.Error." suffix, exit},
+#include "common/errors.def"
+};
+
+/* Texts of the table hold their lists as lines; they are cut once and live for ever. */
+#define ROW_TEXT_MAX 1024
+static Explanation parsed[ELEMENTSOF(explain_table)];
+static char parsed_text[ELEMENTSOF(explain_table)][2][ROW_TEXT_MAX];
+
+static void split_lines(const char *text, char *copy, const char *list[static EXPLANATION_LIST_MAX]) {
+        size_t n = 0;
+
+        snprintf(copy, ROW_TEXT_MAX, "%s", text);
+        for (char *line = copy; line && n < EXPLANATION_LIST_MAX - 1; n++) {
+                char *end = strchr(line, '\n');
+                if (end)
+                        *end++ = '\0';
+                list[n] = line;
+                line = end;
+        }
+        list[n] = NULL;
+}
+
+static void parse_table(void) {
+        for (size_t i = 0; i < ELEMENTSOF(explain_table); i++) {
+                const ExplainRow *row = explain_table + i;
+                Explanation *e = parsed + i;
+
+                e->summary = row->summary;
+                split_lines(row->causes, parsed_text[i][0], e->causes);
+                split_lines(row->actions, parsed_text[i][1], e->actions);
+                for (size_t k = 0; k < ELEMENTSOF(class_names); k++)
+                        if (streq(class_names[k].class, row->class)) {
+                                e->dbus_name = class_names[k].name;
+                                e->exit_code = class_names[k].exit_code;
+                        }
+        }
+}
+
+static void row_to_explanation(size_t i, Explanation *ret) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+        pthread_once(&once, parse_table);
+        *ret = parsed[i];
+}
+
+static bool find_row(const char *stage, const char *class, const char *detail, size_t *ret) {
+        for (size_t i = 0; i < ELEMENTSOF(explain_table); i++)
+                if (streq(explain_table[i].stage, stage) && streq(explain_table[i].class, class) &&
+                    streq(explain_table[i].detail, detail)) {
+                        *ret = i;
+                        return true;
+                }
+        return false;
+}
+
+/* Splits "load-fdl1-refused-a6": stage words contain dashes, so the longest known stage wins. */
+static bool split_code(const char *code, const char **ret_stage, const char **ret_class, const char **ret_detail) {
+        for (int s = 0; s < STAGE_MAX; s++) {
+                const char *stage = stage_to_string((Stage) s);
+                size_t n = strlen(stage);
+                if (strncmp(code, stage, n) != 0 || code[n] != '-')
+                        continue;
+                for (int c = CLASS_NONE + 1; c < CLASS_MAX; c++) {
+                        const char *class = fail_class_to_string((FailClass) c);
+                        size_t m = strlen(class);
+                        const char *rest = code + n + 1;
+                        if (strncmp(rest, class, m) != 0 || (rest[m] != '\0' && rest[m] != '-'))
+                                continue;
+                        *ret_stage = stage;
+                        *ret_class = class;
+                        *ret_detail = rest[m] ? rest + m + 1 : "";
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool explanation_find(const char *code, Explanation *ret) {
+        const char *stage, *class, *detail;
+        size_t i;
+
+        if (!split_code(code, &stage, &class, &detail))
+                return false;
+        if (find_row(stage, class, detail, &i) || find_row("any", class, detail, &i) ||
+            find_row(stage, class, "", &i) || find_row("any", class, "", &i)) {
+                row_to_explanation(i, ret);
+                return true;
+        }
+        return false;
+}
+
+void explanation_of(const Failure *f, Explanation *ret) {
+        char code[FAILURE_CODE_MAX];
+        size_t i;
+
+        if (explanation_find(failure_code(f, code), ret))
+                return;
+        if (find_row("any", "host", "", &i))
+                row_to_explanation(i, ret);
+}
+
+void explanation_foreach(void (*fn)(const char *pattern, const Explanation *e, void *userdata), void *userdata) {
+        for (size_t i = 0; i < ELEMENTSOF(explain_table); i++) {
+                const ExplainRow *row = explain_table + i;
+                char pattern[FAILURE_CODE_MAX];
+                Explanation e;
+
+                snprintf(pattern, sizeof(pattern), "%s-%s%s%s", row->stage, row->class, row->detail[0] ? "-" : "", row->detail);
+                row_to_explanation(i, &e);
+                fn(pattern, &e, userdata);
+        }
+}
+
+static const struct {
+        const char *name, *summary;
+        int error, exit_code;
+} bus_errors[] = {
+#define BUS_ERROR(id, suffix, error, exit, summary) [BUS_ERROR_##id] = {"org.fdld.Fdld1.Error." suffix, summary, error, exit},
+#include "common/errors.def"
+};
+
+const char *bus_error_name(BusError e) {
+        return bus_errors[e].name;
+}
+
+const char *bus_error_summary(BusError e) {
+        return bus_errors[e].summary;
+}
+
+int bus_error_exit_code(BusError e) {
+        return bus_errors[e].exit_code;
+}
+
+int bus_error_exit_code_by_name(const char *dbus_name) {
+        for (size_t i = 0; i < ELEMENTSOF(bus_errors); i++)
+                if (streq(bus_errors[i].name, dbus_name))
+                        return bus_errors[i].exit_code;
+        for (size_t k = 0; k < ELEMENTSOF(class_names); k++)
+                if (streq(class_names[k].name, dbus_name))
+                        return class_names[k].exit_code;
+        return -1;
+}
+
+int call_error_set(CallError *e, BusError error, const char *format, ...) {
+        va_list ap;
+
+        if (!e)
+                return -1;
+        e->error = error;
+        va_start(ap, format);
+        vsnprintf(e->text, sizeof(e->text), format, ap);
+        va_end(ap);
+        return -1;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/macro.h"
+
+/* A file of the daemon's own store, mapped read-only and shared by all jobs that use it. A bad disk (SIGBUS) does not
+ * end the process: the page reads as zeros from then on and mapped_file_ok() turns false for good, which every reader
+ * asks after it copied and before it sends. References are counted atomically; ref and unref from any thread. */
+typedef struct MappedFile MappedFile;
+
+int mapped_file_open(const char *path, MappedFile **ret); /* 0 or -errno */
+MappedFile *mapped_file_ref(MappedFile *m);
+MappedFile *mapped_file_unref(MappedFile *m);
+DEFINE_CLEANUP(MappedFile *, mapped_file_unref)
+const uint8_t *mapped_file_data(const MappedFile *m);
+uint64_t mapped_file_size(const MappedFile *m);
+bool mapped_file_ok(MappedFile *m);
+/* Installs the SIGBUS handler; once, before threads start. A SIGBUS outside our mappings stays fatal. */
+int mapped_file_setup(void);

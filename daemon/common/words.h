@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The enums whose words travel on the bus, in the store and in failure codes.
+ * For each enum Foo: foo_to_string() gives a static word, or NULL for a value out of range;
+ * foo_from_string() gives the value or FOO_INVALID (negative). */
+
+#define DECLARE_WORDS(Type, prefix)                 \
+        const char *prefix##_to_string(Type value); \
+        Type prefix##_from_string(const char *word);
+
+typedef enum Stage {
+#define STAGE_WORDS(name, word) STAGE_##name,
+#include "common/words.def"
+        STAGE_MAX,
+        STAGE_INVALID = -22,
+} Stage;
+
+typedef enum FailClass {
+        CLASS_NONE, /* not failed; word "none" */
+#define CLASS_WORDS(name, word) CLASS_##name,
+#include "common/words.def"
+        CLASS_MAX,
+        CLASS_INVALID = -22,
+} FailClass;
+
+typedef enum JobState {
+#define JOB_STATE_WORDS(name, word) JOB_STATE_##name,
+#include "common/words.def"
+        JOB_STATE_MAX,
+        JOB_STATE_INVALID = -22,
+} JobState;
+
+typedef enum JobResult {
+        JOB_RESULT_NONE, /* not finished; word "" */
+#define JOB_RESULT_WORDS(name, word) JOB_RESULT_##name,
+#include "common/words.def"
+        JOB_RESULT_MAX,
+        JOB_RESULT_INVALID = -22,
+} JobResult;
+
+typedef enum DeviceState {
+#define DEVICE_STATE_WORDS(name, word) DEVICE_STATE_##name,
+#include "common/words.def"
+        DEVICE_STATE_MAX,
+        DEVICE_STATE_INVALID = -22,
+} DeviceState;
+
+typedef enum SlotState {
+#define SLOT_STATE_WORDS(name, word) SLOT_STATE_##name,
+#include "common/words.def"
+        SLOT_STATE_MAX,
+        SLOT_STATE_INVALID = -22,
+} SlotState;
+
+typedef enum FlashMode {
+#define FLASH_MODE_WORDS(name, word) FLASH_MODE_##name,
+#include "common/words.def"
+        FLASH_MODE_MAX,
+        FLASH_MODE_INVALID = -22,
+} FlashMode;
+
+DECLARE_WORDS(Stage, stage)
+DECLARE_WORDS(FailClass, fail_class)
+DECLARE_WORDS(JobState, job_state)
+DECLARE_WORDS(JobResult, job_result)
+DECLARE_WORDS(DeviceState, device_state)
+DECLARE_WORDS(SlotState, slot_state)
+DECLARE_WORDS(FlashMode, flash_mode)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/failure.h"
+#include "firmware/pac.h"
+
+/* Calibration and identity data ("NV"): structure check, merge, CRC, sum (module §3.5-3.6, pac-format §8.2, protocol §9.2). */
+
+/* Structure: 4-byte prefix, items {id, length, data, pad to 4}, id 0xFFFF ends. 0 or 1 with *f (class mismatch, detail "nv",
+ * text says which image and what). `whose`: "the device" or "the package". */
+int nv_check(const void *image, size_t size, const char *whose, Failure *f);
+/* Finds an item. */
+bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, size_t *ret_length);
+/* Looks blank: all FF or all 00. */
+bool nv_blank(const void *image, size_t size);
+
+/* Copies what the rules say from the device's image over the package's image, in place. Rules and order: module §3.6. Mode
+ * upgrade forces Continue for MMITest. */
+int nv_merge(void *image, size_t size, const void *device, size_t device_size, const PacNvItem *items, size_t n_items,
+             FlashMode mode, Failure *f);
+/* Calibration gate of upgrade mode (module §3.6 point 2): 0 calibrated or not applicable, 1 with *f. */
+int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f);
+
+/* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real image). */
+uint32_t nv_seal(void *image, size_t size);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bsl/session.h"
+#include "flash/plan.h"
+
+/* Executes a plan on one device over a channel. Blocking; runs in a worker thread, or in a test on a channel with
+ * virtual time. Knows nothing of threads, bus, store or udev: what it needs from outside are the hooks below. */
+
+typedef struct EngineHooks {
+        /* A step begins. `partition` is "" where there is none. */
+        void (*step)(void *userdata, unsigned step, Stage stage, const char *partition);
+        /* Bytes of the whole job; called for every block, must be cheap. */
+        void (*progress)(void *userdata, uint64_t done, uint64_t total);
+        /* Before each destructive step: blocks until the intent is on disk. 0 go; -ECANCELED; -errno no GO. */
+        int (*intent)(void *userdata, unsigned step, Stage stage, const char *partition);
+        /* Calibration data that were read twice and agree: blocks until they are on disk. Takes ownership of
+         * data (malloc). 0 or -errno. */
+        int (*backup)(void *userdata, unsigned step, const char *name, void *data, size_t size);
+        /* Something learned: key "loader-version", "chip-uid", "storage", "table", "identity", "note"; clean UTF-8. */
+        void (*fact)(void *userdata, const char *key, const char *value);
+        /* The device left after FDL1 and is expected back: gives the channel to go on with, or 1 with *f. */
+        int (*reenumerate)(void *userdata, uint32_t timeout_ms, Channel **ret, Failure *f);
+        /* True once somebody wants the job to end; asked between blocks and at safe points. */
+        bool (*cancelled)(void *userdata);
+        void *userdata;
+} EngineHooks;
+
+typedef struct EngineInput {
+        const Plan *plan;
+        const uint8_t *package;     /* the whole package, mapped read-only */
+        uint64_t package_size;
+        bool (*package_ok)(void *userdata); /* false after a bad disk made the mapping useless (SIGBUS) */
+        void *package_userdata;
+        BslDeadlines deadlines;
+} EngineInput;
+
+typedef struct EngineReport {
+        uint64_t bytes_done, bytes_total;
+        unsigned steps_done;
+        bool wrote;                 /* something in flash was changed or may have been */
+        bool identity_proven;
+} EngineReport;
+
+/* 0: done, with proof. 1: failed, *f complete (stage, step, …, must_reflash). -ECANCELED: ended at a safe point before or
+ * between destructive steps (*f->must_reflash says which). Other negative: our own fault. */
+int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *hooks, EngineReport *ret, Failure *f);
+
+/* True while the step may be ended at once without harm. */
+bool engine_cancel_safe(const Plan *plan, unsigned step);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/failure.h"
+#include "firmware/pac.h"
+
+/* What will be done to a device, step by step, known before a byte is sent. Made from a package and options;
+ * pure data. The engine (flash/engine.h) executes it; fdlctl prints it. */
+
+typedef enum PlanOp {
+        PLAN_HANDSHAKE,      /* find out who answers: BROM, FDL1, FDL2, PDL */
+        PLAN_LOAD,           /* send a loader into RAM (BSL or PDL by protocol) */
+        PLAN_EXEC,           /* start it and meet it */
+        PLAN_REENUMERATE,    /* wait until the device is back (##PORT-SECOND-ENUM##) */
+        PLAN_IDENTIFY,       /* device info, escaping off, partition table against the package */
+        PLAN_BACKUP,         /* read twice, compare, on disk */
+        PLAN_ERASE,
+        PLAN_WRITE,          /* bytes of the package */
+        PLAN_WRITE_NV,       /* package NV merged with the backup of the same target */
+        PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
+        PLAN_RESET,
+        PLAN_POWER_OFF,
+        PLAN_OP_MAX,
+} PlanOp;
+
+typedef enum PlanProtocol { PLAN_BSL, PLAN_PDL } PlanProtocol;
+
+typedef struct PlanStep {
+        PlanOp op;
+        Stage stage;
+        PlanProtocol protocol;
+        char id[128];            /* file id of the package, "" for steps of our own */
+        char partition[37];      /* name form if not empty, else address form */
+        uint64_t address, size;  /* size: bytes to send, to read back, or the erase argument */
+        uint64_t offset;         /* of the data within the package */
+        uint32_t block;          /* largest MIDST or READ payload while escaping is on */
+        int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step, -1 none */
+        bool destructive;        /* needs INTENT/GO */
+        bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
+        bool checks_calibration; /* BACKUP of NV: calibration gate applies */
+        bool critical;           /* boot chain: a failure here leaves a unit that must be flashed again */
+} PlanStep;
+
+typedef struct PlanOptions {
+        FlashMode mode;
+        bool allow_warnings;     /* go on although the package has warnings of pac-format §9 14, 16-19 */
+        enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;
+} PlanOptions;
+
+typedef struct Plan {
+        PlanOptions options;
+        char family[32];
+        PlanProtocol protocol;   /* of the first loader */
+        bool single_loader;      /* BROM → FDL, no FDL2 */
+        size_t n_steps;
+        PlanStep *steps;
+        /* what the device's table must be: from the package, empty if it names none */
+        size_t n_partitions;
+        PacPartition *partitions;
+        int partition_unit;
+        size_t n_nv_items;
+        PacNvItem *nv_items;
+        char check_cali[64];
+        uint64_t bytes_total;    /* of all LOAD, WRITE, BACKUP… steps, for progress */
+        /* for people: what dies and what stays, one sentence each */
+        size_t n_lost, n_kept, n_notes;
+        char **lost, **kept, **notes;
+} Plan;
+
+/* 0; 1 with *f (class plan); -ENOMEM. The plan is self-contained (no pointers into the package). */
+int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f);
+Plan *plan_free(Plan *plan);
+DEFINE_CLEANUP(Plan *, plan_free)
+
+const char *plan_op_to_string(PlanOp op); /* "handshake", "load", …, for plans shown to people and in JSON */

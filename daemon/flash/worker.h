@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bsl/session.h"
+#include "common/mapped-file.h"
+#include "flash/engine.h"
+#include "flash/plan.h"
+
+/* One thread for each running job. Down go START (worker_start), CANCEL, GO and ANSWER; up come WorkerRecords through
+ * one locked queue and an eventfd; progress is "latest wins". Nothing else is shared. */
+
+typedef struct UsbTarget {
+        char devnode[64];       /* /dev/bus/usb/BBB/DDD */
+        uint16_t vendor, product;
+        uint8_t busnum, devnum;
+} UsbTarget;
+
+typedef struct JobSpec {
+        uint64_t job_id;
+        char name[16];          /* of the thread */
+        Plan *plan;             /* owned */
+        MappedFile *package;    /* a reference, NULL for jobs without */
+        UsbTarget target;
+        BslDeadlines deadlines;
+} JobSpec;
+
+JobSpec *job_spec_free(JobSpec *spec);
+DEFINE_CLEANUP(JobSpec *, job_spec_free)
+
+typedef enum RecordType {
+        RECORD_STEP,         /* step, stage, partition */
+        RECORD_INTENT,       /* the same; answered with worker_go() */
+        RECORD_BACKUP,       /* step, name in partition, blob; answered with worker_go() */
+        RECORD_FACT,         /* key, value */
+        RECORD_EXPECT_BACK,  /* device left and should return within timeout_ms; answered with worker_answer_device() */
+        RECORD_DONE,         /* result, failure, report; the thread ends right after */
+} RecordType;
+
+typedef struct WorkerRecord {
+        RecordType type;
+        uint64_t job_id;
+        uint64_t now_usec;      /* CLOCK_REALTIME when posted */
+        int step;
+        Stage stage;
+        char partition[40];
+        char key[32];
+        char value[512];
+        uint32_t timeout_ms;
+        void *blob;             /* malloc'ed, moved to the receiver */
+        size_t blob_size;
+        int result;             /* DONE: as engine_run() */
+        Failure failure;
+        EngineReport report;
+} WorkerRecord;
+
+/* The queue that all workers post to. */
+typedef struct Mailbox Mailbox;
+int mailbox_new(Mailbox **ret);
+Mailbox *mailbox_free(Mailbox *m);
+int mailbox_fd(const Mailbox *m);                     /* readable when records wait */
+/* Takes one record; false when empty (and rearms the fd). Main thread. Take at most 64 per dispatch. */
+bool mailbox_take(Mailbox *m, WorkerRecord *ret);
+
+typedef struct Worker Worker;
+/* Moves *spec into a new thread. 0 or -errno (spec stays the caller's then). */
+int worker_start(JobSpec **spec, Mailbox *mailbox, Worker **ret);
+void worker_cancel(Worker *w);                        /* any time; idempotent */
+void worker_go(Worker *w, int error);                 /* 0: committed to disk; -errno: not */
+void worker_answer_device(Worker *w, const UsbTarget *target); /* NULL: it did not come back */
+void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
+/* After RECORD_DONE was taken: joins (the thread is ending) and frees. */
+Worker *worker_reap(Worker *w);
+/* A worker that does not end: leaves the thread alone for good; everything it owns is leaked on purpose. */
+void worker_abandon(Worker *w);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "common/failure.h"
+#include "firmware/pac.h"
+#include "flash/plan.h"
+
+/* All state of the daemon: devices, slots, packages, jobs and the queue. Main thread only. It knows nothing of D-Bus: whoever
+ * shows it (bus/) registers an observer and reads the structs below; changes go through the functions below. Strings are
+ * clean UTF-8. Structs may be read directly; only station/ writes them. */
+
+typedef struct Station Station;
+typedef struct Device Device;
+typedef struct Slot Slot;
+typedef struct Package Package;
+typedef struct Job Job;
+
+/* One appearance of a device on the bus; never reused. */
+struct Device {
+        Station *station;
+        uint64_t number;            /* object path …/devices/_N */
+        char sysfs[256], devnode[64];
+        uint16_t vendor, product;
+        uint8_t busnum, devnum;
+        char speed[16];             /* "480" as sysfs says */
+        char port[128];             /* ID_PATH */
+        Slot *slot;
+        const char *mode;           /* "brom" "fdl1" "fdl2" "pdl" "unknown" "not-boot" */
+        DeviceState state;
+        Stage stage;                /* STAGE_INVALID none */
+        char loader_version[96], chip[64];
+        Job *job;                   /* running on it */
+        char *partitions;           /* live table as JSON-free text lines "name size", NULL unknown */
+        uint64_t appeared_usec;
+        Device *next;
+};
+
+struct Slot {
+        Station *station;
+        char port[128], label[33];
+        bool enabled;
+        SlotState state;
+        Device *device;
+        Job *job;                   /* running, else the next that waits for this slot */
+        uint64_t passed, failed;
+        char last_result[16], last_code[FAILURE_CODE_MAX];
+        bool safe_to_unplug;        /* no flash is being changed there now */
+        Slot *next;
+};
+
+struct Package {
+        Station *station;
+        char digest[65], name[256];
+        Pac *pac;                   /* NULL until verified at start */
+        uint64_t imported_usec;
+        uint32_t imported_uid;
+        unsigned users;             /* jobs that are not finished */
+        Package *next;
+};
+
+struct Job {
+        Station *station;
+        uint64_t id;
+        char kind[16];
+        JobState state;
+        JobResult result;
+        Slot *slot;                 /* NULL: any */
+        Device *device;             /* while bound */
+        Package *package;           /* may be NULL */
+        char digest[65], package_name[256];
+        PlanOptions options;
+        Plan *plan;                 /* NULL for imports and for restored finished jobs */
+        Stage stage;                /* STAGE_INVALID none */
+        int step, step_count;
+        char partition[40];
+        uint64_t bytes_done, bytes_total, rate; /* rate: bytes/s over the last 5 s, 0 stalled */
+        uint64_t expected_end_usec; /* U64_UNKNOWN unknown */
+        double progress;            /* 0..1, never falls */
+        bool progress_valid, cancelable, exported;
+        Failure failure;
+        char code[FAILURE_CODE_MAX];
+        char user_action[32];       /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
+        uint64_t created_usec, started_usec, finished_usec;
+        uint32_t uid;
+        uint64_t retry_of;
+        Job *next;
+};
+
+typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PACKAGE, OBJECT_JOB } ObjectKind;
+
+/* Called on the main thread, after the fact. `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress
+ * properties come together and at most 4 times a second for each job. */
+typedef struct StationObserver {
+        void (*added)(void *userdata, ObjectKind kind, void *object);
+        void (*removed)(void *userdata, ObjectKind kind, void *object);
+        void (*changed)(void *userdata, ObjectKind kind, void *object, const char *const *properties);
+        void (*job_finished)(void *userdata, Job *job);
+        void (*user_action)(void *userdata, Job *job, const char *action);
+        void *userdata;
+} StationObserver;
+
+typedef struct Settings Settings; /* station/settings.h: fdld.conf */
+
+/* Opens the store, restores what survived (running jobs become interrupted), prepares hotplug. */
+int station_new(sd_event *event, const Settings *settings, const char *state_directory, Station **ret, CallError *e);
+Station *station_free(Station *s);
+void station_set_observer(Station *s, const StationObserver *observer);
+/* Starts hotplug (enumerate and monitor) and the queue; after the observer is set. */
+int station_start(Station *s, CallError *e);
+/* SIGTERM: no new work; harmless jobs are cancelled, destructive steps finish. Calls fn when all is still. */
+void station_stop(Station *s, void (*fn)(void *userdata), void *userdata);
+int station_reload(Station *s, CallError *e);
+
+Device *station_devices(Station *s);
+Slot *station_slots(Station *s);
+Package *station_packages(Station *s);
+Job *station_jobs(Station *s);              /* in memory: unfinished and lately finished, by id */
+unsigned station_jobs_running(const Station *s);
+unsigned station_jobs_queued(const Station *s);
+Device *station_find_device(Station *s, uint64_t number);
+Device *station_find_device_by_sysfs(Station *s, const char *sysfs);
+Slot *station_find_slot(Station *s, const char *port);
+/* Finds or creates (GetSlotByPort). NULL with *e for a port that cannot be one. */
+Slot *station_need_slot(Station *s, const char *port, CallError *e);
+Package *station_find_package(Station *s, const char *digest);
+Job *station_find_job(Station *s, uint64_t id);
+
+typedef enum TargetKind { TARGET_ANY, TARGET_SLOT, TARGET_DEVICE } TargetKind;
+typedef struct Target {
+        TargetKind kind;
+        Slot *slot;
+        Device *device;
+} Target;
+
+/* Start functions: 0 and a job that exists; -1 with *e and nothing changed. */
+int station_import(Station *s, int fd /* moved */, const char *name, uint32_t uid, Job **ret, CallError *e);
+int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid, Job **ret,
+                  CallError *e);
+int station_probe(Station *s, Device *device, uint32_t uid, Job **ret, CallError *e);
+int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job **ret, CallError *e);
+/* Drafts: made by CreateJob, started by Submit, dropped when their owner leaves the bus (the bus calls job_discard). */
+int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
+                  Job **ret, CallError *e);
+int job_submit(Job *job, CallError *e);
+void job_discard(Job *job);
+int job_cancel(Job *job, CallError *e);      /* accepted, not over */
+int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e);
+int job_answer(Job *job, const char *action, CallError *e);
+
+int station_plan(Station *s, Package *package, const PlanOptions *options, Plan **ret, CallError *e);
+int package_remove(Package *package, CallError *e);
+int slot_set_label(Slot *slot, const char *label, CallError *e);
+int slot_set_enabled(Slot *slot, bool enabled, CallError *e);
+int slot_reset_counters(Slot *slot, CallError *e);
+int slot_clear_wedged(Slot *slot, CallError *e);
+
+/* Inhibit: while at least one lease is held no new job starts. */
+void station_inhibit(Station *s);
+void station_uninhibit(Station *s);
+
+/* Finished jobs that are no longer in memory. `rows` are StoreJob of store/store.h. */
+struct StoreJob;
+typedef void (*StationJobsFunc)(int error, const struct StoreJob *jobs, size_t n, void *userdata);
+int station_list_old_jobs(Station *s, uint64_t before, unsigned limit, StationJobsFunc fn, void *userdata);

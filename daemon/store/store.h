@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/failure.h"
+#include "common/macro.h"
+
+/* The one door to SQLite: a thread that owns the database in the state directory (fdld.db, WAL, synchronous=FULL). The main
+ * thread queues requests and gets callbacks from store_dispatch(); the worker threads do not know it. Requests are
+ * executed in order. A callback gets 0 once the data are on disk, or -errno. */
+
+typedef struct StoreSlot {
+        char port[128];            /* ID_PATH of the USB2 side */
+        char label[33];
+        bool enabled;
+        uint64_t passed, failed;
+        char last_result[16], last_code[FAILURE_CODE_MAX];
+        uint64_t last_job;
+} StoreSlot;
+
+typedef struct StorePackage {
+        char digest[65];           /* SHA-256, lower-case hex */
+        char name[256];            /* as the client called it */
+        uint64_t size, imported_usec;
+        uint32_t imported_uid;
+} StorePackage;
+
+/* A job as it is kept: one row, replaced as the job moves on. */
+typedef struct StoreJob {
+        uint64_t id;
+        char kind[16];             /* "flash", "import", "probe", "reset" */
+        JobState state;
+        JobResult result;
+        char target_port[128];     /* slot it is bound to, "" any */
+        bool target_any;
+        char port[128];            /* where it ran */
+        char digest[65], package_name[256];
+        FlashMode mode;
+        uint32_t options;          /* bits, see station/job.h */
+        uint32_t uid;
+        uint64_t created_usec, started_usec, finished_usec;
+        uint64_t bytes_done, bytes_total;
+        Stage stage;
+        int step, step_count;
+        Failure failure;           /* class CLASS_NONE if none */
+        char code[FAILURE_CODE_MAX];
+        uint64_t retry_of;
+} StoreJob;
+
+typedef struct StoreBackup {
+        char id[33];               /* random, hex: also the file's name in vault/ */
+        uint64_t job;
+        char port[128], name[40];
+        char sha256[65];
+        uint64_t size, usec;
+} StoreBackup;
+
+/* What a starting daemon finds. */
+typedef struct StoreSnapshot {
+        size_t n_slots, n_packages, n_jobs;
+        StoreSlot *slots;
+        StorePackage *packages;
+        StoreJob *jobs;            /* all unfinished, then the newest 64 finished, by id */
+        uint64_t next_id;          /* first id that was never handed out */
+} StoreSnapshot;
+
+typedef struct Store Store;
+typedef void (*StoreCallback)(int error, void *userdata);
+
+/* Opens or makes the state directory's contents and starts the thread. Before the event loop runs. Only one daemon per
+ * directory (flock; -EBUSY). 0; -1 with *e whose text names path, owner and permission needed. A damaged database is moved aside
+ * (fdld.db.damaged-<time>), said in *ret_notice (malloc, may be NULL), and a new one begun. */
+int store_open(const char *directory, Store **ret, StoreSnapshot *ret_snapshot, char **ret_notice, CallError *e);
+void store_snapshot_clear(StoreSnapshot *s);
+/* Executes what is queued, then closes. */
+Store *store_close(Store *s);
+
+int store_fd(const Store *s);         /* readable when callbacks wait; for the event loop */
+void store_dispatch(Store *s);        /* main thread */
+
+/* All copy their arguments. -ENOBUFS when more than 10,000 requests wait (the callback is not called then), -ENOMEM. */
+int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata);
+int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata);
+int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
+int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
+int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);
+/* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. */
+int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
+                     StoreCallback cb, void *userdata);
+/* Ids in durable blocks: the range [*first, *first+n) is on disk as handed out when the callback runs with it. */
+int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata);
+/* A finished or old job by id, for GetJob and the paged ListJobs. Rows newest first, id < before (0 = newest). */
+typedef void (*StoreJobsCallback)(int error, const StoreJob *jobs, size_t n, void *userdata);
+int store_list_jobs(Store *s, uint64_t before, unsigned limit, StoreJobsCallback cb, void *userdata);
+int store_get_job(Store *s, uint64_t id, StoreJobsCallback cb, void *userdata);

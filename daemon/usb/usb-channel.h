@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "bsl/channel.h"
+#include "common/failure.h"
+
+/* The one door to libusb: a Channel over the first interface with one bulk IN and one bulk OUT endpoint. Own context,
+ * discovery off, the node's descriptor wrapped; descriptors are read again and compared with what was announced (bus
+ * numbers are reused quickly). A kernel driver on the interface is detached and attached again at close. */
+typedef struct UsbChannel UsbChannel;
+
+/* 0; 1 with *f (class host: permission with owner, group and mode of the node; busy with the driver's name; class gone; class mismatch). */
+int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f);
+UsbChannel *usb_channel_close(UsbChannel *u);
+DEFINE_CLEANUP(UsbChannel *, usb_channel_close)
+Channel *usb_channel_get(UsbChannel *u);
+/* From any thread: waits in progress and to come return -ECANCELED. */
+void usb_channel_cancel(UsbChannel *u);
