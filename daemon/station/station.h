@@ -106,7 +106,7 @@ typedef struct Settings Settings; /* station/settings.h: fdld.conf */
 /* Opens the store, restores what survived (running jobs become interrupted), prepares hotplug. */
 int station_new(sd_event *event, const Settings *settings, const char *state_directory, Station **ret, CallError *e);
 Station *station_free(Station *s);
-void station_set_observer(Station *s, const StationObserver *observer);
+void station_set_observer(Station *s, const StationObserver *observer); /* copied; NULL: none any more */
 /* Starts hotplug (enumerate and monitor) and the queue; after the observer is set. */
 int station_start(Station *s, CallError *e);
 /* SIGTERM: no new work; harmless jobs are cancelled, destructive steps finish. Calls fn when all is still. */
@@ -117,6 +117,7 @@ Device *station_devices(Station *s);
 Slot *station_slots(Station *s);
 Package *station_packages(Station *s);
 Job *station_jobs(Station *s);              /* in memory: unfinished and lately finished, by id */
+const char *station_name(const Station *s); /* [Station] Name=, clean UTF-8 */
 unsigned station_jobs_running(const Station *s);
 unsigned station_jobs_queued(const Station *s);
 Device *station_find_device(Station *s, uint64_t number);
