@@ -17,6 +17,10 @@ typedef struct Slot Slot;
 typedef struct Package Package;
 typedef struct Job Job;
 
+typedef struct DeviceFact {
+        char key[32], value[512];
+} DeviceFact;
+
 /* One appearance of a device on the bus; never reused. */
 struct Device {
         Station *station;
@@ -34,6 +38,13 @@ struct Device {
         Job *job;                   /* running on it */
         char *partitions;           /* live table as JSON-free text lines "name size", NULL unknown */
         uint64_t appeared_usec;
+        size_t n_facts;             /* what jobs learned: "chip-uid", "storage", "identity"; personal, not for properties */
+        DeviceFact facts[12];
+        /* the rest is of station/ alone */
+        bool acted_on, touched, broken; /* touched: a job used this unit; broken: and left a session that only power ends */
+        JobResult outcome;              /* of the last flash job on it */
+        uint64_t initialized_usec;
+        bool fits;
         Device *next;
 };
 
@@ -47,6 +58,10 @@ struct Slot {
         uint64_t passed, failed;
         char last_result[16], last_code[FAILURE_CODE_MAX];
         bool safe_to_unplug;        /* no flash is being changed there now */
+        /* the rest is of station/ alone */
+        bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the socket */
+        uint64_t wedged_job;
+        Job *running;
         Slot *next;
 };
 
@@ -54,9 +69,14 @@ struct Package {
         Station *station;
         char digest[65], name[256];
         Pac *pac;                   /* NULL until verified at start */
-        uint64_t imported_usec;
+        char problem[256];          /* "" or why it cannot be used (damaged content, no memory) */
+        uint64_t size, imported_usec;
         uint32_t imported_uid;
         unsigned users;             /* jobs that are not finished */
+        /* the rest is of station/ alone */
+        struct MappedFile *map;
+        struct PlanCache *plans;
+        bool verifying;
         Package *next;
 };
 
@@ -78,19 +98,26 @@ struct Job {
         uint64_t bytes_done, bytes_total, rate; /* rate: bytes/s over the last 5 s, 0 stalled */
         uint64_t expected_end_usec; /* U64_UNKNOWN unknown */
         double progress;            /* 0..1, never falls */
-        bool progress_valid, cancelable, exported;
+        bool progress_valid, cancelable;
+        bool exported;              /* among the objects of ObjectManager: `added` was called for it and `removed` not yet */
         Failure failure;
         char code[FAILURE_CODE_MAX];
         char user_action[32];       /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
+        char note[256];             /* "" or what could not be proven or recorded, plain text, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;
         uint64_t retry_of;
         Job *next;
+        /* the rest is of station/ alone */
+        struct JobRun *run;
+        Job *prev, *hash_next, *queue_next, *queue_prev, *finished_next;
 };
 
 typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PACKAGE, OBJECT_JOB } ObjectKind;
 
-/* Called on the main thread, after the fact. `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress
+/* Called on the main thread, after the fact. Jobs: `added` and `removed` follow Job.exported (running and waiting ones, the next 64
+ * queued, the last 64 finished); `changed` comes for exported jobs only. A job that is not exported is found by station_find_job()
+ * as long as it is in memory. `removed` is the last moment at which the object may be used. `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress
  * properties come together and at most 4 times a second for each job. */
 typedef struct StationObserver {
         void (*added)(void *userdata, ObjectKind kind, void *object);
@@ -111,7 +138,13 @@ void station_set_observer(Station *s, const StationObserver *observer); /* copie
 int station_start(Station *s, CallError *e);
 /* SIGTERM: no new work; harmless jobs are cancelled, destructive steps finish. Calls fn when all is still. */
 void station_stop(Station *s, void (*fn)(void *userdata), void *userdata);
+/* Reads the settings again with what station_set_loader() was given. New jobs use them. */
 int station_reload(Station *s, CallError *e);
+typedef int (*StationLoader)(void *userdata, Settings *ret, CallError *e);
+void station_set_loader(Station *s, StationLoader load, void *userdata);
+bool station_inhibited(const Station *s);
+/* Slots in which flash may be changing now; for STATUS and EXTEND_TIMEOUT. */
+unsigned station_jobs_destructive(const Station *s);
 
 Device *station_devices(Station *s);
 Slot *station_slots(Station *s);
