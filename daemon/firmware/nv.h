@@ -14,11 +14,13 @@ bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, si
 /* Looks blank: all FF or all 00. */
 bool nv_blank(const void *image, size_t size);
 
-/* Copies what the rules say from the device's image over the package's image, in place. Rules and order: module §3.6. Mode
- * upgrade forces Continue for MMITest. */
+/* Checks both structures, then copies what the rules say from the device's image over the package's image, in place. Rules and order: module §3.6. Mode
+ * upgrade forces Continue for MMITest. 0; 1 with *f (class mismatch; detail nv, nv-device-id, nv-file-id, nv-length,
+ * nv-version); -ENOMEM. The image is untouched unless 0. */
 int nv_merge(void *image, size_t size, const void *device, size_t device_size, const PacNvItem *items, size_t n_items,
              FlashMode mode, Failure *f);
-/* Calibration gate of upgrade mode (module §3.6 point 2): 0 calibrated or not applicable, 1 with *f. */
+/* Calibration gate of upgrade mode (module §3.6 point 2): 0 calibrated or not applicable, 1 with *f (detail
+ * "nv-uncalibrated"). `families`: attribute CheckCali, "" means GSM. */
 int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f);
 
 /* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real image). */

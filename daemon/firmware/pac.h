@@ -61,7 +61,8 @@ typedef struct Pac {
         char scheme[128];
         uint32_t flash_type_id;  /* 0 NOR (one loader), 1 NAND-like */
         bool reboot_by_at, apr, nv_backup_enabled;
-        bool second_enumeration; /* the first loader holds "##PORT-SECOND-ENUM##"; valid after pac_verify() */
+        bool ext_table;          /* the product wants EXTTABLE */
+        bool second_enumeration; /* the first loader holds "##PORT-SECOND-ENUM##" */
         int partition_unit;      /* attribute unit, -1 absent (MiB, v0 payload) */
         size_t n_partitions;
         PacPartition *partitions;
@@ -85,7 +86,7 @@ PacReader pac_reader_for_fd(int *fd, uint64_t size);
 PacReader pac_reader_for_memory(const void *data, uint64_t size);
 
 /* Parses and checks everything except CRC2 (header, CRC1, table, XML, join). 0; 1 with *f filled (class plan, detail
- * word such as "crc1", "overlap", "xml"; text names field, offset and reason); -ENOMEM. *ret is owned by the caller. */
+ * word such as "crc1", "overlap", "xml"; text names field, offset and reason); -ENOMEM or the reader's -errno. *ret is owned by the caller. */
 int pac_parse(const PacReader *reader, Pac **ret, Failure *f);
 Pac *pac_free(Pac *pac);
 DEFINE_CLEANUP(Pac *, pac_free)
@@ -98,7 +99,7 @@ bool pac_file_is_loader(const PacFile *file);                 /* FDL, FDL1, FDL2
 typedef struct PacVerifier PacVerifier;
 PacVerifier *pac_verifier_new(Pac *pac);
 void pac_verifier_update(PacVerifier *v, const void *data, size_t size);
-/* 0 and the digest; 1 with *f (detail "crc2") */
+/* 0 and the digest; 1 with *f (detail "crc2"; "changed": these are not the bytes that were parsed) */
 int pac_verifier_finish(PacVerifier *v, uint8_t ret_sha256[static 32], Failure *f);
 PacVerifier *pac_verifier_free(PacVerifier *v);
 DEFINE_CLEANUP(PacVerifier *, pac_verifier_free)

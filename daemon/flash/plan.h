@@ -18,6 +18,7 @@ typedef enum PlanOp {
         PLAN_WRITE,          /* bytes of the package */
         PLAN_WRITE_NV,       /* package NV merged with the backup of the same target */
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
+        PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never in a plan that may run yet */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -31,11 +32,14 @@ typedef struct PlanStep {
         PlanProtocol protocol;
         char id[128];            /* file id of the package, "" for steps of our own */
         char partition[37];      /* name form if not empty, else address form */
-        uint64_t address, size;  /* size: bytes to send, to read back, or the erase argument */
+        uint64_t address, size;  /* size: bytes to send (odd sizes: the engine pads), to read back, or the erase argument */
         uint64_t offset;         /* of the data within the package */
         uint32_t block;          /* largest MIDST or READ payload while escaping is on */
-        int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step, -1 none */
-        bool destructive;        /* needs INTENT/GO */
+        int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step; -1: nothing to merge, the CRC is still set */
+        int write;               /* CHECK_NV: index of the PLAN_WRITE_NV step whose bytes are compared, else -1 */
+        bool destructive;        /* needs INTENT/GO; CHECK_NV too, as it may write again */
+        char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a mismatch
+                                    where it says none (SPL of both kinds in one package) */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */
         bool critical;           /* boot chain: a failure here leaves a unit that must be flashed again */
@@ -44,6 +48,7 @@ typedef struct PlanStep {
 typedef struct PlanOptions {
         FlashMode mode;
         bool allow_warnings;     /* go on although the package has warnings of pac-format §9 14, 16-19 */
+        bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in not_executable */
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;
 } PlanOptions;
 
@@ -61,15 +66,19 @@ typedef struct Plan {
         size_t n_nv_items;
         PacNvItem *nv_items;
         char check_cali[64];
-        uint64_t bytes_total;    /* of all LOAD, WRITE, BACKUP… steps, for progress */
+        uint64_t bytes_total;    /* sum of plan_step_bytes(), for progress */
+        char not_executable[256]; /* "": may run; else why not (only with display_only); engines must refuse */
         /* for people: what dies and what stays, one sentence each */
         size_t n_lost, n_kept, n_notes;
         char **lost, **kept, **notes;
 } Plan;
 
-/* 0; 1 with *f (class plan); -ENOMEM. The plan is self-contained (no pointers into the package). */
+/* 0; 1 with *f (class plan; detail "type", "warnings", "nv", "data", "mode"…); -ENOMEM. The plan is self-contained (no pointers into the package). */
 int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free)
+
+/* Bytes that a step moves when nothing is repeated: BACKUP counts both readings, ERASE and the rest 0. */
+uint64_t plan_step_bytes(const PlanStep *step);
 
 const char *plan_op_to_string(PlanOp op); /* "handshake", "load", …, for plans shown to people and in JSON */
