@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "bus/bus.h"
+#include "common/macro.h"
+
+#define BUS_NAME "org.fdld.Fdld1"
+#define BUS_ROOT "/org/fdld/Fdld1"
+#define BUS_PATH_MAX 512
+
+/* Bounds. A stock bus allows 512 match rules for each connection; each peer that is known costs one. */
+#define PEERS_MAX 256
+#define HELD_MAX 64              /* messages that wait for credentials, in all (each may carry 16 descriptors) */
+#define HELD_PER_PEER_MAX 16
+#define WAITERS_MAX 4096
+#define WAITERS_PER_PEER_MAX 64
+#define DRAFTS_PER_PEER_MAX 64
+#define LEASES_MAX 64
+#define QUERIES_MAX 32           /* unanswered questions to the store */
+#define OLD_JOBS_MAX 64          /* finished jobs read back from the store */
+#define LISTED_WAITING_MAX 256
+#define LISTED_QUEUED_MAX 64
+#define LISTED_FINISHED_MAX 64
+
+typedef struct BusObject BusObject;
+typedef struct Peer Peer;
+typedef struct Waiter Waiter;
+typedef struct Lease Lease;
+typedef struct Query Query;
+
+/* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
+struct BusObject {
+        Bus *bus;
+        ObjectKind kind;
+        void *object;            /* Device, Slot, Package, Job or Station */
+        char *path;
+        uint64_t dirty;          /* changed properties, bits as in the vtable */
+        bool listed;             /* announced with InterfacesAdded and in GetManagedObjects */
+        bool wanted;             /* shall be listed */
+        bool pending;            /* in the queue of what is to be told */
+        bool old;                /* a finished job from the store; `object` is our own copy */
+        Peer *owner;             /* of a draft */
+        BusObject *pending_next;
+        BusObject *old_next;
+};
+
+/* A sender: known while it is on the bus and was of interest. */
+struct Peer {
+        Bus *bus;
+        char name[256];
+        enum { PEER_NEW, PEER_ASKING, PEER_KNOWN } state;
+        uint32_t uid;
+        sd_bus_slot *match, *call;
+        sd_bus_message *held[HELD_PER_PEER_MAX];
+        unsigned n_held, n_waiters, n_drafts;
+        Peer *next;
+};
+
+struct Waiter {
+        BusObject *object;
+        Peer *peer;
+        sd_bus_message *message;
+        Waiter *next;
+};
+
+/* Counters of the write queue, in messages. Variables, so that tests need not fill the real thing. */
+typedef struct BusLimits {
+        uint64_t write_soft;     /* above: nothing more is told, changes collect in the dirty bits */
+        uint64_t write_hard;     /* above: the bus is taken for dead */
+        uint64_t stuck_usec;     /* so long above write_soft: the same */
+} BusLimits;
+
+struct Bus {
+        sd_event *event;
+        Station *station;
+        sd_bus *bus;
+        bool trust_own_uid, named;
+        void (*lost)(void *userdata);
+        void *userdata;
+        void (*ready)(void *userdata);
+        char reason[256];
+        BusLimits limits;
+        sd_event_source *flush, *retry, *lost_source;
+        uint64_t stuck_since;    /* CLOCK_MONOTONIC, 0 not */
+        BusObject root;
+        void *tree;              /* tsearch() of BusObject by path */
+        BusObject *pending, **pending_tail;
+        bool relist;
+        BusObject *old_jobs;
+        unsigned n_old_jobs;
+        Peer *peers;
+        unsigned n_peers, n_held;
+        Waiter *waiters;
+        unsigned n_waiters;
+        Lease *leases;
+        unsigned n_leases;
+        Query *queries;
+        unsigned n_queries;
+};
+
+/* bus.c */
+void bus_lose(Bus *b, const char *format, ...) _printf_(2, 3);
+
+/* objects.c: the tree, what is listed, what is to be told */
+typedef struct ObjectClass {
+        const char *prefix;      /* path of the parent, the root object itself for the station */
+        const char *interface;
+        const sd_bus_vtable *vtable;
+        BusError missing;
+} ObjectClass;
+const ObjectClass *object_class(ObjectKind kind);
+const char *object_path(ObjectKind kind, const void *object, char buffer[static BUS_PATH_MAX]);
+const char *job_path(uint64_t id, char buffer[static BUS_PATH_MAX]);
+BusObject *object_find(Bus *b, const char *path);
+BusObject *object_add(Bus *b, ObjectKind kind, void *object);
+void object_remove(BusObject *o);
+void object_schedule(BusObject *o);
+void object_mark(BusObject *o, const char *property);
+void object_tell(BusObject *o);
+int objects_publish(Bus *b);
+void objects_flush(Bus *b);
+void objects_free(Bus *b);
+/* The object at a path that must be of one kind; NULL with *e. */
+void *object_need(Bus *b, ObjectKind kind, const char *path, CallError *e);
+
+/* creds.c: who is calling */
+Peer *peer_find(Bus *b, const char *name);
+Peer *peer_need(Bus *b, sd_bus_message *m, CallError *e);
+/* Keeps the message until the peer's credentials are known, then it is dispatched again. */
+int peer_hold(Peer *p, sd_bus_message *m, CallError *e);
+void peer_gone(Peer *p);
+void peers_free(Bus *b);
+
+/* methods.c: which method needs what */
+typedef enum Action {
+        ACTION_NONE,             /* reads; everyone */
+        ACTION_PROBE,
+        ACTION_IMPORT,
+        ACTION_FLASH,
+        ACTION_READ,             /* personal data of a unit */
+        ACTION_CANCEL,
+        ACTION_MANAGE_SLOTS,
+        ACTION_MANAGE_PACKAGES,
+        ACTION_MANAGE_DAEMON,
+        ACTION_INHIBIT,
+        ACTION_MAX,
+} Action;
+const char *action_to_string(Action action);
+
+typedef struct Call {
+        Bus *bus;
+        BusObject *object;
+        sd_bus_message *message;
+        Peer *peer;              /* NULL for ACTION_NONE */
+        uint32_t uid;            /* as peer */
+        CallError *e;
+} Call;
+/* >= 0: answered, or will be. -1 with *c->e set; another negative errno: our own fault. */
+typedef int (*Handler)(Call *c);
+
+typedef struct Method {
+        ObjectKind kind;
+        const char *member;
+        Action action;
+        Handler handler;
+} Method;
+const Method *method_find(ObjectKind kind, const char *member);
+/* The handler of every method in every vtable. */
+int bus_dispatch(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int reply_call_error(sd_bus_message *m, const CallError *e);
+bool call_authorised(const Bus *b, uint32_t uid);
+
+int manager_import_package(Call *c);
+int manager_plan(Call *c);
+int manager_flash(Call *c);
+int manager_create_job(Call *c);
+int manager_get_job(Call *c);
+int manager_get_slot_by_port(Call *c);
+int manager_get_device_by_sysfs(Call *c);
+int manager_list_jobs(Call *c);
+int manager_inhibit(Call *c);
+int manager_explain(Call *c);
+int manager_reload(Call *c);
+int device_probe(Call *c);
+int device_reset(Call *c);
+int device_get_identity(Call *c);
+int slot_method_set_label(Call *c);
+int slot_method_set_enabled(Call *c);
+int slot_method_reset_counters(Call *c);
+int slot_method_clear_wedged(Call *c);
+int package_method_remove(Call *c);
+int job_method_submit(Call *c);
+int job_method_cancel(Call *c);
+int job_method_answer(Call *c);
+int job_method_wait(Call *c);
+int job_method_retry(Call *c);
+
+extern const sd_bus_vtable manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[];
+
+/* manager-object.c */
+void leases_free(Bus *b);
+void manager_emit_job_finished(Bus *b, Job *job);
+void manager_emit_user_action(Bus *b, Job *job, const char *action);
+
+/* job-object.c */
+void waiters_answer(BusObject *o);
+void waiters_drop(Bus *b, const BusObject *o, const Peer *p); /* of the object, of the peer */
+void job_owner_set(BusObject *o, Peer *p);
+
+/* old-jobs.c: finished jobs that only the store knows */
+int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int old_job_get(Call *c, uint64_t id);
+int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit);
+void old_jobs_free(Bus *b);
+
+/* options.c: a{sv} read key by key */
+typedef struct OptionSpec {
+        const char *key;
+        char type;               /* D-Bus basic type */
+        int (*parse)(const void *value, void *target, CallError *e); /* const char* for s and o, else a pointer to the value */
+} OptionSpec;
+int options_read(sd_bus_message *m, const OptionSpec *specs, size_t n_specs, void *target, CallError *e);
+int options_none(sd_bus_message *m, CallError *e);
+typedef struct FlashOptions {
+        PlanOptions plan;
+        char package[BUS_PATH_MAX];
+} FlashOptions;
+int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e);
+/* Text from a client that people will read: not empty unless allowed, at most `max` bytes, no control or bidi characters. */
+int text_check(const char *what, const char *text, size_t max, bool empty_ok, CallError *e);
+
+/* message.c: appending */
+/* A text that was cut in the middle of a character is enough to be thrown off the bus, so everything is looked at. */
+bool text_is_clean(const char *s);
+void text_mend(char *s);
+int append_string(sd_bus_message *m, const char *s);
+int append_object(sd_bus_message *m, ObjectKind kind, const void *object); /* NULL: "/" */
+int append_pair_string(sd_bus_message *m, const char *key, const char *value);
+int append_pair_object(sd_bus_message *m, const char *key, ObjectKind kind, const void *object);
+int append_pair_u64(sd_bus_message *m, const char *key, uint64_t value);
+int append_pair_bool(sd_bus_message *m, const char *key, bool value);
+int append_pair_int(sd_bus_message *m, const char *key, int32_t value);
+int append_pair_list(sd_bus_message *m, const char *key, const char *const *list, size_t n); /* n: SIZE_MAX = NULL-terminated */
+int append_error(sd_bus_message *m, const Job *job);      /* (ssa{sv}) */
+int append_result(sd_bus_message *m, const Job *job);     /* a{sv} of Wait and JobFinished */
+int new_reply(sd_bus_message *call, sd_bus_message **ret);
+int send_reply(sd_bus_message *reply);
+int reply_job(Call *c, Job *job);                         /* (t id, o job) */
+
+static inline void sd_bus_message_unrefpp(sd_bus_message **m) {
+        sd_bus_message_unref(*m);
+}
+#define _cleanup_message_ _cleanup_(sd_bus_message_unrefpp)

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "bus/bus-internal.h"
+
+/* Length of the UTF-8 sequence at p as the bus accepts it, 0 if it is none. */
+static size_t utf8_sequence(const unsigned char *p) {
+        uint32_t c;
+        size_t n;
+
+        if (p[0] < 0x80)
+                return 1;
+        n = (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+        if (n == 0)
+                return 0;
+        c = p[0] & (0x7fU >> n);
+        for (size_t i = 1; i < n; i++) {
+                if ((p[i] & 0xc0) != 0x80)
+                        return 0;
+                c = c << 6 | (p[i] & 0x3fU);
+        }
+        if (c < (n == 2 ? 0x80U : n == 3 ? 0x800U : 0x10000U) || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+                return 0;
+        return n;
+}
+
+bool text_is_clean(const char *s) {
+        for (size_t n; *s; s += n) {
+                n = utf8_sequence((const unsigned char *) s);
+                if (n == 0)
+                        return false;
+        }
+        return true;
+}
+
+void text_mend(char *s) {
+        for (size_t n; *s; s += n) {
+                n = utf8_sequence((const unsigned char *) s);
+                if (n == 0) {
+                        *s = '?';
+                        n = 1;
+                }
+        }
+}
+
+int append_string(sd_bus_message *m, const char *s) {
+        _cleanup_free_ char *copy = NULL;
+
+        if (!s || text_is_clean(s))
+                return sd_bus_message_append_basic(m, 's', s ? s : "");
+        copy = strdup(s);
+        if (!copy)
+                return -ENOMEM;
+        text_mend(copy);
+        return sd_bus_message_append_basic(m, 's', copy);
+}
+
+int append_object(sd_bus_message *m, ObjectKind kind, const void *object) {
+        char buffer[BUS_PATH_MAX];
+
+        return sd_bus_message_append_basic(m, 'o', object_path(kind, object, buffer));
+}
+
+static int open_pair(sd_bus_message *m, const char *key, const char *type) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(m, 's', key);
+        if (r < 0)
+                return r;
+        return sd_bus_message_open_container(m, 'v', type);
+}
+
+static int close_pair(sd_bus_message *m, int r) {
+        if (r < 0)
+                return r;
+        r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int append_pair_string(sd_bus_message *m, const char *key, const char *value) {
+        int r = open_pair(m, key, "s");
+        return close_pair(m, r < 0 ? r : append_string(m, value));
+}
+
+int append_pair_object(sd_bus_message *m, const char *key, ObjectKind kind, const void *object) {
+        int r = open_pair(m, key, "o");
+        return close_pair(m, r < 0 ? r : append_object(m, kind, object));
+}
+
+int append_pair_u64(sd_bus_message *m, const char *key, uint64_t value) {
+        return sd_bus_message_append(m, "{sv}", key, "t", value);
+}
+
+int append_pair_bool(sd_bus_message *m, const char *key, bool value) {
+        return sd_bus_message_append(m, "{sv}", key, "b", (int) value);
+}
+
+int append_pair_int(sd_bus_message *m, const char *key, int32_t value) {
+        return sd_bus_message_append(m, "{sv}", key, "i", value);
+}
+
+int append_pair_list(sd_bus_message *m, const char *key, const char *const *list, size_t n) {
+        int r;
+
+        r = open_pair(m, key, "as");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_open_container(m, 'a', "s");
+        for (size_t i = 0; r >= 0 && i < n && list && list[i]; i++)
+                r = append_string(m, list[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return close_pair(m, r);
+}
+
+/* Numbers are t, unknown ones UINT64_MAX, so that a client needs one rule for all. */
+static int append_failure_numbers(sd_bus_message *m, const Failure *f) {
+        const struct {
+                const char *key;
+                uint64_t value;
+        } numbers[] = {
+                {"step", f->step < 0 ? U64_UNKNOWN : (uint64_t) f->step},
+                {"reply", f->reply < 0 ? U64_UNKNOWN : (uint64_t) f->reply},
+                {"offset", f->offset},
+                {"address", f->address},
+                {"deadline_ms", f->deadline_ms},
+                {"waited_ms", f->waited_ms},
+                {"attempts", f->attempts},
+                {"bytes_done", f->bytes_done},
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
+                r = append_pair_u64(m, numbers[i].key, numbers[i].value);
+        return r;
+}
+
+static int append_failure(sd_bus_message *m, const Failure *f, const char *code, const Explanation *x) {
+        const char *stage = stage_to_string(f->stage), *class = fail_class_to_string(f->class);
+        const struct {
+                const char *key, *value;
+        } strings[] = {
+                {"class", class},        {"stage", stage},     {"command", f->command},
+                {"partition", f->partition}, {"summary", x->summary}, {"code", code},
+        };
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(strings); i++)
+                r = append_pair_string(m, strings[i].key, strings[i].value);
+        if (r >= 0)
+                r = append_failure_numbers(m, f);
+        if (r >= 0)
+                r = append_pair_bool(m, "must_reflash", f->must_reflash);
+        if (r >= 0)
+                r = append_pair_list(m, "causes", x->causes, EXPLANATION_LIST_MAX);
+        return r < 0 ? r : append_pair_list(m, "actions", x->actions, EXPLANATION_LIST_MAX);
+}
+
+static const char *job_code(const Job *job, char buffer[static FAILURE_CODE_MAX]) {
+        return job->code[0] ? job->code : failure_code(&job->failure, buffer);
+}
+
+static const char *job_text(const Job *job, const Explanation *x) {
+        return job->failure.text[0] ? job->failure.text : x->summary;
+}
+
+int append_error(sd_bus_message *m, const Job *job) {
+        char buffer[FAILURE_CODE_MAX];
+        Explanation x = {0};
+        int r;
+
+        if (job->failure.class == CLASS_NONE)
+                return sd_bus_message_append(m, "(ssa{sv})", "", "", 0);
+        explanation_of(&job->failure, &x);
+        r = sd_bus_message_open_container(m, 'r', "ssa{sv}");
+        if (r >= 0)
+                r = append_string(m, x.dbus_name);
+        if (r >= 0)
+                r = append_string(m, job_text(job, &x));
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_failure(m, &job->failure, job_code(job, buffer), &x);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int append_result(sd_bus_message *m, const Job *job) {
+        char buffer[FAILURE_CODE_MAX];
+        Explanation x = {0};
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        if (job->failure.class == CLASS_NONE)
+                r = append_pair_u64(m, "bytes_done", job->bytes_done);
+        else {
+                explanation_of(&job->failure, &x);
+                r = append_failure(m, &job->failure, job_code(job, buffer), &x);
+                if (r >= 0)
+                        r = append_pair_string(m, "error", x.dbus_name);
+                if (r >= 0)
+                        r = append_pair_string(m, "text", job_text(job, &x));
+                if (r >= 0)
+                        r = append_pair_int(m, "exit", job->failure.must_reflash ? 10 : x.exit_code);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int new_reply(sd_bus_message *call, sd_bus_message **ret) {
+        return sd_bus_message_new_method_return(call, ret);
+}
+
+int send_reply(sd_bus_message *reply) {
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+int reply_job(Call *c, Job *job) {
+        char buffer[BUS_PATH_MAX];
+
+        return sd_bus_reply_method_return(c->message, "to", job->id, job_path(job->id, buffer));
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/bus-internal.h"
+
+/* Every method of every interface, what a caller must be allowed to do for it, and who does it. A method that is not here
+ * is refused, and a test compares the table with the introspection data. */
+static const Method methods[] = {
+        {OBJECT_STATION, "ImportPackage", ACTION_IMPORT, manager_import_package},
+        {OBJECT_STATION, "Plan", ACTION_NONE, manager_plan},
+        {OBJECT_STATION, "Flash", ACTION_FLASH, manager_flash},
+        {OBJECT_STATION, "CreateJob", ACTION_FLASH, manager_create_job},
+        {OBJECT_STATION, "GetJob", ACTION_NONE, manager_get_job},
+        {OBJECT_STATION, "GetSlotByPort", ACTION_MANAGE_SLOTS, manager_get_slot_by_port}, /* may make one */
+        {OBJECT_STATION, "GetDeviceBySysfs", ACTION_NONE, manager_get_device_by_sysfs},
+        {OBJECT_STATION, "ListJobs", ACTION_NONE, manager_list_jobs},
+        {OBJECT_STATION, "Inhibit", ACTION_INHIBIT, manager_inhibit},
+        {OBJECT_STATION, "Explain", ACTION_NONE, manager_explain},
+        {OBJECT_STATION, "Reload", ACTION_MANAGE_DAEMON, manager_reload},
+        {OBJECT_DEVICE, "Probe", ACTION_PROBE, device_probe},
+        {OBJECT_DEVICE, "Reset", ACTION_FLASH, device_reset},
+        {OBJECT_DEVICE, "GetIdentity", ACTION_READ, device_get_identity},
+        {OBJECT_SLOT, "SetLabel", ACTION_MANAGE_SLOTS, slot_method_set_label},
+        {OBJECT_SLOT, "SetEnabled", ACTION_MANAGE_SLOTS, slot_method_set_enabled},
+        {OBJECT_SLOT, "ResetCounters", ACTION_MANAGE_SLOTS, slot_method_reset_counters},
+        {OBJECT_SLOT, "ClearWedged", ACTION_MANAGE_SLOTS, slot_method_clear_wedged},
+        {OBJECT_PACKAGE, "Remove", ACTION_MANAGE_PACKAGES, package_method_remove},
+        {OBJECT_JOB, "Submit", ACTION_FLASH, job_method_submit},
+        {OBJECT_JOB, "Cancel", ACTION_CANCEL, job_method_cancel},
+        {OBJECT_JOB, "Answer", ACTION_FLASH, job_method_answer},
+        {OBJECT_JOB, "Wait", ACTION_NONE, job_method_wait},
+        {OBJECT_JOB, "Retry", ACTION_FLASH, job_method_retry},
+};
+
+static const char *const action_names[] = {
+        [ACTION_NONE] = "none",
+        [ACTION_PROBE] = "probe",
+        [ACTION_IMPORT] = "import",
+        [ACTION_FLASH] = "flash",
+        [ACTION_READ] = "read",
+        [ACTION_CANCEL] = "cancel-any",
+        [ACTION_MANAGE_SLOTS] = "manage-slots",
+        [ACTION_MANAGE_PACKAGES] = "manage-packages",
+        [ACTION_MANAGE_DAEMON] = "manage-daemon",
+        [ACTION_INHIBIT] = "inhibit",
+};
+
+const char *action_to_string(Action action) {
+        return action < ACTION_MAX ? action_names[action] : "";
+}
+
+const Method *method_find(ObjectKind kind, const char *member) {
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
+                if (methods[i].kind == kind && streq(methods[i].member, member))
+                        return methods + i;
+        return NULL;
+}
+
+/* Until polkit is asked: root, and in tests and development the daemon's own user. */
+bool call_authorised(const Bus *b, uint32_t uid) {
+        return uid == 0 || (b->trust_own_uid && uid == getuid());
+}
+
+static int authorise(Call *c, const Method *method) {
+        int r;
+
+        c->peer = peer_need(c->bus, c->message, c->e);
+        if (!c->peer)
+                return -1;
+        if (c->peer->state != PEER_KNOWN) {
+                r = peer_hold(c->peer, c->message, c->e);
+                return r < 0 ? r : 0;
+        }
+        c->uid = c->peer->uid;
+        if (!call_authorised(c->bus, c->uid))
+                return call_error_set(c->e, BUS_ERROR_NOT_AUTHORISED,
+                                      "%s needs the right '%s', which only root has. Run the command as root, for example with sudo.",
+                                      method->member, action_to_string(method->action));
+        return 1;
+}
+
+static int run(Call *c) {
+        const char *member = sd_bus_message_get_member(c->message);
+        const Method *method = method_find(c->object->kind, member);
+        int r;
+
+        if (!method)
+                return call_error_set(c->e, BUS_ERROR_NOT_AUTHORISED, "Nobody may call %s.", member);
+        if (method->action != ACTION_NONE) {
+                r = authorise(c, method);
+                if (r < 0)
+                        return r;
+                if (r == 0) /* held */
+                        return 1;
+        }
+        return method->handler(c);
+}
+
+static void mend_error(CallError *e) {
+        if (!e->text[0])
+                call_error_set(e, e->error, "%s", bus_error_summary(e->error));
+        text_mend(e->text);
+}
+
+int bus_dispatch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CallError e = {.error = BUS_ERROR_MAX};
+        BusObject *o = userdata;
+        Call c = {.bus = o->bus, .object = o, .message = m, .uid = UINT32_MAX, .e = &e};
+        int r;
+
+        r = run(&c);
+        if (r >= 0)
+                return 1;
+        if (e.error >= BUS_ERROR_MAX)
+                call_error_set(&e, BUS_ERROR_HOST, "The daemon could not do this: %s.", strerror(-r));
+        mend_error(&e);
+        return sd_bus_error_set(error, bus_error_name(e.error), e.text);
+}
+
+int reply_call_error(sd_bus_message *m, const CallError *e) {
+        CallError copy = *e;
+
+        mend_error(&copy);
+        return sd_bus_reply_method_error(m, &SD_BUS_ERROR_MAKE_CONST(bus_error_name(copy.error), copy.text));
+}

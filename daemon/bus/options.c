@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "bus/bus-internal.h"
+
+#define OPTIONS_MAX 32 /* bits of `seen` */
+
+static int malformed(CallError *e) {
+        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The options of the call cannot be read.");
+}
+
+static int unknown_option(const OptionSpec *specs, size_t n, const char *key, CallError *e) {
+        char known[256] = "";
+        size_t used = 0;
+
+        for (size_t i = 0; i < n && used < sizeof(known); i++)
+                used += (size_t) snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "", specs[i].key);
+        if (n == 0)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Unknown option '%.64s': this call takes no options.", key);
+        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Unknown option '%.64s'. Known here: %s.", key, known);
+}
+
+static int read_value(sd_bus_message *m, const OptionSpec *spec, void *target, CallError *e) {
+        const char type[] = {spec->type, '\0'};
+        const char *contents = NULL, *string;
+        union {
+                uint64_t t;
+                uint32_t u;
+                int b;
+        } number = {0};
+        char kind;
+        int r;
+
+        if (sd_bus_message_peek_type(m, &kind, &contents) <= 0 || kind != 'v')
+                return malformed(e);
+        if (!contents || !streq(contents, type))
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option '%s' has the D-Bus type '%.32s' but needs '%s'.",
+                                      spec->key, contents ? contents : "", type);
+        if (sd_bus_message_enter_container(m, 'v', type) < 0)
+                return malformed(e);
+        if (spec->type == 's' || spec->type == 'o') {
+                if (sd_bus_message_read_basic(m, spec->type, &string) < 0)
+                        return malformed(e);
+                r = spec->parse(string, target, e);
+        } else {
+                if (sd_bus_message_read_basic(m, spec->type, &number) < 0)
+                        return malformed(e);
+                r = spec->parse(&number, target, e);
+        }
+        if (r < 0)
+                return r;
+        return sd_bus_message_exit_container(m) < 0 ? malformed(e) : 0;
+}
+
+static int read_option(sd_bus_message *m, const OptionSpec *specs, size_t n, uint32_t *seen, void *target, CallError *e) {
+        const char *key;
+
+        if (sd_bus_message_read_basic(m, 's', &key) < 0)
+                return malformed(e);
+        for (size_t i = 0; i < n; i++) {
+                if (!streq(specs[i].key, key))
+                        continue;
+                if (*seen & UINT32_C(1) << i)
+                        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option '%s' is given twice.", key);
+                *seen |= UINT32_C(1) << i;
+                return read_value(m, specs + i, target, e);
+        }
+        return unknown_option(specs, n, key, e);
+}
+
+int options_read(sd_bus_message *m, const OptionSpec *specs, size_t n_specs, void *target, CallError *e) {
+        uint32_t seen = 0;
+        int r;
+
+        if (sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
+                return malformed(e);
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                if (read_option(m, specs, MIN(n_specs, (size_t) OPTIONS_MAX), &seen, target, e) < 0)
+                        return -1;
+                if (sd_bus_message_exit_container(m) < 0)
+                        return malformed(e);
+        }
+        return r < 0 || sd_bus_message_exit_container(m) < 0 ? malformed(e) : 0;
+}
+
+int options_none(sd_bus_message *m, CallError *e) {
+        return options_read(m, NULL, 0, NULL, e);
+}
+
+static int parse_mode(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+        FlashMode mode = flash_mode_from_string(value);
+
+        if ((int) mode < 0)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'mode' cannot be '%.64s'. Possible: upgrade, factory, research.", (const char *) value);
+        o->plan.mode = mode;
+        return 0;
+}
+
+static int parse_allow_warnings(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.allow_warnings = *(const int *) value;
+        return 0;
+}
+
+static int parse_finish(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (streq(value, "reset"))
+                o->plan.finish = FINISH_RESET;
+        else if (streq(value, "power-off"))
+                o->plan.finish = FINISH_POWER_OFF;
+        else if (streq(value, "nothing"))
+                o->plan.finish = FINISH_NOTHING;
+        else
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'finish' cannot be '%.64s'. Possible: reset, power-off, nothing.", (const char *) value);
+        return 0;
+}
+
+static int parse_package(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (strlen(value) >= sizeof(o->package))
+                return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE, "Option 'package' is not the path of a package in the store.");
+        memcpy(o->package, value, strlen(value) + 1);
+        return 0;
+}
+
+int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e) {
+        static const OptionSpec specs[] = {
+                {"mode", 's', parse_mode},
+                {"allow-warnings", 'b', parse_allow_warnings},
+                {"finish", 's', parse_finish},
+                {"package", 'o', parse_package},
+        };
+        FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET}};
+
+        if (options_read(m, specs, ELEMENTSOF(specs) - !with_package, &o, e) < 0)
+                return -1;
+        *ret = o;
+        return 0;
+}
+
+/* Characters that could make a terminal or a list show something else than what is there. The text is valid UTF-8. */
+static bool is_control(const unsigned char *p) {
+        if (p[0] < 0x20 || p[0] == 0x7f)
+                return true;
+        if (p[0] == 0xc2 && p[1] < 0xa0)                               /* U+0080..9F */
+                return true;
+        if (p[0] == 0xd8 && p[1] == 0x9c)                              /* U+061C */
+                return true;
+        if (p[0] != 0xe2)
+                return false;
+        return (p[1] == 0x80 && ((p[2] >= 0x8e && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) || /* 200E-F, 2028-2E */
+               (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);                                         /* 2066-2069 */
+}
+
+int text_check(const char *what, const char *text, size_t max, bool empty_ok, CallError *e) {
+        if (!text[0] && !empty_ok)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The %s must not be empty.", what);
+        if (strlen(text) > max)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The %s is longer than %zu bytes.", what, max);
+        for (const unsigned char *p = (const unsigned char *) text; *p; p++)
+                if (is_control(p))
+                        return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                              "The %s holds control characters (at byte %zu). Use plain text.", what,
+                                              (size_t) (p - (const unsigned char *) text));
+        return 0;
+}

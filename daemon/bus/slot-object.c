@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/bus-internal.h"
+#include "bus/getter.h"
+
+GETTER(get_port, Slot, s, append_string(reply, s->port))
+GETTER(get_label, Slot, s, append_string(reply, s->label))
+GETTER(get_enabled, Slot, s, sd_bus_message_append(reply, "b", (int) s->enabled))
+GETTER(get_state, Slot, s, append_string(reply, slot_state_to_string(s->state)))
+GETTER(get_device, Slot, s, append_object(reply, OBJECT_DEVICE, s->device))
+GETTER(get_job, Slot, s, append_object(reply, OBJECT_JOB, s->job))
+GETTER(get_passed, Slot, s, sd_bus_message_append(reply, "t", s->passed))
+GETTER(get_failed, Slot, s, sd_bus_message_append(reply, "t", s->failed))
+GETTER(get_last_result, Slot, s, append_string(reply, s->last_result))
+GETTER(get_last_code, Slot, s, append_string(reply, s->last_code))
+GETTER(get_safe_to_unplug, Slot, s, sd_bus_message_append(reply, "b", (int) s->safe_to_unplug))
+
+const sd_bus_vtable slot_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        METHOD("SetLabel", SD_BUS_ARGS("s", label), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("SetEnabled", SD_BUS_ARGS("b", enabled), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("ResetCounters", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("ClearWedged", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        CONSTANT("Port", "s", get_port),
+        PROPERTY("Label", "s", get_label),
+        PROPERTY("Enabled", "b", get_enabled),
+        PROPERTY("State", "s", get_state),
+        PROPERTY("Device", "o", get_device),
+        PROPERTY("Job", "o", get_job),
+        PROPERTY("Passed", "t", get_passed),
+        PROPERTY("Failed", "t", get_failed),
+        PROPERTY("LastResult", "s", get_last_result),
+        PROPERTY("LastCode", "s", get_last_code),
+        PROPERTY("SafeToUnplug", "b", get_safe_to_unplug),
+        SD_BUS_VTABLE_END,
+};
+
+int slot_method_set_label(Call *c) {
+        const char *label;
+        int r;
+
+        r = sd_bus_message_read(c->message, "s", &label);
+        if (r < 0)
+                return r;
+        if (text_check("label", label, 32, true, c->e) < 0)
+                return -1;
+        if (slot_set_label(c->object->object, label, c->e) < 0)
+                return -1;
+        return sd_bus_reply_method_return(c->message, NULL);
+}
+
+int slot_method_set_enabled(Call *c) {
+        int enabled, r;
+
+        r = sd_bus_message_read(c->message, "b", &enabled);
+        if (r < 0)
+                return r;
+        if (slot_set_enabled(c->object->object, enabled, c->e) < 0)
+                return -1;
+        return sd_bus_reply_method_return(c->message, NULL);
+}
+
+int slot_method_reset_counters(Call *c) {
+        if (slot_reset_counters(c->object->object, c->e) < 0)
+                return -1;
+        return sd_bus_reply_method_return(c->message, NULL);
+}
+
+int slot_method_clear_wedged(Call *c) {
+        if (slot_clear_wedged(c->object->object, c->e) < 0)
+                return -1;
+        return sd_bus_reply_method_return(c->message, NULL);
+}
