@@ -12,10 +12,12 @@ typedef struct Channel Channel;
 typedef struct ChannelOps {
         /* Sends `size` bytes as one USB transfer; a zero-length packet follows when size is a multiple of
          * wMaxPacketSize (bsl-protocol §2.4). 0; -ETIMEDOUT the device did not take it; -ENODEV left the bus;
-         * -ECANCELED; any other negative errno: host fault. */
+         * -ECANCELED; -EPIPE the device stalls; -EPROTO, -EOVERFLOW bytes were damaged or lost on the wire; any other
+         * negative errno: host fault. */
         int (*send)(Channel *c, const void *data, size_t size, uint32_t timeout_ms);
         /* Receives one transfer of at most `size` bytes (give 64 KiB + 64 or more: a frame may arrive split or
-         * glued). *ret_size may be 0 (a zero-length packet). Errors as send; -ETIMEDOUT: nothing arrived. */
+         * glued). *ret_size may be 0 (a zero-length packet). Errors as send; -ETIMEDOUT: nothing arrived.
+         * timeout_ms 0 polls: it must be cheap, the session asks before each command whether a late answer is there. */
         int (*receive)(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size);
         /* The class request that opens the port (bsl-protocol §2.3): SET_CONTROL_LINE_STATE, wValue `value`. */
         int (*line_state)(Channel *c, uint16_t value, uint32_t timeout_ms);

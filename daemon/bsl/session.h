@@ -2,18 +2,24 @@
 #pragma once
 
 #include "bsl/channel.h"
+#include "bsl/check.h"
 #include "common/failure.h"
 
 /* One conversation with one device in boot mode: framing, check sums, escaping, deadlines, one function for
  * each command. It knows commands, not plans. Facts: bsl-protocol.md and module-and-vendor-flow.md.
  *
- * Return values of all commands: 0 done; 1 failed, *f filled (class, command, reply, deadline, waited; the caller adds
- * stage, step, partition, offset); -ECANCELED; other negative errno for our own faults.
+ * Return values of all commands: 0 done; 1 failed, *f filled (class, command, reply, deadline, waited; the caller
+ * prepares it with FAILURE_INIT and adds stage, step, partition, offset); -ECANCELED; other negative errno for our own
+ * faults (-EINVAL, -EMSGSIZE: a wrong argument, nothing was sent). f may be NULL.
  *
- * After an expired deadline (silent, slow) the session is `tainted`: every later command that could change
- * flash returns the same failure again without sending (design §2.3). */
-
-typedef enum BslCheck { BSL_CHECK_CRC16, BSL_CHECK_SUM } BslCheck;
+ * Classes: `silent` not a byte came within the deadline; `slow` something valid came (log frames), the answer did not;
+ * `refused` an error reply; `gone` left the bus; `garbled` bytes came that do not decode, or an answer of the wrong kind
+ * ("unexpected") or length ("length"); `host` errno of the channel.
+ *
+ * When a command ends without a definite answer (silent, slow, garbled, cancelled, host fault) the session is
+ * `tainted`: the answer may still come and could pass for that of the next command. Every later command returns the same
+ * failure again without sending (design §2.3), reset and power-off too. What remains: bsl_listen(), and bsl_sync() while the device is not
+ * in FDL2: devices answer in order, so the VER frame proves that nothing is outstanding, and ends the taint. */
 
 /* Where the device stands, as far as its own answers show. */
 typedef enum BslStage {
@@ -57,6 +63,7 @@ typedef struct BslDeadlines {
 } BslDeadlines;
 
 void bsl_deadlines_default(BslDeadlines *ret);
+void bsl_deadlines_apply_floors(BslDeadlines *d); /* a session does this to its copy */
 
 /* The device info in FDL2's answer to EXEC, both encodings (bsl-protocol §6.2). */
 typedef struct BslDeviceInfo {
@@ -74,7 +81,8 @@ typedef struct BslPartition {
         uint64_t size;           /* as the device says, in `unit`s decided by the caller */
 } BslPartition;
 
-/* Called for each frame in either direction (evidence, tests). `data` is type+length+payload, unescaped. */
+/* Called for each frame in either direction (evidence, tests), log frames (type 00FF) too. `data` is type+length+payload,
+ * unescaped, valid during the call. A sync byte is handed over as the single byte 7E, PDL as it stands on the wire, from AE. */
 typedef void (*BslTraceFunc)(void *userdata, bool out, const uint8_t *data, size_t size, uint64_t now_ms);
 
 typedef struct BslSession BslSession;
@@ -89,18 +97,31 @@ void bsl_session_set_channel(BslSession *s, Channel *channel);
 BslStage bsl_session_stage(const BslSession *s);
 BslCheck bsl_session_check(const BslSession *s);
 void bsl_session_set_check(BslSession *s, BslCheck check);
+/* VER with a sum means FDL1 or a loader that is alone (UIS8850, feature phones): only the caller knows the family. It says
+ * FDL2 for a lone loader before the first command that touches flash, so that no sync ends a taint there. */
+void bsl_session_set_stage(BslSession *s, BslStage stage);
 const char *bsl_session_version(const BslSession *s); /* last VER text, cleaned of control characters, "" none */
 bool bsl_session_tainted(const BslSession *s);
 bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
 
-/* Opens the port (a failing control request is noted, not fatal), then sends 7E until a VER frame comes; adopts the
- * check that fits (§3.4). `window_ms` bounds the whole; single bytes, `sync_brom` apart while nothing has
- * answered. Three bytes in a row happen by themselves (RDA loaders). */
+/* Opens the port; a failing control request is noted for the text of later failures, not fatal. */
 int bsl_open_port(BslSession *s, Failure *f);
+/* Sends single bytes 7E until a VER frame comes; adopts the check that fits (§3.4): CRC means BROM, sum means FDL1, a
+ * lone loader, or an autodloader past its first EXEC. Each try is up to three bytes, `sync_brom` apart (some loaders want
+ * three), then try_ms of listening; `window_ms` bounds the whole. Answers to surplus bytes are drained. */
 int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f);
-/* CONNECT, tried twice (some ROMs fail the first); a late VER is drained. */
+/* After a sync that stayed silent: is it an FDL2 left over from an earlier session (§6.1)? Sends one CONNECT with a sum; ACK or FE
+ * mean yes, and the stage becomes FDL2. At most once in a session (a repeated call sends nothing and tells the same). Whether escaping
+ * is on there is unknown: bsl_disable_transcode() next makes it certain, where the family has it. */
+int bsl_probe_fdl2(BslSession *s, Failure *f);
+/* CONNECT, tried twice (some ROMs fail the first); a late VER or surplus ACK is drained. */
 int bsl_connect(BslSession *s, Failure *f);
+/* Listens for ms without sending. True: the device is alive (something valid arrived); a failure of class silent in *f and
+ * in the taint then becomes slow. The taint stays. */
+bool bsl_listen(BslSession *s, uint32_t ms, Failure *f);
 
+/* START sizes must be even and exactly what will be sent: the caller rounds up, bsl_midst() pads the odd last block. Size 0
+ * is -EINVAL. */
 int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint32_t *checksum, Failure *f);
 /* Name form: 76 bytes, 88 when size needs it, 80/92 with checksum (§4.1). */
 int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_t *checksum, Failure *f);
@@ -114,7 +135,8 @@ int bsl_disable_transcode(BslSession *s, Failure *f);
 int bsl_erase_address(BslSession *s, uint32_t address, uint32_t size, Failure *f);
 int bsl_erase_name(BslSession *s, const char *name, uint64_t size, Failure *f);
 /* READ_FLASH: 12-byte form with offset when address bit 31 is set, else 8 bytes with moving address (module §5.5). Exactly
- * `size` bytes or a failure, unless allow_short. One retry after draining. */
+ * `size` bytes (at most 0xfffe) or a failure, unless allow_short. This and READ_MIDST: one retry after draining when the
+ * answer was damaged, of wrong length or 84; never after an expired deadline. */
 int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data, size_t size, bool allow_short,
                    size_t *ret_size, Failure *f);
 int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f);
@@ -128,9 +150,15 @@ int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f)
 int bsl_reset(BslSession *s, Failure *f);
 int bsl_power_off(BslSession *s, Failure *f);
 
-/* UIS8910 ROM (module §1.3); block of at most 0x800. */
+/* UIS8910 ROM (module §1.3); block of at most 0x800. CONNECT is repeated every pdl_connect ms within its window. */
 int bsl_pdl_connect(BslSession *s, Failure *f);
 int bsl_pdl_start(BslSession *s, uint32_t address, uint32_t size, Failure *f);
 int bsl_pdl_midst(BslSession *s, uint32_t index, const void *data, size_t size, Failure *f);
 int bsl_pdl_end(BslSession *s, Failure *f);
 int bsl_pdl_exec(BslSession *s, Failure *f); /* no reply comes; waits pdl_exec, then switches to sum */
+
+/* Names for texts and records; never NULL, "unknown" for a code without a name. PDL errors have two numberings, the text
+ * gives both meanings. */
+const char *bsl_command_name(int command);
+const char *bsl_reply_name(int reply);
+const char *bsl_pdl_reply_name(int reply);
