@@ -16,7 +16,8 @@ typedef enum PlanOp {
         PLAN_BACKUP,         /* read twice, compare, on disk */
         PLAN_ERASE,
         PLAN_WRITE,          /* bytes of the package */
-        PLAN_WRITE_NV,       /* package NV merged with the backup of the same target */
+        PLAN_WRITE_NV,       /* package NV merged with the backup of the same target; merge before the first destructive step,
+                                so that what does not fit is found while the unit is whole */
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
         PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never in a plan that may run yet */
         PLAN_RESET,

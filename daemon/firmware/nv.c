@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "firmware/nv.h"
+
+#include "firmware/crc16.h"
+
+#define ITEM_CALIBRATION 0x2
+#define ITEM_IMEI 0x5
+#define ITEM_TD_CALIBRATION 0x516
+#define ITEM_LTE_CALIBRATION 0x9c4
+#define ITEM_END 0xffff
+
+#define VERSION_FIRST 0xff0a
+#define VERSION_LAST 0xff0c
+#define SIZE_FF0A 6020
+
+/* How numbers lie in an image. Modules and smartphones: little. Old feature phones: big; what they answer may also come with the
+ * two bytes of each word swapped. */
+typedef enum Order { ORDER_LITTLE, ORDER_BIG, ORDER_SWAPPED, ORDER_NONE } Order;
+
+typedef struct Image {
+        const uint8_t *data;
+        size_t size;
+        Order order;
+} Image;
+
+static uint8_t byte_at(const Image *i, size_t at) {
+        return i->data[i->order == ORDER_SWAPPED ? at ^ 1 : at];
+}
+
+static uint16_t word_at(const Image *i, size_t at) {
+        uint16_t a = byte_at(i, at), b = byte_at(i, at + 1);
+
+        return i->order == ORDER_BIG ? (uint16_t) (a << 8 | b) : (uint16_t) (b << 8 | a);
+}
+
+/* Walks to the item; false if it is not there. *ret_sound says whether the walk met the end mark. With id ITEM_END it only
+ * checks the structure. */
+static bool find(const Image *image, uint16_t id, size_t *ret_offset, size_t *ret_length, bool *ret_sound) {
+        size_t size = image->order == ORDER_SWAPPED ? image->size & ~(size_t) 1 : image->size;
+        bool found = false;
+
+        *ret_sound = false;
+        for (size_t at = 4; at + 2 <= size;) {
+                uint16_t here = word_at(image, at);
+                size_t length;
+
+                if (here == ITEM_END) {
+                        *ret_sound = true;
+                        break;
+                }
+                if (at + 4 > size)
+                        break;
+                length = word_at(image, at + 2);
+                if (length > size - at - 4)
+                        break;
+                if (here == id && !found) {
+                        *ret_offset = at + 4;
+                        *ret_length = length;
+                        found = true;
+                }
+                at += 4 + ((length + 3) & ~(size_t) 3);
+        }
+        return found;
+}
+
+static uint16_t calibration_version(const Image *image) {
+        size_t at, length;
+        bool sound;
+
+        return find(image, ITEM_CALIBRATION, &at, &length, &sound) && length >= 2 ? word_at(image, at) : 0;
+}
+
+/* NULL or what is wrong. */
+static const char *structure_fault(const Image *image) {
+        size_t at, length;
+        bool sound;
+
+        if (!find(image, ITEM_IMEI, &at, &length, &sound))
+                return sound ? "it holds no IMEI item (5)" : "the items do not lead to the end mark";
+        if (!sound)
+                return "the items do not lead to the end mark";
+        if (length != 8)
+                return "its IMEI item (5) does not have 8 bytes";
+        if (!find(image, ITEM_CALIBRATION, &at, &length, &sound) || length < 2)
+                return "it holds no calibration item (2)";
+        if (word_at(image, at) < VERSION_FIRST || word_at(image, at) > VERSION_LAST)
+                return "its calibration item (2) has an unknown version";
+        return NULL;
+}
+
+static const char *open_image(Image *image, const void *data, size_t size, bool may_be_swapped) {
+        const char *first = NULL;
+
+        for (Order order = ORDER_LITTLE; order < (may_be_swapped ? ORDER_NONE : ORDER_SWAPPED); order++) {
+                const char *fault;
+
+                *image = (Image) {.data = data, .size = size, .order = order};
+                fault = structure_fault(image);
+                if (!fault)
+                        return NULL;
+                first = first ? first : fault;
+        }
+        image->order = ORDER_NONE;
+        return first;
+}
+
+bool nv_blank(const void *image, size_t size) {
+        const uint8_t *p = image;
+
+        if (size == 0)
+                return true;
+        return (p[0] == 0 || p[0] == 0xff) && (size == 1 || memcmp(p, p + 1, size - 1) == 0);
+}
+
+static int crashed(const char *whose, const char *fault, Failure *f) {
+        return failure_set(f, CLASS_MISMATCH, "nv", "The NV data in %s are crashed: %s.", whose, fault);
+}
+
+int nv_check(const void *image, size_t size, const char *whose, Failure *f) {
+        Image i;
+        const char *fault;
+
+        if (nv_blank(image, size))
+                return crashed(whose, "they are blank", f);
+        fault = open_image(&i, image, size, streq(whose, "the device"));
+        return fault ? crashed(whose, fault, f) : 0;
+}
+
+bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, size_t *ret_length) {
+        Image i;
+        bool sound;
+
+        if (open_image(&i, image, size, false))
+                i = (Image) {.data = image, .size = size, .order = ORDER_LITTLE};
+        return find(&i, id, ret_offset, ret_length, &sound);
+}
+
+/* ---- merge ---------------------------------------------------------------------------------------------- */
+
+typedef struct Merge {
+        uint8_t *out;          /* copy of the package's image, becomes the result */
+        Image package, device;
+        Failure *f;
+        FlashMode mode;
+} Merge;
+
+typedef enum Need { NEED_BOTH, NEED_PACKAGE, NEED_NONE } Need;
+
+static void copy_item(Merge *m, size_t to, size_t from, size_t length) {
+        for (size_t i = 0; i < length; i++)
+                m->out[to + i] = byte_at(&m->device, from + i);
+}
+
+/* NEED_PACKAGE: an item that the device lacks is left as the package has it. NEED_NONE: so is one that the package lacks. */
+static int merge_id(Merge *m, const char *name, uint16_t id, Need need) {
+        size_t to, from, to_length, from_length;
+        bool sound;
+
+        if (!find(&m->package, id, &to, &to_length, &sound)) {
+                if (need == NEED_NONE)
+                        return 0;
+                return failure_set(m->f, CLASS_MISMATCH, "nv-file-id",
+                                   "The NV item %.40s (0x%x) that is to be kept does not exist in the new image of the package.", name, id);
+        }
+        if (!find(&m->device, id, &from, &from_length, &sound)) {
+                if (need != NEED_BOTH)
+                        return 0;
+                return failure_set(m->f, CLASS_MISMATCH, "nv-device-id",
+                                   "The NV item %.40s (0x%x) that is to be kept does not exist in the device.", name, id);
+        }
+        if (to_length != from_length)
+                return failure_set(m->f, CLASS_MISMATCH, "nv-length",
+                                   "The NV item %.40s (0x%x) has %zu bytes in the device but %zu in the package: its structure changed.", name,
+                                   id, from_length, to_length);
+        copy_item(m, to, from, to_length);
+        return 0;
+}
+
+static int version_refused(Merge *m, const char *format, unsigned a, unsigned b) {
+        char text[160];
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(text, sizeof(text), format, a, b);
+#pragma GCC diagnostic pop
+        return failure_set(m->f, CLASS_MISMATCH, "nv-version", "%s", text);
+}
+
+static int check_calibration_versions(Merge *m) {
+        unsigned device = calibration_version(&m->device), package = calibration_version(&m->package);
+        size_t at, length;
+        bool sound;
+
+        if (device < VERSION_FIRST || device > VERSION_LAST)
+                return version_refused(m, "The calibration in the device has the unknown version 0x%x.", device, 0);
+        if (package < VERSION_FIRST || package > VERSION_LAST)
+                return version_refused(m, "The calibration in the package has the unknown version 0x%x.", package, 0);
+        if (device < package)
+                return version_refused(m, "The calibration in the device has the older structure 0x%x, the package needs 0x%x.", device, package);
+        if (device != package)
+                return version_refused(m, "The calibration versions do not match: 0x%x in the device, 0x%x in the package.", device, package);
+        if (device == VERSION_FIRST && find(&m->device, ITEM_CALIBRATION, &at, &length, &sound) && length != SIZE_FF0A)
+                return version_refused(m, "The calibration in the device has %u bytes, which does not match its structure (%u).",
+                                       (unsigned) length, SIZE_FF0A);
+        return 0;
+}
+
+static int merge_imei(Merge *m, Need need) {
+        static const uint16_t more[] = {0x179, 0x186, 0x1e4};
+        int r = merge_id(m, "IMEI", ITEM_IMEI, need);
+
+        for (size_t i = 0; r == 0 && i < ELEMENTSOF(more); i++)
+                r = merge_id(m, "IMEI", more[i], NEED_NONE);
+        return r;
+}
+
+/* Items that are known by their name where the list gives no id. 0: the name is not one of them. */
+static uint16_t id_by_name(const char *name) {
+        static const struct {
+                const char *name;
+                uint16_t id;
+        } names[] = {{"TD_Calibration", ITEM_TD_CALIBRATION}, {"LTE_Calibration", ITEM_LTE_CALIBRATION}, {"BlueTooth", 0x191},
+                     {"WIFI", 0x199}, {"BandSelect", 0xd}, {"MMITest", 0x19a}};
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (strncmp(name, names[i].name, strlen(names[i].name)) == 0)
+                        return names[i].id;
+        return 0;
+}
+
+static int merge_item(Merge *m, const PacNvItem *item) {
+        bool go_on = (item->use && item->keep_going) || (m->mode == FLASH_MODE_UPGRADE && strncmp(item->name, "MMITest", 7) == 0);
+        Need need = go_on ? NEED_PACKAGE : NEED_BOTH;
+        uint16_t id = item->id != UINT32_MAX ? (uint16_t) item->id : id_by_name(item->name);
+
+        if (strncmp(item->name, "Calibration", 11) == 0) {
+                int r;
+
+                id = item->id != UINT32_MAX ? id : ITEM_CALIBRATION;
+                r = id == ITEM_CALIBRATION ? check_calibration_versions(m) : 0;
+                return r != 0 ? r : merge_id(m, item->name, id, need);
+        }
+        if (item->id == UINT32_MAX && streq(item->name, "IMEI"))
+                return merge_imei(m, need);
+        return id == 0 && item->id == UINT32_MAX ? 0 : merge_id(m, item->name, id, need);
+}
+
+int nv_merge(void *image, size_t size, const void *device, size_t device_size, const PacNvItem *items, size_t n_items,
+             FlashMode mode, Failure *f) {
+        Merge m = {.f = f, .mode = mode};
+        int r = nv_check(device, device_size, "the device", f);
+
+        if (r == 0)
+                r = nv_check(image, size, "the package", f);
+        if (r != 0)
+                return r;
+        open_image(&m.device, device, device_size, true);
+        open_image(&m.package, image, size, false);
+        if ((m.device.order == ORDER_BIG) != (m.package.order == ORDER_BIG))
+                return failure_set(f, CLASS_MISMATCH, "nv", "The NV data in the device and in the package differ in byte order.");
+        m.out = malloc(size);
+        if (!m.out)
+                return -ENOMEM;
+        memcpy(m.out, image, size);
+        for (size_t i = 0; r == 0 && i < n_items; i++)
+                if (items[i].backup)
+                        r = merge_item(&m, items + i);
+        if (r == 0)
+                memcpy(image, m.out, size);
+        free(m.out);
+        return r;
+}
+
+/* Only the first structure is known well enough to tell where it says "calibrated". The other families have no gate. */
+int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f) {
+        Image image;
+        size_t at, length;
+        bool sound;
+        uint32_t flag;
+
+        if (families[0] && !strstr(families, "GSM"))
+                return 0;
+        if (open_image(&image, device, size, true))
+                return nv_check(device, size, "the device", f);
+        if (!find(&image, ITEM_CALIBRATION, &at, &length, &sound) || word_at(&image, at) != VERSION_FIRST || length != SIZE_FF0A)
+                return 0;
+        flag = image.order == ORDER_BIG ? (uint32_t) word_at(&image, at + 6016) << 16 | word_at(&image, at + 6018)
+                                        : (uint32_t) word_at(&image, at + 6018) << 16 | word_at(&image, at + 6016);
+        if (flag & 0xf7ffffff)
+                return 0;
+        return failure_set(f, CLASS_MISMATCH, "nv-uncalibrated",
+                           "The device was never calibrated: its calibration flag is 0x%x.", flag);
+}
+
+uint32_t nv_seal(void *image, size_t size) {
+        uint8_t *p = image;
+        uint32_t sum = 0;
+
+        if (size < 2)
+                return 0;
+        put_be16(p, crc16_arc(0, p + 2, size - 2));
+        for (size_t i = 0; i < size; i++)
+                sum += p[i];
+        return sum;
+}

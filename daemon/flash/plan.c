@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/plan.h"
+
+#include <stdarg.h>
+#include <strings.h>
+
+#define READ_BLOCK 0x3000u
+#define NV_READ_DEFAULT 0x100000u
+#define PHASE_CHECK_READ_DEFAULT 0x2000u
+
+#define ADDRESS_RUNNING_NV 0xfe000001u
+#define ADDRESS_PHASE_CHECK 0xfe000002u
+#define ADDRESS_FIXED_NV 0xfe000003u
+#define ADDRESS_PREPACK 0xfe000004u
+#define ADDRESS_FORMAT 0xfe000006u
+#define FOURCC_FACTORY 0x43414646u /* "FFAC": the file system that holds NV, IMEIs and PhaseCheck */
+
+enum { UIS8910 = 1, UIS8850 = 2, PHONE = 4, ANY = 7 };
+typedef enum Form { FORM_ADDRESS, FORM_NAME } Form;
+typedef enum Kind {
+        KIND_FIRST_LOADER,
+        KIND_SECOND_LOADER,
+        KIND_WRITE,
+        KIND_WRITE_AND_STAMP,
+        KIND_WRITE_NV,
+        KIND_ERASE,
+        KIND_NOTHING,
+} Kind;
+
+typedef struct Type {
+        const char *name;
+        Kind kind;
+        Form form;
+        unsigned families;
+        uint32_t block;
+} Type;
+
+static const Type types[] = {
+#define TYPE(name, kind, form, families, block) {name, KIND_##kind, FORM_##form, families, block},
+#include "flash/types.def"
+};
+
+static const struct {
+        const char *name, *why;
+} unsupported[] = {
+#define UNSUPPORTED(name, why) {name, why},
+#include "flash/types.def"
+};
+
+static const struct {
+        Form form;
+        const char *name;
+        uint64_t address;
+} critical_places[] = {
+#define CRITICAL(form, name, address) {FORM_##form, name, address},
+#include "flash/types.def"
+};
+
+typedef struct Maker {
+        const Pac *pac;
+        Plan *plan;
+        Failure *f;
+        unsigned family;
+        size_t steps_room;
+        bool spl_missing;     /* between the erase of the first boot stage and its write */
+        char *replaced;       /* names of what is overwritten, for people */
+} Maker;
+
+static int refuse(Maker *m, const char *detail, const char *format, ...) _printf_(3, 4);
+static int refuse(Maker *m, const char *detail, const char *format, ...) {
+        char text[256];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        return failure_set(m->f, CLASS_PLAN, detail, "%s", text);
+}
+
+/* What can be shown but not run. */
+static int cannot_run(Maker *m, const char *detail, const char *format, ...) _printf_(3, 4);
+static int cannot_run(Maker *m, const char *detail, const char *format, ...) {
+        char text[256];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        if (!m->plan->options.display_only)
+                return failure_set(m->f, CLASS_PLAN, detail, "%s", text);
+        if (!m->plan->not_executable[0])
+                strcpy(m->plan->not_executable, text);
+        return 0;
+}
+
+static int say(char ***list, size_t *n, const char *format, ...) _printf_(3, 4);
+static int say(char ***list, size_t *n, const char *format, ...) {
+        char **all = reallocarray(*list, *n + 1, sizeof(char *)), *text;
+        va_list ap;
+        int r;
+
+        if (!all)
+                return -ENOMEM;
+        *list = all;
+        va_start(ap, format);
+        r = vasprintf(&text, format, ap);
+        va_end(ap);
+        if (r < 0)
+                return -ENOMEM;
+        all[(*n)++] = text;
+        return 0;
+}
+#define LOSE(m, ...) say(&(m)->plan->lost, &(m)->plan->n_lost, __VA_ARGS__)
+#define KEEP(m, ...) say(&(m)->plan->kept, &(m)->plan->n_kept, __VA_ARGS__)
+#define NOTE(m, ...) say(&(m)->plan->notes, &(m)->plan->n_notes, __VA_ARGS__)
+
+/* ---- what a file of the package is ---------------------------------------------------------------------- */
+
+static const Type *find_type(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(types); i++)
+                if (streq(types[i].name, name))
+                        return types + i;
+        return NULL;
+}
+
+static const PacBlock *target_of(const PacFile *file) {
+        static const PacBlock none;
+
+        return file->n_blocks > 0 ? file->blocks : &none;
+}
+
+static bool same_partition(const char *name, const char *base) {
+        size_t n = strlen(base);
+
+        return strncmp(name, base, n) == 0 && (name[n] == '\0' || name[n] == '_');
+}
+
+static bool by_name(const PacFile *file) {
+        const Type *type = find_type(file->type);
+
+        return type && type->form == FORM_NAME;
+}
+
+static bool at_address(const PacFile *file, uint64_t address) {
+        return !by_name(file) && file->n_blocks > 0 && file->blocks[0].base == address;
+}
+
+static bool is_phase_check(const PacFile *file) {
+        return strcasecmp(file->id, "PhaseCheck") == 0 || same_partition(target_of(file)->name, "miscdata") ||
+               at_address(file, ADDRESS_PHASE_CHECK) || at_address(file, 0x90000002);
+}
+
+static bool is_product_data(const PacFile *file) {
+        return strcasecmp(file->id, "ProdNV") == 0 || same_partition(target_of(file)->name, "prodnv");
+}
+
+static bool is_nv(const PacFile *file) {
+        const Type *type = find_type(file->type);
+
+        return type && type->kind == KIND_WRITE_NV;
+}
+
+/* A place that holds calibration or identity, whatever the package calls it. */
+static bool is_nv_place(const PacFile *file) {
+        const char *name = by_name(file) ? target_of(file)->name : "";
+
+        return strstr(name, "fixnv") || same_partition(name, "calinv") || at_address(file, ADDRESS_FIXED_NV) ||
+               at_address(file, 0x90000001) || (at_address(file, ADDRESS_FORMAT) && target_of(file)->size == FOURCC_FACTORY);
+}
+
+static bool is_erase(const PacFile *file) {
+        const Type *type = find_type(file->type);
+
+        return type && type->kind == KIND_ERASE;
+}
+
+static bool erases_all(const PacFile *file) {
+        return is_erase(file) && (by_name(file) ? strcasecmp(target_of(file)->name, "erase_all") == 0
+                                                : target_of(file)->base == 0 && target_of(file)->size == UINT32_MAX);
+}
+
+/* Identity that is left alone: PhaseCheck, product data, and whatever the package itself wants to be preserved. */
+static bool is_protected(const PacFile *file) {
+        return is_phase_check(file) || is_product_data(file) || (file->backup == 1 && !is_nv(file));
+}
+
+static bool is_critical(const PacFile *file) {
+        for (size_t i = 0; i < ELEMENTSOF(critical_places); i++)
+                if (critical_places[i].form == FORM_NAME ? by_name(file) && same_partition(target_of(file)->name, critical_places[i].name)
+                                                         : at_address(file, critical_places[i].address))
+                        return true;
+        return false;
+}
+
+static bool is_spl_place(const PacFile *file) {
+        return by_name(file) ? same_partition(target_of(file)->name, "splloader") : at_address(file, 0x60000000);
+}
+
+static bool keeps_nv(const Maker *m, const PacFile *file) {
+        switch (m->plan->options.mode) {
+        case FLASH_MODE_UPGRADE:
+                return true;
+        case FLASH_MODE_FACTORY:
+                return false;
+        default:
+                return m->pac->nv_backup_enabled && file->backup != 0;
+        }
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------- */
+
+static PlanStep *add_step(Maker *m, PlanOp op, Stage stage) {
+        Plan *plan = m->plan;
+
+        if (plan->n_steps == m->steps_room) {
+                size_t room = MAX(m->steps_room * 2, (size_t) 32);
+                PlanStep *steps = reallocarray(plan->steps, room, sizeof(PlanStep));
+                if (!steps)
+                        return NULL;
+                plan->steps = steps;
+                m->steps_room = room;
+        }
+        plan->steps[plan->n_steps] = (PlanStep) {.op = op, .stage = stage, .backup = -1, .write = -1, .offset = U64_UNKNOWN};
+        return plan->steps + plan->n_steps++;
+}
+
+static void set_target(PlanStep *step, const PacFile *file) {
+        strcpy(step->id, file->id);
+        if (by_name(file))
+                strcpy(step->partition, target_of(file)->name);
+        else
+                step->address = target_of(file)->base;
+}
+
+static int add_plain(Maker *m, PlanOp op, Stage stage) {
+        return add_step(m, op, stage) ? 0 : -ENOMEM;
+}
+
+static int add_loader(Maker *m, const PacFile *file, bool first) {
+        PlanProtocol protocol = streq(file->type, "HOST_FDL") ? PLAN_PDL : PLAN_BSL;
+        PlanStep *step = add_step(m, PLAN_LOAD, first ? STAGE_LOAD_FDL1 : STAGE_LOAD_FDL2);
+
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->protocol = protocol;
+        step->offset = file->offset;
+        step->size = file->size;
+        step->block = find_type(file->type)->block;
+        step = add_step(m, PLAN_EXEC, first ? STAGE_EXEC_FDL1 : STAGE_EXEC_FDL2);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->protocol = protocol;
+        return 0;
+}
+
+static int check_loader(Maker *m, const PacFile *file) {
+        const PacBlock *b = target_of(file);
+
+        if (!file->has_data)
+                return refuse(m, "loader", "The loader %s has no data in the package.", file->id);
+        if (file->n_blocks != 1 || b->base > UINT32_MAX || file->size > UINT32_MAX - b->base)
+                return refuse(m, "loader", "The loader %s has no usable address.", file->id);
+        if (!(find_type(file->type)->families & m->family))
+                return refuse(m, "loader", "The loader %s of type %s does not belong to the family %s.", file->id, file->type, m->plan->family);
+        return 0;
+}
+
+static int add_loaders(Maker *m) {
+        const PacFile *loader[2] = {NULL, NULL};
+        int r;
+
+        for (size_t i = 0; i < m->pac->n_files; i++) {
+                const PacFile *file = m->pac->files + i;
+                const Type *type = find_type(file->type);
+
+                if (!file->selected || !type || type->kind > KIND_SECOND_LOADER)
+                        continue;
+                if (loader[type->kind])
+                        return refuse(m, "loader", "The package has two loaders of one kind: %s and %s.", loader[type->kind]->id, file->id);
+                loader[type->kind] = file;
+                r = check_loader(m, file);
+                if (r != 0)
+                        return r;
+        }
+        if (!loader[0] || (m->family != UIS8850 && !loader[1]))
+                return refuse(m, "loader", "The package has no %s loader.", loader[0] ? "second" : "first");
+        m->plan->protocol = m->family == UIS8910 ? PLAN_PDL : PLAN_BSL;
+        m->plan->single_loader = !loader[1];
+        r = add_loader(m, loader[0], true);
+        if (r == 0 && m->pac->second_enumeration)
+                r = add_plain(m, PLAN_REENUMERATE, STAGE_REENUMERATE);
+        if (r == 0 && loader[1])
+                r = add_loader(m, loader[1], false);
+        return r;
+}
+
+/* ---- backups -------------------------------------------------------------------------------------------- */
+
+static int find_backup(const Plan *plan, const PacFile *file) {
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                const PlanStep *step = plan->steps + i;
+
+                if (step->op == PLAN_BACKUP && (by_name(file) ? streq(step->partition, target_of(file)->name)
+                                                              : !step->partition[0] && step->address == target_of(file)->base))
+                        return (int) i;
+        }
+        return -1;
+}
+
+static uint64_t read_size(const PacFile *file) {
+        if (target_of(file)->size > 0)
+                return target_of(file)->size;
+        return is_nv(file) ? NV_READ_DEFAULT : is_phase_check(file) ? PHASE_CHECK_READ_DEFAULT : 0;
+}
+
+static int add_backup(Maker *m, const PacFile *file) {
+        uint64_t size = read_size(file);
+        bool merged = is_nv(file) && keeps_nv(m, file);
+        PlanStep *step;
+
+        if (find_backup(m->plan, file) >= 0)
+                return 0;
+        if (size == 0 || size > 64 * 1024 * 1024)
+                return refuse(m, "size", "The package does not say how much of %s has to be saved.", file->id);
+        step = add_step(m, PLAN_BACKUP, STAGE_BACKUP);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->size = size;
+        step->block = READ_BLOCK;
+        step->optional = !merged;
+        /* Modules with a HOST_FDL have no such gate. */
+        step->checks_calibration = merged && m->plan->options.mode == FLASH_MODE_UPGRADE && m->family != UIS8910;
+        if (step->checks_calibration && !m->plan->check_cali[0])
+                snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s", file->check_cali[0] ? file->check_cali : "GSM");
+        return 0;
+}
+
+/* The vendor reads PhaseCheck first, as its serial number names the other files; then the rest, then NV. */
+static int add_backups(Maker *m) {
+        for (unsigned round = 0; round < 3; round++)
+                for (size_t i = 0; i < m->pac->n_files; i++) {
+                        const PacFile *file = m->pac->files + i;
+                        unsigned when = is_nv(file) ? 2 : is_phase_check(file) ? 0 : 1;
+                        int r;
+
+                        if (!file->selected || when != round || is_erase(file) || (!is_nv(file) && !is_protected(file)))
+                                continue;
+                        if (file->n_blocks == 0 || (by_name(file) && !target_of(file)->name[0]))
+                                continue;
+                        r = add_backup(m, file);
+                        if (r != 0)
+                                return r;
+                }
+        return 0;
+}
+
+/* ---- files ---------------------------------------------------------------------------------------------- */
+
+static int check_target(Maker *m, const PacFile *file, const Type *type) {
+        const PacBlock *b = target_of(file);
+
+        if (file->n_blocks > 1)
+                return refuse(m, "blocks", "%s goes to %zu places; only one is supported.", file->id, file->n_blocks);
+        if (file->select_by_flash || file->select_by_rf)
+                return refuse(m, "select", "%s has variants for different %s, which is not supported.", file->id,
+                              file->select_by_flash ? "flash chips" : "radio chips");
+        if (type->form == FORM_NAME && !b->name[0])
+                return refuse(m, "target", "%s (type %s) names no partition.", file->id, file->type);
+        if (type->form == FORM_ADDRESS && (file->n_blocks == 0 || b->base > UINT32_MAX || file->size > UINT32_MAX || b->size > UINT32_MAX))
+                return refuse(m, "target", "%s (type %s) has no usable 32-bit address and size.", file->id, file->type);
+        return 0;
+}
+
+static int check_upgrade(Maker *m, const PacFile *file, size_t index) {
+        if (m->plan->options.mode != FLASH_MODE_UPGRADE)
+                return 0;
+        if (erases_all(file))
+                return refuse(m, "erase-all", "%s erases the whole flash, which upgrade mode never does.", file->id);
+        if (!is_nv_place(file) || is_nv(file))
+                return 0;
+        if (!is_erase(file))
+                return refuse(m, "nv", "%s overwrites calibration or identity without keeping the unit's own; upgrade mode never does that.", file->id);
+        for (size_t i = index + 1; i < m->pac->n_files; i++) {
+                const PacFile *later = m->pac->files + i;
+                if (later->selected && is_nv(later) && by_name(later) == by_name(file) &&
+                    streq(target_of(later)->name, target_of(file)->name) && target_of(later)->base == target_of(file)->base)
+                        return 0;
+        }
+        return refuse(m, "nv", "%s erases calibration or identity and nothing puts it back; upgrade mode never does that.", file->id);
+}
+
+/* Only where both kinds are selected: one alone is meant for whatever unit there is. */
+static const char *storage_of(const Maker *m, const PacFile *file) {
+        const PacFile *emmc = pac_find_file(m->pac, "SPLLoaderEMMC"), *ufs = pac_find_file(m->pac, "SPLLoaderUFS");
+
+        if (!emmc || !ufs || !emmc->selected || !ufs->selected)
+                return "";
+        return file == emmc ? "emmc" : file == ufs ? "ufs" : "";
+}
+
+static void mark(Maker *m, PlanStep *step, const PacFile *file) {
+        step->destructive = true;
+        step->critical = is_critical(file) || m->spl_missing;
+        strcpy(step->storage, storage_of(m, file));
+        if (is_spl_place(file))
+                m->spl_missing = step->op == PLAN_ERASE;
+}
+
+static int replaced(Maker *m, const PacFile *file) {
+        char *all;
+
+        if (asprintf(&all, "%s%s%s", m->replaced ? m->replaced : "", m->replaced ? ", " : "", file->id) < 0)
+                return -ENOMEM;
+        free(m->replaced);
+        m->replaced = all;
+        return 0;
+}
+
+static int add_write(Maker *m, const PacFile *file, const Type *type) {
+        PlanStep *step;
+
+        if (!file->has_data) {
+                if (file->flag == 1 && file->can_omit)
+                        return NOTE(m, "%s is left out: the package has no file for it.", file->id);
+                return refuse(m, "data", "%s (type %s) has to be written but the package has no file for it.", file->id, file->type);
+        }
+        step = add_step(m, PLAN_WRITE, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->offset = file->offset;
+        step->size = file->size;
+        step->block = type->block;
+        mark(m, step, file);
+        if (at_address(file, ADDRESS_PREPACK) &&
+            NOTE(m, "%s is unpacked by the loader into the unit's file systems and cannot be read back.", file->id) < 0)
+                return -ENOMEM;
+        return replaced(m, file);
+}
+
+static const char *fourcc(uint64_t size, char ret[static 5]) {
+        for (int i = 0; i < 4; i++) {
+                char c = (char) (size >> 8 * i);
+                ret[i] = c > ' ' && c < 0x7f ? c : '?';
+        }
+        ret[4] = '\0';
+        return ret;
+}
+
+static int lose_erased(Maker *m, const PacFile *file) {
+        const PacBlock *b = target_of(file);
+        char name[5];
+
+        if (by_name(file) && strstr(b->name, "runtimenv"))
+                return LOSE(m, "%s: the running NV (%s) is erased; the unit makes it anew from the fixed NV.", file->id, b->name);
+        if (by_name(file) && same_partition(b->name, "userdata"))
+                return LOSE(m, "%s: all user data are erased.", file->id);
+        if (by_name(file))
+                return LOSE(m, "%s: the partition %s is erased.", file->id, b->name);
+        if (at_address(file, ADDRESS_RUNNING_NV))
+                return LOSE(m, "%s: the running NV is erased; the unit makes it anew from the fixed NV.", file->id);
+        if (at_address(file, ADDRESS_FORMAT))
+                return LOSE(m, "%s: the file system %s is formatted, all files in it are lost.", file->id, fourcc(b->size, name));
+        return LOSE(m, "%s: %llu bytes of flash at 0x%llx are erased.", file->id, (unsigned long long) b->size, (unsigned long long) b->base);
+}
+
+static int add_erase(Maker *m, const PacFile *file) {
+        PlanStep *step = add_step(m, PLAN_ERASE, STAGE_ERASE);
+
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->size = target_of(file)->size;
+        mark(m, step, file);
+        return lose_erased(m, file);
+}
+
+static int check_nv_size(Maker *m, const PacFile *file) {
+        uint64_t max = !at_address(file, ADDRESS_FIXED_NV) ? 0x1000000 : m->family == UIS8910 ? 0x20000 : 0x28000;
+
+        if (file->size < 8 || file->size > max)
+                return refuse(m, "nv", "The NV image %s has %llu bytes; this place takes 8 to %llu.", file->id, (unsigned long long) file->size,
+                              (unsigned long long) max);
+        return 0;
+}
+
+static int add_nv(Maker *m, const PacFile *file, const Type *type) {
+        bool keep = keeps_nv(m, file);
+        PlanStep *step;
+        int r;
+
+        if (!file->has_data)
+                return add_write(m, file, type);
+        r = check_nv_size(m, file);
+        if (r != 0)
+                return r;
+        step = add_step(m, PLAN_WRITE_NV, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->offset = file->offset;
+        step->size = file->size;
+        step->block = type->block;
+        step->backup = keep ? find_backup(m->plan, file) : -1;
+        mark(m, step, file);
+        if (keep && m->pac->n_nv_items > 0) {
+                r = KEEP(m, "%s: the unit's own calibration and IMEIs are read twice, stored, and put into the new NV.", file->id);
+                return r != 0 ? r : LOSE(m, "%s: all other NV settings are replaced by those of the package.", file->id);
+        }
+        r = LOSE(m, "%s: the unit's calibration and IMEIs are replaced by those of the package; a backup is stored.", file->id);
+        if (r == 0 && m->plan->options.mode == FLASH_MODE_FACTORY)
+                r = cannot_run(m, "mode", "Factory mode initialises the NV (%s) and clears its calibration flag, which this version cannot do yet.",
+                               file->id);
+        return r;
+}
+
+static int initialise(Maker *m, const PacFile *file) {
+        PlanStep *step = add_step(m, PLAN_INITIALISE, STAGE_WRITE);
+        int r;
+
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->size = read_size(file);
+        mark(m, step, file);
+        r = LOSE(m, "%s: serial number and test results are initialised; a backup is stored.", file->id);
+        if (r != 0)
+                return r;
+        return cannot_run(m, "mode", "Factory mode initialises %s and writes a serial number into it, which this version cannot do yet.",
+                          file->id);
+}
+
+/* PhaseCheck, product data and the like: *ret_done if nothing more is to be done for the file. */
+static int add_protected(Maker *m, const PacFile *file, bool *ret_done) {
+        bool saved = find_backup(m->plan, file) >= 0;
+
+        *ret_done = true;
+        switch (m->plan->options.mode) {
+        case FLASH_MODE_UPGRADE:
+                return KEEP(m, "%s: %snot touched.", file->id, saved ? "read twice, stored, and " : "");
+        case FLASH_MODE_FACTORY:
+                if (is_phase_check(file) || (is_product_data(file) && !file->has_data && !is_erase(file)))
+                        return initialise(m, file);
+                break;
+        default:
+                if (file->backup == 1 || (is_phase_check(file) && !file->has_data && !is_erase(file)))
+                        return KEEP(m, "%s: %snot touched.", file->id, saved ? "read twice, stored, and " : "");
+        }
+        *ret_done = false;
+        return 0;
+}
+
+static int unknown_type(Maker *m, const PacFile *file) {
+        for (size_t i = 0; i < ELEMENTSOF(unsupported); i++)
+                if (streq(unsupported[i].name, file->type))
+                        return refuse(m, "type", "%s asks for %s (type %s), which is not supported.", file->id, unsupported[i].why, file->type);
+        return refuse(m, "type", "%s has the type \"%s\", which is not known; what it would do cannot be told.", file->id, file->type);
+}
+
+static int add_file(Maker *m, const PacFile *file, size_t index) {
+        const Type *type = find_type(file->type);
+        bool done = false;
+        int r;
+
+        if (!type)
+                return unknown_type(m, file);
+        if (type->kind <= KIND_SECOND_LOADER || type->kind == KIND_NOTHING)
+                return 0;
+        r = check_target(m, file, type);
+        if (r == 0 && is_protected(file))
+                r = add_protected(m, file, &done);
+        if (r != 0 || done)
+                return r;
+        if (!(type->families & m->family))
+                return refuse(m, "type", "%s has the type %s, which the family %s does not have.", file->id, file->type, m->plan->family);
+        r = check_upgrade(m, file, index);
+        if (r != 0)
+                return r;
+        switch (type->kind) {
+        case KIND_ERASE:
+                return add_erase(m, file);
+        case KIND_WRITE_NV:
+                return add_nv(m, file, type);
+        case KIND_WRITE_AND_STAMP:
+                return refuse(m, "type", "%s (type %s) also sets a time stamp, which is not supported.", file->id, file->type);
+        default:
+                return add_write(m, file, type);
+        }
+}
+
+static int add_files(Maker *m) {
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < m->pac->n_files; i++) {
+                const PacFile *file = m->pac->files + i;
+
+                if (file->flag == 2)
+                        continue;
+                if (file->selected)
+                        r = add_file(m, file, i);
+                else
+                        r = NOTE(m, "%s is not selected in the package: nothing is done for it.", file->id);
+        }
+        if (r == 0 && m->replaced)
+                r = LOSE(m, "What the unit holds now is replaced: %s.", m->replaced);
+        return r;
+}
+
+/* Loaders of NOR products let the host compare what the NV store made of the image. */
+static int add_nv_checks(Maker *m) {
+        size_t n = m->plan->n_steps;
+
+        if (m->pac->flash_type_id != 0)
+                return 0;
+        for (size_t i = 0; i < n; i++) {
+                PlanStep *check, write = m->plan->steps[i];
+
+                if (write.op != PLAN_WRITE_NV)
+                        continue;
+                check = add_step(m, PLAN_CHECK_NV, STAGE_VERIFY);
+                if (!check)
+                        return -ENOMEM;
+                *check = write;
+                check->op = PLAN_CHECK_NV;
+                check->stage = STAGE_VERIFY;
+                check->block = READ_BLOCK;
+                check->write = (int) i;
+        }
+        return 0;
+}
+
+static int add_finish(Maker *m) {
+        switch (m->plan->options.finish) {
+        case FINISH_RESET:
+                return add_plain(m, PLAN_RESET, STAGE_FINISH);
+        case FINISH_POWER_OFF:
+                return add_plain(m, PLAN_POWER_OFF, STAGE_FINISH);
+        default:
+                return 0;
+        }
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------ */
+
+static int copy_lists(Maker *m) {
+        const Pac *pac = m->pac;
+        Plan *plan = m->plan;
+
+        if (pac->n_partitions > 0) {
+                plan->partitions = reallocarray(NULL, pac->n_partitions, sizeof(PacPartition));
+                if (!plan->partitions)
+                        return -ENOMEM;
+                memcpy(plan->partitions, pac->partitions, pac->n_partitions * sizeof(PacPartition));
+                plan->n_partitions = pac->n_partitions;
+        }
+        if (pac->n_nv_items > 0) {
+                plan->nv_items = reallocarray(NULL, pac->n_nv_items, sizeof(PacNvItem));
+                if (!plan->nv_items)
+                        return -ENOMEM;
+                memcpy(plan->nv_items, pac->nv_items, pac->n_nv_items * sizeof(PacNvItem));
+                plan->n_nv_items = pac->n_nv_items;
+        }
+        plan->partition_unit = pac->partition_unit;
+        return 0;
+}
+
+static int check_package(Maker *m) {
+        const Pac *pac = m->pac;
+
+        if (m->family == 0)
+                return refuse(m, "family", "The loaders of the package belong to no family that is supported.");
+        if (m->plan->options.mode < 0 || m->plan->options.mode >= FLASH_MODE_MAX)
+                return refuse(m, "mode", "There is no such mode.");
+        if (pac->mode != 0)
+                return refuse(m, "nand-mode", "The package is made for raw NAND pages (mode %u), which is not supported.", pac->mode);
+        if (pac->ext_table)
+                return refuse(m, "type", "The package sends an extended partition table, which is not supported.");
+        if (pac->n_warnings > 0 && !m->plan->options.allow_warnings)
+                return cannot_run(m, "warnings", "The package is dangerous (%zu warnings) and needs an explicit option: %s", pac->n_warnings,
+                                  pac->warnings[0]);
+        return 0;
+}
+
+static int add_notes(Maker *m) {
+        bool nv = false;
+        int r = 0;
+
+        for (size_t i = 0; i < m->plan->n_steps; i++)
+                nv = nv || m->plan->steps[i].op == PLAN_WRITE_NV;
+        if (!nv)
+                r = KEEP(m, "Calibration and IMEIs of the unit: not touched.");
+        if (r == 0 && m->pac->n_partitions > 0)
+                r = NOTE(m, "The package expects %zu partitions. A unit whose table differs is refused before the first write.",
+                         m->pac->n_partitions);
+        if (r == 0 && m->pac->n_partitions > 0)
+                r = NOTE(m, "A loader that does not tell its partition table leaves that check undone; the record says so.");
+        if (r == 0 && m->pac->apr)
+                r = NOTE(m, "The package asks for APR information, which is not written.");
+        return r;
+}
+
+static int fill(Maker *m) {
+        int r = check_package(m);
+
+        if (r == 0)
+                r = copy_lists(m);
+        if (r == 0)
+                r = add_plain(m, PLAN_HANDSHAKE, STAGE_HANDSHAKE);
+        if (r == 0)
+                r = add_loaders(m);
+        if (r == 0)
+                r = add_plain(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
+        if (r == 0)
+                r = add_backups(m);
+        if (r == 0)
+                r = add_files(m);
+        if (r == 0)
+                r = add_nv_checks(m);
+        if (r == 0)
+                r = add_finish(m);
+        if (r == 0)
+                r = add_notes(m);
+        for (size_t i = 0; r == 0 && i < m->plan->n_steps; i++)
+                m->plan->bytes_total += plan_step_bytes(m->plan->steps + i);
+        return r;
+}
+
+int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f) {
+        _cleanup_(plan_freep) Plan *plan = calloc(1, sizeof(*plan));
+        const char *family = pac_family(pac);
+        Maker m = {.pac = pac, .plan = plan, .f = f};
+        int r;
+
+        if (!plan)
+                return -ENOMEM;
+        plan->options = *options;
+        snprintf(plan->family, sizeof(plan->family), "%s", family);
+        m.family = streq(family, "uis8910") ? UIS8910 : streq(family, "uis8850") ? UIS8850 : streq(family, "phone") ? PHONE : 0;
+        r = fill(&m);
+        free(m.replaced);
+        if (r == 0)
+                *ret = TAKE_PTR(plan);
+        return r;
+}
+
+static void free_list(char **list, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                free(list[i]);
+        free(list);
+}
+
+Plan *plan_free(Plan *plan) {
+        if (!plan)
+                return NULL;
+        free_list(plan->lost, plan->n_lost);
+        free_list(plan->kept, plan->n_kept);
+        free_list(plan->notes, plan->n_notes);
+        free(plan->steps);
+        free(plan->partitions);
+        free(plan->nv_items);
+        free(plan);
+        return NULL;
+}
+
+uint64_t plan_step_bytes(const PlanStep *step) {
+        switch (step->op) {
+        case PLAN_LOAD:
+        case PLAN_WRITE:
+        case PLAN_WRITE_NV:
+        case PLAN_CHECK_NV:
+        case PLAN_INITIALISE:
+                return step->size;
+        case PLAN_BACKUP:
+                return 2 * step->size;
+        default:
+                return 0;
+        }
+}
+
+const char *plan_op_to_string(PlanOp op) {
+        static const char *const words[PLAN_OP_MAX] = {
+                [PLAN_HANDSHAKE] = "handshake", [PLAN_LOAD] = "load", [PLAN_EXEC] = "exec", [PLAN_REENUMERATE] = "reenumerate",
+                [PLAN_IDENTIFY] = "identify", [PLAN_BACKUP] = "backup", [PLAN_ERASE] = "erase", [PLAN_WRITE] = "write",
+                [PLAN_WRITE_NV] = "write-nv", [PLAN_CHECK_NV] = "check-nv", [PLAN_INITIALISE] = "initialise",
+                [PLAN_RESET] = "reset", [PLAN_POWER_OFF] = "power-off",
+        };
+
+        return op >= 0 && op < PLAN_OP_MAX ? words[op] : NULL;
+}
