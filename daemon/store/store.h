@@ -54,7 +54,8 @@ typedef struct StoreBackup {
         uint64_t size, usec;
 } StoreBackup;
 
-/* What a starting daemon finds. */
+/* What a starting daemon finds. Packages include files in packages/ that no row tells of (killed between the two, or the
+ * database was lost): their name is made up from the digest, their uid is UINT32_MAX. */
 typedef struct StoreSnapshot {
         size_t n_slots, n_packages, n_jobs;
         StoreSlot *slots;
@@ -71,24 +72,31 @@ typedef void (*StoreCallback)(int error, void *userdata);
  * (fdld.db.damaged-<time>), said in *ret_notice (malloc, may be NULL), and a new one begun. */
 int store_open(const char *directory, Store **ret, StoreSnapshot *ret_snapshot, char **ret_notice, CallError *e);
 void store_snapshot_clear(StoreSnapshot *s);
-/* Executes what is queued, then closes. */
+/* Executes what is queued, then closes. Callbacks that were not dispatched are not called: for those store_sync() and
+ * store_dispatch() first. */
 Store *store_close(Store *s);
+/* Waits until all that was queued before is executed (shutdown and tests: it blocks). Callbacks come from store_dispatch(). */
+void store_sync(Store *s);
 
 int store_fd(const Store *s);         /* readable when callbacks wait; for the event loop */
 void store_dispatch(Store *s);        /* main thread */
 
-/* All copy their arguments. -ENOBUFS when more than 10,000 requests wait (the callback is not called then), -ENOMEM. */
+/* All copy their arguments. -ENOBUFS when more than 10,000 requests wait (the callback is not called then), -ENOMEM,
+ * -EINVAL for a row that cannot be one (id 0, no port). Callbacks may queue more requests; cb may be NULL. Errors of callbacks:
+ * -ENOSPC, -EROFS, -EIO, … The store goes on after each of them and works again once the cause is gone. */
 int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata);
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata);
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
 int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);
-/* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. */
+/* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. At most 64 MiB (-EFBIG), not
+ * empty. On an error of this call the data stay the caller's. */
 int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
                      StoreCallback cb, void *userdata);
-/* Ids in durable blocks: the range [*first, *first+n) is on disk as handed out when the callback runs with it. */
+/* Ids in durable blocks (n 1 … 1,000,000): the range [*first, *first+n) is on disk as handed out when the callback runs with it. */
 int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata);
-/* A finished or old job by id, for GetJob and the paged ListJobs. Rows newest first, id < before (0 = newest). */
+/* A finished or old job by id, for GetJob and the paged ListJobs. Rows newest first, id < before (0 = newest), at most 1,000.
+ * Rows are valid within the callback only. An unknown id gives -ENOENT. */
 typedef void (*StoreJobsCallback)(int error, const StoreJob *jobs, size_t n, void *userdata);
 int store_list_jobs(Store *s, uint64_t before, unsigned limit, StoreJobsCallback cb, void *userdata);
 int store_get_job(Store *s, uint64_t id, StoreJobsCallback cb, void *userdata);

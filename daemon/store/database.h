@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "store/schema.h"
+
+/* The SQLite file itself: opening, damage, statements. One thread at a time. 0 or -errno. */
+typedef struct Database Database;
+
+#define DATABASE_NAME "fdld.db"
+
+/* `used`: the directory held a database before, so an empty or missing one is a loss and not a beginning.
+ * *ret_lost: a new one was begun in place of what is described in *ret_notice (malloc). 0; -1 with *e. */
+int database_open(int dir_fd, const char *directory, bool used, Database **ret, bool *ret_lost, char **ret_notice,
+                  CallError *e);
+Database *database_close(Database *d);
+
+int database_begin(Database *d);
+int database_commit(Database *d);
+void database_rollback(Database *d);
+/* The transaction is still the one that was begun, so what failed is that one statement. */
+bool database_in_transaction(const Database *d);
+
+int database_put(Database *d, TableId table, const void *row);
+int database_remove_package(Database *d, const char *digest);
+int database_set_next_id(Database *d, uint64_t next_id);
+int database_next_id(Database *d, uint64_t *ret);
+/* Newest first, id < before (0: newest). */
+int database_list_jobs(Database *d, uint64_t before, unsigned limit, StoreJob **ret, size_t *ret_n);
+int database_get_job(Database *d, uint64_t id, StoreJob **ret, size_t *ret_n);
+int database_load(Database *d, StoreSnapshot *ret); /* all but next_id */

@@ -1,0 +1,696 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "store/database.h"
+#include "store/state-directory.h"
+
+#define WAITING_MAX 10000
+#define BATCH_MAX 256    /* requests of one transaction */
+#define DISPATCH_MAX 256 /* callbacks of one dispatch: the loop has other work too */
+#define LIST_MAX 1000
+#define IDS_MAX 1000000
+#define VAULT_FILE_MAX ((size_t) 64 * 1024 * 1024)
+#define VAULT_WAITING_MAX ((size_t) 256 * 1024 * 1024)
+#define NEXT_ID_NAME "next-id"
+
+typedef enum RequestKind {
+        REQUEST_PUT, /* a row into a table */
+        REQUEST_REMOVE_PACKAGE,
+        REQUEST_BACKUP,
+        REQUEST_IDS,
+        REQUEST_LIST_JOBS,
+        REQUEST_GET_JOB,
+} RequestKind;
+
+typedef struct Request Request;
+struct Request {
+        Request *next;
+        RequestKind kind;
+        TableId table;
+        union {
+                StoreJob job;
+                StoreSlot slot;
+                StorePackage package;
+                StoreIntent intent;
+                StoreBackup backup;
+        } row;
+        void *data; /* of a backup */
+        size_t size;
+        bool in_vault;
+        uint64_t first; /* ids: of the block; list: before; get: id */
+        unsigned n;
+        StoreCallback cb;
+        void (*ids_cb)(int error, uint64_t first, unsigned n, void *userdata);
+        StoreJobsCallback jobs_cb;
+        void *userdata;
+        int result;
+        StoreJob *jobs;
+        size_t n_jobs;
+};
+
+typedef struct RequestList {
+        Request *first, *last;
+} RequestList;
+
+struct Store {
+        /* Set before the thread starts. */
+        int dir_fd, vault_fd, lock_fd, event_fd;
+        pthread_t thread;
+        /* Of the store thread. */
+        Database *db;
+        uint64_t next_id;
+        /* Under the mutex. */
+        pthread_mutex_t mutex;
+        pthread_cond_t work, idle;
+        RequestList waiting, done;
+        size_t n_outstanding, vault_bytes; /* queued, running or not yet dispatched */
+        bool busy, closing;
+};
+
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_REALTIME, &ts);
+        return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static void list_append(RequestList *l, Request *r) {
+        r->next = NULL;
+        if (l->last)
+                l->last->next = r;
+        else
+                l->first = r;
+        l->last = r;
+}
+
+static Request *list_pop(RequestList *l) {
+        Request *r = l->first;
+
+        if (!r)
+                return NULL;
+        l->first = r->next;
+        if (!l->first)
+                l->last = NULL;
+        r->next = NULL;
+        return r;
+}
+
+static void request_free(Request *r) {
+        free(r->data);
+        free(r->jobs);
+        free(r);
+}
+
+static void wake_main(Store *s) {
+        uint64_t one = 1;
+
+        /* Fails only if the counter is full, and then the descriptor is readable anyway. */
+        (void) !write(s->event_fd, &one, sizeof(one));
+}
+
+/* ---- the store thread: single requests ---- */
+
+static int hash_data(const void *data, size_t size, char ret[static 65]) {
+        uint8_t digest[EVP_MAX_MD_SIZE];
+        unsigned n = 0;
+
+        if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != 32)
+                return -ENOMEM;
+        bytes_to_hex(digest, n, ret);
+        return 0;
+}
+
+/* The file first: a row in the database says that the file is there. */
+static int execute_backup(Store *s, Request *r) {
+        StoreBackup *b = &r->row.backup;
+        int e;
+
+        if (!r->in_vault) {
+                e = hash_data(r->data, r->size, b->sha256);
+                if (e == 0)
+                        e = random_hex(b->id, 16);
+                if (e == 0)
+                        e = state_file_write(s->vault_fd, b->id, 0600, r->data, r->size, false);
+                if (e < 0)
+                        return e;
+                r->in_vault = true;
+        }
+        return database_put(s->db, TABLE_BACKUPS, b);
+}
+
+/* Also in a file of its own, so that even a lost database does not bring numbers back. */
+static int write_next_id(Store *s) {
+        char text[32];
+        int n;
+
+        n = snprintf(text, sizeof(text), "%llu\n", (unsigned long long) s->next_id);
+        return state_file_write(s->dir_fd, NEXT_ID_NAME, 0600, text, (size_t) n, true);
+}
+
+/* A block that could not be made durable is skipped, never given again; a second try of the same request keeps it. */
+static int execute_ids(Store *s, Request *r) {
+        int e;
+
+        if (s->next_id > (uint64_t) INT64_MAX - r->n)
+                return -ERANGE;
+        if (r->first == 0) {
+                r->first = s->next_id;
+                s->next_id += r->n;
+        }
+        e = write_next_id(s);
+        return e < 0 ? e : database_set_next_id(s->db, s->next_id);
+}
+
+static int execute_one(Store *s, Request *r) {
+        switch (r->kind) {
+        case REQUEST_PUT:
+                return database_put(s->db, r->table, &r->row);
+        case REQUEST_REMOVE_PACKAGE:
+                return database_remove_package(s->db, r->row.package.digest);
+        case REQUEST_BACKUP:
+                return execute_backup(s, r);
+        case REQUEST_IDS:
+                return execute_ids(s, r);
+        case REQUEST_LIST_JOBS:
+        case REQUEST_GET_JOB:
+                free(TAKE_PTR(r->jobs));
+                r->n_jobs = 0;
+                if (r->kind == REQUEST_LIST_JOBS)
+                        return database_list_jobs(s->db, r->first, r->n, &r->jobs, &r->n_jobs);
+                return database_get_job(s->db, r->first, &r->jobs, &r->n_jobs);
+        }
+        return -EINVAL;
+}
+
+static bool is_write(const Request *r) {
+        return r->kind != REQUEST_LIST_JOBS && r->kind != REQUEST_GET_JOB;
+}
+
+/* ---- the store thread: transactions ---- */
+
+/* All of the batch in one transaction, so that they share one fsync. False: nothing of it is in the database and it has to
+ * be done one by one. A statement that fails alone is undone alone by SQLite and does not hurt the others. */
+static bool execute_together(Store *s, Request *batch) {
+        bool writes = false;
+
+        for (Request *r = batch; r; r = r->next)
+                writes |= is_write(r);
+        if (writes && database_begin(s->db) < 0)
+                return false;
+        for (Request *r = batch; r; r = r->next) {
+                r->result = execute_one(s, r);
+                if (writes && !database_in_transaction(s->db))
+                        return false;
+                if (r->result < 0 && r->result != -EEXIST) {
+                        database_rollback(s->db);
+                        return false;
+                }
+        }
+        if (writes && database_commit(s->db) < 0) {
+                database_rollback(s->db);
+                return false;
+        }
+        return true;
+}
+
+/* A file whose row did not get in is of no use. Only after a commit that the disk broke off the row may be there after all;
+ * then the file stays. */
+static void forget_vault_file(Store *s, Request *r) {
+        if (r->kind != REQUEST_BACKUP || !r->in_vault)
+                return;
+        (void) unlinkat(s->vault_fd, r->row.backup.id, 0);
+        r->in_vault = false;
+}
+
+static void execute_alone(Store *s, Request *r) {
+        bool keep = false;
+        int e;
+
+        if (!is_write(r)) {
+                r->result = execute_one(s, r);
+                return;
+        }
+        r->result = database_begin(s->db);
+        if (r->result == 0)
+                r->result = execute_one(s, r);
+        if (r->result == 0) {
+                e = database_commit(s->db);
+                if (e == 0)
+                        return;
+                r->result = e;
+                keep = e != -ENOSPC;
+        }
+        database_rollback(s->db);
+        if (!keep)
+                forget_vault_file(s, r);
+}
+
+static void execute_batch(Store *s, Request *batch) {
+        if (!execute_together(s, batch))
+                for (Request *r = batch; r; r = r->next)
+                        execute_alone(s, r);
+        for (Request *r = batch; r; r = r->next)
+                if (r->kind == REQUEST_GET_JOB && r->result == 0 && r->n_jobs == 0)
+                        r->result = -ENOENT;
+}
+
+static Request *take_batch(Store *s) {
+        RequestList batch = {};
+
+        for (unsigned i = 0; i < BATCH_MAX && s->waiting.first; i++)
+                list_append(&batch, list_pop(&s->waiting));
+        return batch.first;
+}
+
+static void finish_batch(Store *s, Request *batch) {
+        while (batch) {
+                Request *next = batch->next;
+                s->vault_bytes -= batch->size;
+                batch->size = 0;
+                free(TAKE_PTR(batch->data));
+                list_append(&s->done, batch);
+                batch = next;
+        }
+}
+
+static void *store_thread(void *userdata) {
+        Store *s = userdata;
+
+        pthread_setname_np(pthread_self(), "fdld-store");
+        pthread_mutex_lock(&s->mutex);
+        for (;;) {
+                Request *batch = take_batch(s);
+                if (!batch) {
+                        s->busy = false;
+                        pthread_cond_broadcast(&s->idle);
+                        if (s->closing)
+                                break;
+                        pthread_cond_wait(&s->work, &s->mutex);
+                        continue;
+                }
+                s->busy = true;
+                pthread_mutex_unlock(&s->mutex);
+                execute_batch(s, batch);
+                pthread_mutex_lock(&s->mutex);
+                finish_batch(s, batch);
+                wake_main(s);
+        }
+        pthread_mutex_unlock(&s->mutex);
+        return NULL;
+}
+
+/* ---- opening ---- */
+
+/* False: there is none, or nothing that can be one. */
+static bool read_next_id(int dir_fd, uint64_t *ret) {
+        _cleanup_close_ int fd = -EBADF;
+        unsigned long long value;
+        char text[32] = "", *end;
+        ssize_t n;
+
+        fd = openat(dir_fd, NEXT_ID_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return false;
+        n = read(fd, text, sizeof(text) - 1);
+        if (n <= 0 || text[0] < '1' || text[0] > '9')
+                return false;
+        errno = 0;
+        value = strtoull(text, &end, 10);
+        if (errno != 0 || !streq(end, "\n") || value > INT64_MAX)
+                return false;
+        *ret = value;
+        return true;
+}
+
+static bool package_known(const StoreSnapshot *snapshot, size_t n, const char *digest) {
+        for (size_t i = 0; i < n; i++)
+                if (streq(snapshot->packages[i].digest, digest))
+                        return true;
+        return false;
+}
+
+static int adopt_package(Store *s, StoreSnapshot *snapshot, int dir_fd, const char *file, const char *digest) {
+        StorePackage *more, *p;
+        struct stat st;
+
+        if (fstatat(dir_fd, file, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+                return 0;
+        more = reallocarray(snapshot->packages, snapshot->n_packages + 1, sizeof(*more));
+        if (!more)
+                return -ENOMEM;
+        snapshot->packages = more;
+        p = more + snapshot->n_packages++;
+        memset(p, 0, sizeof(*p));
+        snprintf(p->digest, sizeof(p->digest), "%s", digest);
+        snprintf(p->name, sizeof(p->name), "recovered-%.12s.pac", digest);
+        p->size = (uint64_t) st.st_size;
+        p->imported_usec = (uint64_t) st.st_mtim.tv_sec * 1000000 + (uint64_t) st.st_mtim.tv_nsec / 1000;
+        p->imported_uid = UINT32_MAX;
+        return database_put(s->db, TABLE_PACKAGES, p);
+}
+
+/* Packages without a row would fill the quota and nobody could see or remove them. */
+static int adopt_packages(Store *s, StoreSnapshot *snapshot) {
+        int fd = openat(s->dir_fd, "packages", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+        size_t n = snapshot->n_packages;
+
+        if (!d) {
+                if (fd >= 0)
+                        close(fd);
+                return 0;
+        }
+        for (struct dirent *i; r == 0 && (i = readdir(d));) {
+                char digest[65];
+
+                snprintf(digest, sizeof(digest), "%.64s", i->d_name);
+                if (is_lower_hex(digest, 64) && streq(i->d_name + 64, ".pac") && !package_known(snapshot, n, digest))
+                        r = adopt_package(s, snapshot, fd, i->d_name, digest);
+        }
+        closedir(d);
+        return r;
+}
+
+/* Numbers are never given twice: the database, its rows and the file next to it each may know more. If all of them are
+ * gone, the clock is ahead of any count. */
+static int find_next_id(Store *s, bool lost) {
+        uint64_t in_file = 1, in_database = 1;
+        bool have_file = read_next_id(s->dir_fd, &in_file);
+        int r;
+
+        r = database_next_id(s->db, &in_database);
+        if (r < 0)
+                return r;
+        s->next_id = MAX(in_file, in_database);
+        if (lost && !have_file)
+                s->next_id = MAX(s->next_id, (uint64_t) time(NULL));
+        return 0;
+}
+
+static int open_files(Store *s, const char *directory, CallError *e) {
+        if (state_directory_open(directory, &s->dir_fd, e) < 0 ||
+            state_directory_lock(s->dir_fd, directory, &s->lock_fd, e) < 0 ||
+            state_directory_sub(s->dir_fd, directory, "vault", &s->vault_fd, e) < 0)
+                return -1;
+        state_directory_sweep(s->dir_fd, STATE_TMP_PREFIX);
+        state_directory_sweep(s->vault_fd, STATE_TMP_PREFIX);
+        s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (s->event_fd < 0)
+                return call_error_set(e, BUS_ERROR_STORE, "No file descriptor left for the store: %s.", strerror(errno));
+        return 0;
+}
+
+static int open_database(Store *s, const char *directory, StoreSnapshot *snapshot, char **ret_notice, CallError *e) {
+        char path[PATH_MAX];
+        bool lost = false, used;
+        int r;
+
+        snprintf(path, sizeof(path), "%s/" DATABASE_NAME, directory);
+        used = faccessat(s->dir_fd, NEXT_ID_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        if (database_open(s->dir_fd, directory, used, &s->db, &lost, ret_notice, e) < 0)
+                return -1;
+        r = database_load(s->db, snapshot);
+        if (r == 0)
+                r = adopt_packages(s, snapshot);
+        if (r == 0)
+                r = find_next_id(s, lost);
+        if (r < 0)
+                return state_directory_complain(e, path, "Cannot read the database", r);
+        snapshot->next_id = s->next_id;
+        return 0;
+}
+
+static int start_thread(Store *s) {
+        sigset_t all, before;
+        int r;
+
+        /* Signals belong to the main thread. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = pthread_create(&s->thread, NULL, store_thread, s);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return -r;
+}
+
+static void store_destroy(Store *s) {
+        int *fds[] = {&s->dir_fd, &s->vault_fd, &s->event_fd, &s->lock_fd}; /* the lock last */
+
+        database_close(s->db);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                closep(fds[i]);
+        pthread_cond_destroy(&s->work);
+        pthread_cond_destroy(&s->idle);
+        pthread_mutex_destroy(&s->mutex);
+        free(s);
+}
+
+static Store *store_alloc(void) {
+        Store *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return NULL;
+        s->dir_fd = s->vault_fd = s->lock_fd = s->event_fd = -EBADF;
+        pthread_mutex_init(&s->mutex, NULL);
+        pthread_cond_init(&s->work, NULL);
+        pthread_cond_init(&s->idle, NULL);
+        return s;
+}
+
+int store_open(const char *directory, Store **ret, StoreSnapshot *ret_snapshot, char **ret_notice, CallError *e) {
+        _cleanup_free_ char *notice = NULL;
+        StoreSnapshot snapshot = {};
+        Store *s = store_alloc();
+        int r;
+
+        if (!s)
+                return call_error_set(e, BUS_ERROR_STORE, "No memory left to open the store.");
+        if (open_files(s, directory, e) < 0 || open_database(s, directory, &snapshot, &notice, e) < 0)
+                goto fail;
+        r = start_thread(s);
+        if (r < 0) {
+                call_error_set(e, BUS_ERROR_STORE, "Cannot start the thread of the store: %s.", strerror(-r));
+                goto fail;
+        }
+        *ret = s;
+        *ret_snapshot = snapshot;
+        if (ret_notice)
+                *ret_notice = TAKE_PTR(notice);
+        return 0;
+fail:
+        store_snapshot_clear(&snapshot);
+        store_destroy(s);
+        return -1;
+}
+
+void store_snapshot_clear(StoreSnapshot *s) {
+        free(s->slots);
+        free(s->packages);
+        free(s->jobs);
+        *s = (StoreSnapshot) {};
+}
+
+static void free_list(RequestList *l) {
+        Request *r;
+
+        while ((r = list_pop(l)))
+                request_free(r);
+}
+
+Store *store_close(Store *s) {
+        if (!s)
+                return NULL;
+        pthread_mutex_lock(&s->mutex);
+        s->closing = true;
+        pthread_cond_signal(&s->work);
+        pthread_mutex_unlock(&s->mutex);
+        pthread_join(s->thread, NULL);
+        free_list(&s->done);
+        store_destroy(s);
+        return NULL;
+}
+
+void store_sync(Store *s) {
+        pthread_mutex_lock(&s->mutex);
+        while (s->busy || s->waiting.first)
+                pthread_cond_wait(&s->idle, &s->mutex);
+        pthread_mutex_unlock(&s->mutex);
+}
+
+/* ---- the main thread ---- */
+
+int store_fd(const Store *s) {
+        return s->event_fd;
+}
+
+static void call_back(Request *r) {
+        if (r->jobs_cb)
+                r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
+        else if (r->ids_cb)
+                r->ids_cb(r->result, r->result == 0 ? r->first : 0, r->result == 0 ? r->n : 0, r->userdata);
+        else if (r->cb)
+                r->cb(r->result, r->userdata);
+}
+
+void store_dispatch(Store *s) {
+        uint64_t count;
+
+        (void) !read(s->event_fd, &count, sizeof(count));
+        for (unsigned i = 0; i < DISPATCH_MAX; i++) {
+                Request *r;
+
+                pthread_mutex_lock(&s->mutex);
+                r = list_pop(&s->done);
+                if (r)
+                        s->n_outstanding--;
+                pthread_mutex_unlock(&s->mutex);
+                if (!r)
+                        return;
+                call_back(r);
+                request_free(r);
+        }
+        wake_main(s);
+}
+
+static Request *request_new(RequestKind kind, void *userdata) {
+        Request *r = calloc(1, sizeof(*r));
+
+        if (r) {
+                r->kind = kind;
+                r->userdata = userdata;
+        }
+        return r;
+}
+
+/* Takes the request in any case; the data of a backup only if it succeeds. */
+static int enqueue(Store *s, Request *r) {
+        pthread_mutex_lock(&s->mutex);
+        if (s->closing || s->n_outstanding >= WAITING_MAX || r->size > VAULT_WAITING_MAX - s->vault_bytes) {
+                pthread_mutex_unlock(&s->mutex);
+                r->data = NULL;
+                request_free(r);
+                return -ENOBUFS;
+        }
+        s->n_outstanding++;
+        s->vault_bytes += r->size;
+        list_append(&s->waiting, r);
+        pthread_cond_signal(&s->work);
+        pthread_mutex_unlock(&s->mutex);
+        return 0;
+}
+
+static int put(Store *s, TableId table, const void *row, StoreCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_PUT, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->table = table;
+        memcpy(&r->row, row, table_row_size(table));
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+static bool valid_id(uint64_t id) {
+        return id > 0 && id <= INT64_MAX;
+}
+
+int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata) {
+        if (!valid_id(job->id) || !job_state_to_string(job->state) || !job_result_to_string(job->result) ||
+            !flash_mode_to_string(job->mode) || !fail_class_to_string(job->failure.class))
+                return -EINVAL;
+        return put(s, TABLE_JOBS, job, cb, userdata);
+}
+
+int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata) {
+        return slot->port[0] ? put(s, TABLE_SLOTS, slot, cb, userdata) : -EINVAL;
+}
+
+int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata) {
+        return is_lower_hex(package->digest, 64) ? put(s, TABLE_PACKAGES, package, cb, userdata) : -EINVAL;
+}
+
+int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata) {
+        Request *r;
+
+        if (!is_lower_hex(digest, 64))
+                return -EINVAL;
+        r = request_new(REQUEST_REMOVE_PACKAGE, userdata);
+        if (!r)
+                return -ENOMEM;
+        snprintf(r->row.package.digest, sizeof(r->row.package.digest), "%s", digest);
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata) {
+        StoreIntent intent = {.job = job, .step = step, .stage = stage, .usec = now_usec()};
+
+        if (!valid_id(job))
+                return -EINVAL;
+        snprintf(intent.partition, sizeof(intent.partition), "%s", partition ? partition : "");
+        return put(s, TABLE_INTENTS, &intent, cb, userdata);
+}
+
+int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
+                     StoreCallback cb, void *userdata) {
+        Request *r;
+
+        if (!valid_id(job) || !data || size == 0)
+                return -EINVAL;
+        if (size > VAULT_FILE_MAX)
+                return -EFBIG;
+        r = request_new(REQUEST_BACKUP, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->row.backup = (StoreBackup) {.job = job, .size = size, .usec = now_usec()};
+        snprintf(r->row.backup.port, sizeof(r->row.backup.port), "%s", port ? port : "");
+        snprintf(r->row.backup.name, sizeof(r->row.backup.name), "%s", name ? name : "");
+        r->data = data;
+        r->size = size;
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata) {
+        Request *r;
+
+        if (n == 0 || n > IDS_MAX)
+                return -EINVAL;
+        r = request_new(REQUEST_IDS, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->n = n;
+        r->ids_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_list_jobs(Store *s, uint64_t before, unsigned limit, StoreJobsCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_LIST_JOBS, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->first = before;
+        r->n = MIN(limit, (unsigned) LIST_MAX);
+        r->jobs_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_get_job(Store *s, uint64_t id, StoreJobsCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_GET_JOB, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->first = id;
+        r->jobs_cb = cb;
+        return enqueue(s, r);
+}

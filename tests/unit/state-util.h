@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Directories and worlds for the tests of what is kept on disk. Each Check test is a process of its own, so namespaces,
+ * limits and users may be changed freely in it. */
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define UNUSED __attribute__((unused))
+
+static char test_directory[PATH_MAX];
+
+static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int type, UNUSED struct FTW *ftw) {
+        return remove(path);
+}
+
+UNUSED static void remove_tree(const char *path) {
+        (void) nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+UNUSED static void make_test_directory(void) {
+        const char *base = getenv("TMPDIR");
+
+        snprintf(test_directory, sizeof(test_directory), "%s/fdld-test-XXXXXX", base && *base ? base : "/tmp");
+        ck_assert_msg(mkdtemp(test_directory) != NULL, "mkdtemp %s: %s", test_directory, strerror(errno));
+}
+
+/* Runs in the parent where the test is a child, so that it also happens when a test was killed. */
+UNUSED static void remove_test_directory(void) {
+        remove_tree(test_directory);
+}
+
+UNUSED static const char *in_directory(const char *name) {
+        static char path[4][PATH_MAX * 2];
+        static unsigned n;
+        char *p = path[n++ % 4];
+
+        snprintf(p, sizeof(path[0]), "%s/%s", test_directory, name);
+        return p;
+}
+
+/* Counts entries whose name begins with prefix, except the two dots. */
+UNUSED static unsigned count_entries(const char *path, const char *prefix) {
+        DIR *d = opendir(path);
+        unsigned n = 0;
+
+        if (!d)
+                return 0;
+        for (struct dirent *i; (i = readdir(d));)
+                if (strcmp(i->d_name, ".") != 0 && strcmp(i->d_name, "..") != 0 &&
+                    strncmp(i->d_name, prefix, strlen(prefix)) == 0)
+                        n++;
+        closedir(d);
+        return n;
+}
+
+UNUSED static unsigned mode_of(const char *path) {
+        struct stat st;
+
+        return lstat(path, &st) < 0 ? 0 : (unsigned) st.st_mode & 07777;
+}
+
+static bool write_text(const char *path, const char *text) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t) strlen(text);
+
+        if (fd >= 0)
+                close(fd);
+        return ok;
+}
+
+/* A mount namespace, in a user namespace where we are not root. */
+static bool enter_mount_namespace(void) {
+        char map[64];
+        unsigned uid = (unsigned) geteuid(), gid = (unsigned) getegid();
+
+        if (unshare(CLONE_NEWNS) < 0) {
+                if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+                        return false;
+                snprintf(map, sizeof(map), "0 %u 1", uid);
+                if (!write_text("/proc/self/setgroups", "deny") || !write_text("/proc/self/uid_map", map))
+                        return false;
+                snprintf(map, sizeof(map), "0 %u 1", gid);
+                if (!write_text("/proc/self/gid_map", map))
+                        return false;
+        }
+        return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+/* A small file system at the path, seen by this process alone. False where this machine does not let us. */
+UNUSED static bool mount_small(const char *path, const char *options) {
+        return enter_mount_namespace() && mount("fdld-test", path, "tmpfs", 0, options) == 0;
+}
+
+/* From root to nobody, for tests of permissions. False: we are nobody special already. */
+UNUSED static bool become_nobody(void) {
+        if (geteuid() != 0)
+                return false;
+        return setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0;
+}
