@@ -12,17 +12,14 @@
 
 /* Bounds. A stock bus allows 512 match rules for each connection; each peer that is known costs one. */
 #define PEERS_MAX 256
-#define HELD_MAX 64              /* messages that wait for credentials, in all (each may carry 16 descriptors) */
+#define HELD_MAX 64 /* messages that wait for credentials, in all (each may carry 16 descriptors) */
 #define HELD_PER_PEER_MAX 16
 #define WAITERS_MAX 4096
 #define WAITERS_PER_PEER_MAX 64
 #define DRAFTS_PER_PEER_MAX 64
 #define LEASES_MAX 64
-#define QUERIES_MAX 32           /* unanswered questions to the store */
-#define OLD_JOBS_MAX 64          /* finished jobs read back from the store */
-#define LISTED_WAITING_MAX 256
-#define LISTED_QUEUED_MAX 64
-#define LISTED_FINISHED_MAX 64
+#define QUERIES_MAX 32 /* unanswered questions to the store */
+#define GHOSTS_MAX 256 /* jobs that are not listed but known by path */
 
 typedef struct BusObject BusObject;
 typedef struct Peer Peer;
@@ -34,16 +31,19 @@ typedef struct Query Query;
 struct BusObject {
         Bus *bus;
         ObjectKind kind;
-        void *object;            /* Device, Slot, Package, Job or Station */
+        void *object; /* Device, Slot, Package, Job or Station */
         char *path;
-        uint64_t dirty;          /* changed properties, bits as in the vtable */
-        bool listed;             /* announced with InterfacesAdded and in GetManagedObjects */
-        bool wanted;             /* shall be listed */
-        bool pending;            /* in the queue of what is to be told */
-        bool old;                /* a finished job from the store; `object` is our own copy */
-        Peer *owner;             /* of a draft */
+        uint64_t id;    /* of a job */
+        uint64_t dirty; /* changed properties, bits as in the vtable */
+        bool wanted;    /* the station lists it; `object` is valid */
+        bool listed;    /* announced with InterfacesAdded and in GetManagedObjects */
+        bool pending;   /* in the queue of what is to be told */
+        bool ghost;     /* a job that is not listed; ask object_lookup() before using `object` */
+        bool old;       /* a finished job from the store; `object` is our own copy */
+        unsigned n_waiters;
+        Peer *owner; /* of a draft */
         BusObject *pending_next;
-        BusObject *old_next;
+        BusObject *ghost_next;
 };
 
 /* A sender: known while it is on the bus and was of interest. */
@@ -67,9 +67,9 @@ struct Waiter {
 
 /* Counters of the write queue, in messages. Variables, so that tests need not fill the real thing. */
 typedef struct BusLimits {
-        uint64_t write_soft;     /* above: nothing more is told, changes collect in the dirty bits */
-        uint64_t write_hard;     /* above: the bus is taken for dead */
-        uint64_t stuck_usec;     /* so long above write_soft: the same */
+        uint64_t write_soft; /* above: nothing more is told, changes collect in the dirty bits */
+        uint64_t write_hard; /* above: the bus is taken for dead */
+        uint64_t stuck_usec; /* so long above write_soft: the same */
 } BusLimits;
 
 struct Bus {
@@ -83,13 +83,12 @@ struct Bus {
         char reason[256];
         BusLimits limits;
         sd_event_source *flush, *retry, *lost_source;
-        uint64_t stuck_since;    /* CLOCK_MONOTONIC, 0 not */
+        uint64_t stuck_since; /* CLOCK_MONOTONIC, 0 not */
         BusObject root;
-        void *tree;              /* tsearch() of BusObject by path */
+        void *tree; /* tsearch() of BusObject by path */
         BusObject *pending, **pending_tail;
-        bool relist;
-        BusObject *old_jobs;
-        unsigned n_old_jobs;
+        BusObject *ghosts; /* newest first */
+        unsigned n_ghosts;
         Peer *peers;
         unsigned n_peers, n_held;
         Waiter *waiters;
@@ -105,7 +104,7 @@ void bus_lose(Bus *b, const char *format, ...) _printf_(2, 3);
 
 /* objects.c: the tree, what is listed, what is to be told */
 typedef struct ObjectClass {
-        const char *prefix;      /* path of the parent, the root object itself for the station */
+        const char *prefix; /* path of the parent, the root object itself for the station */
         const char *interface;
         const sd_bus_vtable *vtable;
         BusError missing;
@@ -114,7 +113,10 @@ const ObjectClass *object_class(ObjectKind kind);
 const char *object_path(ObjectKind kind, const void *object, char buffer[static BUS_PATH_MAX]);
 const char *job_path(uint64_t id, char buffer[static BUS_PATH_MAX]);
 BusObject *object_find(Bus *b, const char *path);
-BusObject *object_add(Bus *b, ObjectKind kind, void *object);
+bool job_id_from_path(const char *path, uint64_t *ret);
+/* Also finds jobs that are in memory but not listed. */
+BusObject *object_lookup(Bus *b, const char *path);
+BusObject *object_add_ghost(Bus *b, Job *job, bool old /* the copy becomes the object's */);
 void object_remove(BusObject *o);
 void object_schedule(BusObject *o);
 void object_mark(BusObject *o, const char *property);
@@ -135,11 +137,11 @@ void peers_free(Bus *b);
 
 /* methods.c: which method needs what */
 typedef enum Action {
-        ACTION_NONE,             /* reads; everyone */
+        ACTION_NONE, /* reads; everyone */
         ACTION_PROBE,
         ACTION_IMPORT,
         ACTION_FLASH,
-        ACTION_READ,             /* personal data of a unit */
+        ACTION_READ, /* personal data of a unit */
         ACTION_CANCEL,
         ACTION_MANAGE_SLOTS,
         ACTION_MANAGE_PACKAGES,
@@ -153,8 +155,8 @@ typedef struct Call {
         Bus *bus;
         BusObject *object;
         sd_bus_message *message;
-        Peer *peer;              /* NULL for ACTION_NONE */
-        uint32_t uid;            /* as peer */
+        Peer *peer;   /* NULL for ACTION_NONE */
+        uint32_t uid; /* as peer */
         CallError *e;
 } Call;
 /* >= 0: answered, or will be. -1 with *c->e set; another negative errno: our own fault. */
@@ -218,8 +220,9 @@ void old_jobs_free(Bus *b);
 /* options.c: a{sv} read key by key */
 typedef struct OptionSpec {
         const char *key;
-        char type;               /* D-Bus basic type */
-        int (*parse)(const void *value, void *target, CallError *e); /* const char* for s and o, else a pointer to the value */
+        char type; /* D-Bus basic type */
+        int (*parse)(const void *value, void *target,
+                     CallError *e); /* const char* for s and o, else a pointer to the value */
 } OptionSpec;
 int options_read(sd_bus_message *m, const OptionSpec *specs, size_t n_specs, void *target, CallError *e);
 int options_none(sd_bus_message *m, CallError *e);
@@ -228,7 +231,8 @@ typedef struct FlashOptions {
         char package[BUS_PATH_MAX];
 } FlashOptions;
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e);
-/* Text from a client that people will read: not empty unless allowed, at most `max` bytes, no control or bidi characters. */
+/* Text from a client that people will read: not empty unless allowed, at most `max` bytes, no control or bidi
+ * characters. */
 int text_check(const char *what, const char *text, size_t max, bool empty_ok, CallError *e);
 
 /* message.c: appending */
@@ -242,12 +246,12 @@ int append_pair_object(sd_bus_message *m, const char *key, ObjectKind kind, cons
 int append_pair_u64(sd_bus_message *m, const char *key, uint64_t value);
 int append_pair_bool(sd_bus_message *m, const char *key, bool value);
 int append_pair_int(sd_bus_message *m, const char *key, int32_t value);
-int append_pair_list(sd_bus_message *m, const char *key, const char *const *list, size_t n); /* n: SIZE_MAX = NULL-terminated */
-int append_error(sd_bus_message *m, const Job *job);      /* (ssa{sv}) */
-int append_result(sd_bus_message *m, const Job *job);     /* a{sv} of Wait and JobFinished */
+int append_pair_list(sd_bus_message *m, const char *key, const char *const *list, size_t n);
+int append_error(sd_bus_message *m, const Job *job);  /* (ssa{sv}) */
+int append_result(sd_bus_message *m, const Job *job); /* a{sv} of Wait and JobFinished */
 int new_reply(sd_bus_message *call, sd_bus_message **ret);
 int send_reply(sd_bus_message *reply);
-int reply_job(Call *c, Job *job);                         /* (t id, o job) */
+int reply_job(Call *c, Job *job); /* (t id, o job) */
 
 static inline void sd_bus_message_unrefpp(sd_bus_message **m) {
         sd_bus_message_unref(*m);

@@ -110,8 +110,11 @@ static int on_name_lost(sd_bus_message *m, void *userdata, sd_bus_error *error _
 
 static void name_refused(Bus *b, const sd_bus_error *e) {
         if (sd_bus_error_has_name(e, SD_BUS_ERROR_ACCESS_DENIED))
-                bus_lose(b, "The bus policy does not let this user own %s. Install %s.conf into dbus-1/system.d, or run as the "
-                         "user it names.", BUS_NAME, BUS_NAME);
+                bus_lose(b,
+                         "The bus policy does not let this user own %s. Install %s.conf into dbus-1/system.d, or run "
+                         "as the "
+                         "user it names.",
+                         BUS_NAME, BUS_NAME);
         else
                 bus_lose(b, "The bus does not give the name %s: %s", BUS_NAME, e->message ? e->message : e->name);
 }
@@ -146,8 +149,8 @@ static int watch(Bus *b) {
                                       "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, b);
         if (r < 0)
                 return r;
-        return sd_bus_match_signal_async(b->bus, NULL, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                         "NameLost", on_name_lost, NULL, b);
+        return sd_bus_match_signal_async(b->bus, NULL, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                         "org.freedesktop.DBus", "NameLost", on_name_lost, NULL, b);
 }
 
 /* Not sd_bus_open_system(): it would do the same, but this way the address is ours to choose. Nothing here waits; the
@@ -188,14 +191,16 @@ int bus_new(sd_event *event, Station *station, const char *address, bool trust_o
         b->lost = lost;
         b->userdata = userdata;
         b->pending_tail = &b->pending;
-        b->limits = (BusLimits) {.write_soft = 4096, .write_hard = 16384, .stuck_usec = 30 * SEC};
+        b->limits = (BusLimits){.write_soft = 4096, .write_hard = 16384, .stuck_usec = 30 * SEC};
         r = make_sources(b);
         if (r < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "Cannot prepare the event loop: %s.", strerror(-r));
         r = connect_bus(b, address);
         if (r < 0)
-                return call_error_set(e, BUS_ERROR_HOST, "Cannot connect to the D-Bus daemon at %.256s: %s. Start it, or give the "
-                                      "address of another in DBUS_SYSTEM_BUS_ADDRESS.", address, strerror(-r));
+                return call_error_set(e, BUS_ERROR_HOST,
+                                      "Cannot connect to the D-Bus daemon at %.256s: %s. Start it, or give the "
+                                      "address of another in DBUS_SYSTEM_BUS_ADDRESS.",
+                                      address, strerror(-r));
         *ret = TAKE_PTR(b);
         return 0;
 }

@@ -14,15 +14,15 @@
 typedef struct Bus Bus;
 
 /* Starts connecting. `address`: a D-Bus address, NULL for the system bus ($DBUS_SYSTEM_BUS_ADDRESS, else the usual
- * socket). `trust_own_uid`: callers of the daemon's own uid may act, for tests and development. `lost`, once and from the event
- * loop: the connection broke, the name was taken or could not be had, or the bus daemon no longer reads; bus_lost_reason() says
- * which. Jobs should be brought to a safe end (station_stop()), then the process should exit with failure. Nothing else is
- * called after it; bus_free() is still due and must not be called from within `lost`. */
+ * socket). `trust_own_uid`: callers of the daemon's own uid may act, for tests and development. `lost`, once and from
+ * the event loop: the connection broke, the name was taken or could not be had, or the bus daemon no longer reads;
+ * bus_lost_reason() says which. Jobs should be brought to a safe end (station_stop()), then the process should exit
+ * with failure. Nothing else is called after it; bus_free() is still due and must not be called from within `lost`. */
 int bus_new(sd_event *event, Station *station, const char *address, bool trust_own_uid, void (*lost)(void *userdata),
             void *userdata, Bus **ret, CallError *e);
 
-/* Becomes the station's observer, publishes the objects and requests the name. `ready` (may be NULL) is called once the name is
- * ours: the moment for READY=1. */
+/* Becomes the station's observer, publishes the objects and requests the name. `ready` (may be NULL) is called once the
+ * name is ours: the moment for READY=1. */
 int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e);
 
 /* One plain sentence for the log; "" while all is well. Valid until bus_free(). */

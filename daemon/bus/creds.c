@@ -3,9 +3,9 @@
 
 #include "bus/bus-internal.h"
 
-/* Who is calling. The blocking ways of sd-bus to find out are not used: with a bus daemon that hangs, they would stop every
- * job's supervision. The bus is asked once for each unique name; the message that needs the answer is kept and put back into
- * the queue of incoming messages afterwards. */
+/* Who is calling. The blocking ways of sd-bus to find out are not used: with a bus daemon that hangs, they would stop
+ * every job's supervision. The bus is asked once for each unique name; the message that needs the answer is kept and
+ * put back into the queue of incoming messages afterwards. */
 
 Peer *peer_find(Bus *b, const char *name) {
         for (Peer *p = b->peers; p; p = p->next)
@@ -31,18 +31,21 @@ static void peer_free(Peer *p) {
         free(p);
 }
 
+static BusObject *draft_of(Peer *p) {
+        for (BusObject *o = p->bus->ghosts; o; o = o->ghost_next)
+                if (o->owner == p)
+                        return o;
+        return NULL;
+}
+
 static void discard_drafts(Peer *p) {
         Bus *b = p->bus;
+        BusObject *o;
 
-        for (Job *job = station_jobs(b->station), *next; job; job = next) {
-                char buffer[BUS_PATH_MAX];
-                BusObject *o = object_find(b, job_path(job->id, buffer));
-
-                next = job->next;
-                if (!o || o->owner != p)
-                        continue;
-                job_owner_set(o, NULL);
-                if (job->state == JOB_STATE_DRAFT)
+        while ((o = draft_of(p))) {
+                Job *job = station_find_job(b->station, o->id);
+                object_remove(o);
+                if (job && job->state == JOB_STATE_DRAFT)
                         job_discard(job);
         }
 }
@@ -87,7 +90,8 @@ Peer *peer_need(Bus *b, sd_bus_message *m, CallError *e) {
         if (p)
                 return p;
         if (b->n_peers >= PEERS_MAX && !make_room(b)) {
-                call_error_set(e, BUS_ERROR_QUOTA, "Too many programs (%u) use this daemon at once. Try again later.", b->n_peers);
+                call_error_set(e, BUS_ERROR_QUOTA, "Too many programs (%u) use this daemon at once. Try again later.",
+                               b->n_peers);
                 return NULL;
         }
         p = calloc(1, sizeof(*p));
@@ -100,8 +104,10 @@ Peer *peer_need(Bus *b, sd_bus_message *m, CallError *e) {
         p->next = b->peers;
         b->peers = p;
         b->n_peers++;
-        snprintf(rule, sizeof(rule), "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                 "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='%s'", name);
+        snprintf(rule, sizeof(rule),
+                 "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                 "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='%s'",
+                 name);
         if (sd_bus_add_match_async(b->bus, &p->match, rule, on_name_owner_changed, NULL, p) < 0) {
                 peer_free(p);
                 call_error_set(e, BUS_ERROR_HOST, "The bus cannot be asked to watch the caller.");
@@ -184,8 +190,9 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *error
 static int ask(Peer *p) {
         int r;
 
-        r = sd_bus_call_method_async(p->bus->bus, &p->call, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                     "GetConnectionCredentials", on_credentials, p, "s", p->name);
+        r = sd_bus_call_method_async(p->bus->bus, &p->call, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials, p, "s",
+                                     p->name);
         if (r >= 0)
                 p->state = PEER_ASKING;
         return r;
@@ -195,7 +202,8 @@ int peer_hold(Peer *p, sd_bus_message *m, CallError *e) {
         Bus *b = p->bus;
 
         if (p->n_held >= HELD_PER_PEER_MAX || b->n_held >= HELD_MAX)
-                return call_error_set(e, BUS_ERROR_QUOTA, "Too many calls wait for the bus to say who is calling. Try again later.");
+                return call_error_set(e, BUS_ERROR_QUOTA,
+                                      "Too many calls wait for the bus to say who is calling. Try again later.");
         if (p->state == PEER_NEW && ask(p) < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "The bus cannot be asked who is calling. Try again later.");
         p->held[p->n_held++] = sd_bus_message_ref(m);

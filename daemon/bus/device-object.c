@@ -46,7 +46,8 @@ GETTER(get_partitions, Device, d, append_partitions(reply, d->partitions))
 const sd_bus_vtable device_vtable[] = {
         SD_BUS_VTABLE_START(0),
         METHOD("Probe", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
-        METHOD("Reset", SD_BUS_ARGS("s", how, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
+        METHOD("Reset", SD_BUS_ARGS("s", how, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch,
+               FOR_ALL),
         METHOD("GetIdentity", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", identity), bus_dispatch, FOR_ALL),
         CONSTANT("SysfsPath", "s", get_sysfs),
         CONSTANT("DevNode", "s", get_devnode),
@@ -85,8 +86,8 @@ int device_reset(Call *c) {
         if (r < 0)
                 return r;
         if (!streq(how, "reset") && !streq(how, "power-off"))
-                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "A device cannot be reset by '%.64s'. Possible: reset, power-off.",
-                                      how);
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
+                                      "A device cannot be reset by '%.64s'. Possible: reset, power-off.", how);
         if (options_none(c->message, c->e) < 0)
                 return -1;
         if (station_reset(c->bus->station, c->object->object, streq(how, "power-off"), c->uid, &job, c->e) < 0)
@@ -110,6 +111,10 @@ int device_get_identity(Call *c) {
                 r = append_pair_string(reply, "loader-version", d->loader_version);
         if (r >= 0 && d->chip[0])
                 r = append_pair_string(reply, "chip", d->chip);
+        for (size_t i = 0; r >= 0 && i < d->n_facts; i++)
+                if (!streq(d->facts[i].key, "mode") && !streq(d->facts[i].key, "loader-version") &&
+                    !streq(d->facts[i].key, "chip"))
+                        r = append_pair_string(reply, d->facts[i].key, d->facts[i].value);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : send_reply(reply);

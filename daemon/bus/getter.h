@@ -3,8 +3,8 @@
 
 #include "bus/bus-internal.h"
 
-/* Rows of the vtables. Every method goes through bus_dispatch() and is UNPRIVILEGED: without the flag sd-bus would ask the bus
- * daemon who is calling and wait for the answer. */
+/* Rows of the vtables. Every method goes through bus_dispatch() and is UNPRIVILEGED: without the flag sd-bus would ask
+ * the bus daemon who is calling and wait for the answer. */
 #define METHOD SD_BUS_METHOD_WITH_ARGS
 #define FOR_ALL SD_BUS_VTABLE_UNPRIVILEGED
 #define CONSTANT(name, type, get) SD_BUS_PROPERTY(name, type, get, 0, SD_BUS_VTABLE_PROPERTY_CONST)

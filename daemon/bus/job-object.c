@@ -34,6 +34,7 @@ GETTER(get_started, Job, j, sd_bus_message_append(reply, "t", j->started_usec))
 GETTER(get_finished, Job, j, sd_bus_message_append(reply, "t", j->finished_usec))
 GETTER(get_uid, Job, j, sd_bus_message_append(reply, "u", j->uid))
 GETTER(get_retry_of, Job, j, sd_bus_message_append(reply, "t", j->retry_of))
+GETTER(get_note, Job, j, append_string(reply, j->note))
 
 const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -69,6 +70,7 @@ const sd_bus_vtable job_vtable[] = {
         PROPERTY("FinishedUSec", "t", get_finished),
         CONSTANT("RequestedByUID", "u", get_uid),
         CONSTANT("RetryOf", "t", get_retry_of),
+        PROPERTY("Note", "s", get_note),
         SD_BUS_VTABLE_END,
 };
 
@@ -102,6 +104,7 @@ static Waiter *take_waiter(Bus *b, const BusObject *o, const Peer *p) {
                         continue;
                 *w = found->next;
                 found->peer->n_waiters--;
+                found->object->n_waiters--;
                 b->n_waiters--;
                 return found;
         }
@@ -145,15 +148,19 @@ int job_method_wait(Call *c) {
         if (!p)
                 return -1;
         if (p->n_waiters >= WAITERS_PER_PEER_MAX || c->bus->n_waiters >= WAITERS_MAX)
-                return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many calls of Wait are open (at most %d for each caller). "
-                                      "Listen to the signal JobFinished instead.", WAITERS_PER_PEER_MAX);
+                return call_error_set(c->e, BUS_ERROR_QUOTA,
+                                      "Too many calls of Wait are open (at most %d for each caller). "
+                                      "Listen to the signal JobFinished instead.",
+                                      WAITERS_PER_PEER_MAX);
         w = calloc(1, sizeof(*w));
         if (!w)
                 return -ENOMEM;
-        *w = (Waiter) {.object = c->object, .peer = p, .message = sd_bus_message_ref(c->message), .next = c->bus->waiters};
+        *w = (Waiter){
+                .object = c->object, .peer = p, .message = sd_bus_message_ref(c->message), .next = c->bus->waiters};
         c->bus->waiters = w;
         c->bus->n_waiters++;
         p->n_waiters++;
+        c->object->n_waiters++;
         return 1;
 }
 
@@ -161,8 +168,9 @@ int job_method_wait(Call *c) {
 
 static int no_old_job(Call *c) {
         if (c->object->old)
-                return call_error_set(c->e, BUS_ERROR_WRONG_STATE,
-                                      "The job is finished and only its record is left. Start a new one for the same package.");
+                return call_error_set(
+                        c->e, BUS_ERROR_WRONG_STATE,
+                        "The job is finished and only its record is left. Start a new one for the same package.");
         return 0;
 }
 
@@ -185,7 +193,8 @@ int job_method_cancel(Call *c) {
                 return -1;
         if (job_cancel(c->object->object, c->e) < 0)
                 return -1;
-        /* The object may be gone from here on. */
+        /* A draft is gone now, and with it who waited for it. */
+        (void) object_lookup(c->bus, sd_bus_message_get_path(c->message));
         return sd_bus_reply_method_return(c->message, NULL);
 }
 
@@ -196,7 +205,8 @@ int job_method_answer(Call *c) {
         r = sd_bus_message_read(c->message, "s", &action);
         if (r < 0)
                 return r;
-        if (text_check("action", action, 31, false, c->e) < 0 || options_none(c->message, c->e) < 0 || no_old_job(c) < 0)
+        if (text_check("action", action, 31, false, c->e) < 0 || options_none(c->message, c->e) < 0 ||
+            no_old_job(c) < 0)
                 return -1;
         if (job_answer(c->object->object, action, c->e) < 0)
                 return -1;

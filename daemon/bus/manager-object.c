@@ -9,14 +9,19 @@ GETTER(get_version, Station, s, ((void) s, append_string(reply, PACKAGE_VERSION)
 GETTER(get_station_name, Station, s, append_string(reply, station_name(s)))
 GETTER(get_jobs_running, Station, s, sd_bus_message_append(reply, "u", station_jobs_running(s)))
 GETTER(get_jobs_queued, Station, s, sd_bus_message_append(reply, "u", station_jobs_queued(s)))
-GETTER(get_inhibited, Station, s, ((void) s, sd_bus_message_append(reply, "b", ((BusObject *) userdata)->bus->n_leases > 0)))
+GETTER(get_inhibited, Station, s,
+       ((void) s, sd_bus_message_append(reply, "b", ((BusObject *) userdata)->bus->n_leases > 0)))
 
 const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        METHOD("ImportPackage", SD_BUS_ARGS("h", file, "s", name, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
-        METHOD("Plan", SD_BUS_ARGS("o", package, "a{sv}", options), SD_BUS_RESULT("aa{sv}", steps), bus_dispatch, FOR_ALL),
-        METHOD("Flash", SD_BUS_ARGS("o", target, "o", package, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
-        METHOD("CreateJob", SD_BUS_ARGS("s", kind, "o", target, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
+        METHOD("ImportPackage", SD_BUS_ARGS("h", file, "s", name, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job),
+               bus_dispatch, FOR_ALL),
+        METHOD("Plan", SD_BUS_ARGS("o", package, "a{sv}", options), SD_BUS_RESULT("aa{sv}", steps), bus_dispatch,
+               FOR_ALL),
+        METHOD("Flash", SD_BUS_ARGS("o", target, "o", package, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job),
+               bus_dispatch, FOR_ALL),
+        METHOD("CreateJob", SD_BUS_ARGS("s", kind, "o", target, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job),
+               bus_dispatch, FOR_ALL),
         METHOD("GetJob", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", job), bus_dispatch, FOR_ALL),
         METHOD("GetSlotByPort", SD_BUS_ARGS("s", port), SD_BUS_RESULT("o", slot), bus_dispatch, FOR_ALL),
         METHOD("GetDeviceBySysfs", SD_BUS_ARGS("s", path), SD_BUS_RESULT("o", device), bus_dispatch, FOR_ALL),
@@ -45,7 +50,8 @@ int manager_import_package(Call *c) {
         r = sd_bus_message_read(c->message, "hs", &fd, &name);
         if (r < 0)
                 return r;
-        if (text_check("name", name, sizeof(job->package_name) - 1, false, c->e) < 0 || options_none(c->message, c->e) < 0)
+        if (text_check("name", name, sizeof(job->package_name) - 1, false, c->e) < 0 ||
+            options_none(c->message, c->e) < 0)
                 return -1;
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (copy < 0)
@@ -117,9 +123,11 @@ static int target_from_path(Bus *b, const char *path, Target *ret, CallError *e)
         } else if (strncmp(path, BUS_ROOT "/devices/", strlen(BUS_ROOT "/devices/")) == 0)
                 return call_error_set(e, BUS_ERROR_NO_SUCH_DEVICE, "The target %.256s is not there (any more).", path);
         else if (strncmp(path, BUS_ROOT "/slots/", strlen(BUS_ROOT "/slots/")) == 0)
-                return call_error_set(e, BUS_ERROR_NO_SUCH_SLOT, "There is no slot %.256s. GetSlotByPort makes one.", path);
+                return call_error_set(e, BUS_ERROR_NO_SUCH_SLOT, "There is no slot %.256s. GetSlotByPort makes one.",
+                                      path);
         else if (!streq(path, "/"))
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The target %.256s is not a device, a slot or /.", path);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The target %.256s is not a device, a slot or /.",
+                                      path);
         *ret = t;
         return 0;
 }
@@ -157,9 +165,7 @@ static int make_draft(Call *c, const char *kind, const char *target_path, const 
         package = object_need(c->bus, OBJECT_PACKAGE, options->package, c->e);
         if (!package || station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e) < 0)
                 return -1;
-        o = object_find(c->bus, job_path(job->id, buffer));
-        if (!o)
-                o = object_add(c->bus, OBJECT_JOB, job);
+        o = object_lookup(c->bus, job_path(job->id, buffer));
         if (!o) {
                 job_discard(job);
                 return -ENOMEM;
@@ -177,12 +183,13 @@ int manager_create_job(Call *c) {
         if (r < 0)
                 return r;
         if (!streq(kind, "flash"))
-                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "There are no jobs of kind '%.64s' to create. Possible: flash.",
-                                      kind);
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
+                                      "There are no jobs of kind '%.64s' to create. Possible: flash.", kind);
         if (options_read_flash(c->message, true, &options, c->e) < 0)
                 return -1;
         if (!options.package[0])
-                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'package' (o) is missing: what shall be flashed?");
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'package' (o) is missing: what shall be flashed?");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many drafts (%d) of this caller wait for Submit.",
                                       DRAFTS_PER_PEER_MAX);
@@ -199,7 +206,7 @@ int manager_get_job(Call *c) {
         r = sd_bus_message_read(c->message, "t", &id);
         if (r < 0)
                 return r;
-        if (object_find(c->bus, job_path(id, buffer)))
+        if (object_lookup(c->bus, job_path(id, buffer)))
                 return sd_bus_reply_method_return(c->message, "o", buffer);
         return old_job_get(c, id);
 }
@@ -232,7 +239,8 @@ int manager_get_device_by_sysfs(Call *c) {
                 return r;
         device = station_find_device_by_sysfs(c->bus->station, path);
         if (!device)
-                return call_error_set(c->e, BUS_ERROR_NO_SUCH_DEVICE, "No device in boot mode has the sysfs path %.256s.", path);
+                return call_error_set(c->e, BUS_ERROR_NO_SUCH_DEVICE,
+                                      "No device in boot mode has the sysfs path %.256s.", path);
         return sd_bus_reply_method_return(c->message, "o", object_path(OBJECT_DEVICE, device, buffer));
 }
 
@@ -246,8 +254,10 @@ static int parse_state(const void *value, void *target, CallError *e) {
         JobState state = job_state_from_string(value);
 
         if ((int) state < 0)
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'state' cannot be '%.64s'. Possible: draft, queued, waiting, "
-                                      "running, cancelling, finished.", (const char *) value);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'state' cannot be '%.64s'. Possible: draft, queued, waiting, "
+                                      "running, cancelling, finished.",
+                                      (const char *) value);
         ((JobFilter *) target)->state = state;
         return 0;
 }
@@ -357,7 +367,8 @@ int manager_inhibit(Call *c) {
         if (text_check("who", who, 256, false, c->e) < 0 || text_check("why", why, 256, true, c->e) < 0)
                 return -1;
         if (!streq(what, "start"))
-                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "'%.64s' cannot be inhibited. Possible: start.", what);
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "'%.64s' cannot be inhibited. Possible: start.",
+                                      what);
         if (c->bus->n_leases >= LEASES_MAX)
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many leases (%d) are held. Close some.", LEASES_MAX);
         r = lease_new(c->bus, &fd);
@@ -376,8 +387,8 @@ int manager_explain(Call *c) {
         if (r < 0)
                 return r;
         if (!explanation_find(code, &x))
-                return call_error_set(c->e, BUS_ERROR_NO_SUCH_CODE, "'%.64s' is not a failure code. Codes look like write-refused-8a.",
-                                      code);
+                return call_error_set(c->e, BUS_ERROR_NO_SUCH_CODE,
+                                      "'%.64s' is not a failure code. Codes look like write-refused-8a.", code);
         r = new_reply(c->message, &reply);
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "{sv}");

@@ -143,8 +143,8 @@ static int append_failure(sd_bus_message *m, const Failure *f, const char *code,
         const struct {
                 const char *key, *value;
         } strings[] = {
-                {"class", class},        {"stage", stage},     {"command", f->command},
-                {"partition", f->partition}, {"summary", x->summary}, {"code", code},
+                {"class", class},        {"stage", stage}, {"command", f->command}, {"partition", f->partition},
+                {"summary", x->summary}, {"code", code},
         };
         int r = 0;
 

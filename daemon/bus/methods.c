@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus/bus-internal.h"
 
-/* Every method of every interface, what a caller must be allowed to do for it, and who does it. A method that is not here
- * is refused, and a test compares the table with the introspection data. */
+/* Every method of every interface, what a caller must be allowed to do for it, and who does it. A method that is not
+ * here is refused, and a test compares the table with the introspection data. */
 static const Method methods[] = {
         {OBJECT_STATION, "ImportPackage", ACTION_IMPORT, manager_import_package},
         {OBJECT_STATION, "Plan", ACTION_NONE, manager_plan},
@@ -71,9 +71,10 @@ static int authorise(Call *c, const Method *method) {
         }
         c->uid = c->peer->uid;
         if (!call_authorised(c->bus, c->uid))
-                return call_error_set(c->e, BUS_ERROR_NOT_AUTHORISED,
-                                      "%s needs the right '%s', which only root has. Run the command as root, for example with sudo.",
-                                      method->member, action_to_string(method->action));
+                return call_error_set(
+                        c->e, BUS_ERROR_NOT_AUTHORISED,
+                        "%s needs the right '%s', which only root has. Run the command as root, for example with sudo.",
+                        method->member, action_to_string(method->action));
         return 1;
 }
 

@@ -60,30 +60,37 @@ BusObject *object_find(Bus *b, const char *path) {
         return found ? *found : NULL;
 }
 
-BusObject *object_add(Bus *b, ObjectKind kind, void *object) {
+static BusObject *object_new(Bus *b, ObjectKind kind, void *object) {
         char buffer[BUS_PATH_MAX];
-        BusObject *o, *known;
+        BusObject *o = calloc(1, sizeof(*o));
 
-        known = object_find(b, object_path(kind, object, buffer));
-        if (known)
-                object_remove(known);
-        o = calloc(1, sizeof(*o));
         if (!o)
                 return NULL;
         o->bus = b;
         o->kind = kind;
         o->object = object;
-        o->path = strdup(buffer);
+        o->id = kind == OBJECT_JOB ? ((const Job *) object)->id : 0;
+        o->path = strdup(object_path(kind, object, buffer));
         if (!o->path || !tsearch(o, &b->tree, compare)) {
                 free(o->path);
                 free(o);
                 return NULL;
         }
-        /* Jobs are listed by rule, see relist(). */
-        o->wanted = kind != OBJECT_JOB;
-        if (kind == OBJECT_JOB)
-                b->relist = true;
         return o;
+}
+
+static void ghost_unlink(BusObject *o) {
+        Bus *b = o->bus;
+
+        if (!o->ghost)
+                return;
+        for (BusObject **p = &b->ghosts; *p; p = &(*p)->ghost_next)
+                if (*p == o) {
+                        *p = o->ghost_next;
+                        break;
+                }
+        o->ghost = false;
+        b->n_ghosts--;
 }
 
 static void unqueue(BusObject *o) {
@@ -107,7 +114,7 @@ void object_remove(BusObject *o) {
         if (o->kind == OBJECT_JOB) {
                 waiters_drop(b, o, NULL);
                 job_owner_set(o, NULL);
-                b->relist = true;
+                ghost_unlink(o);
         }
         /* Found by its path until the signal is made: sd-bus asks which interfaces were there. */
         if (o->listed && b->named)
@@ -118,6 +125,75 @@ void object_remove(BusObject *o) {
                 free(o->object);
         free(o->path);
         free(o);
+}
+
+/* ---- ghosts: jobs that are not listed but were asked for, have somebody waiting for them, or are drafts. The station
+ * does not say when such a job leaves memory, so it is looked up by its number each time. ---- */
+
+static void ghost_link(BusObject *o) {
+        Bus *b = o->bus;
+
+        o->ghost = true;
+        o->ghost_next = b->ghosts;
+        b->ghosts = o;
+        b->n_ghosts++;
+}
+
+static void forget_ghosts(Bus *b) {
+        for (BusObject *o = b->ghosts, *next, *oldest = NULL; o; o = next) {
+                next = o->ghost_next;
+                if (!o->owner && o->n_waiters == 0)
+                        oldest = o;
+                if (!next && oldest)
+                        object_remove(oldest);
+        }
+}
+
+BusObject *object_add_ghost(Bus *b, Job *job, bool old) {
+        BusObject *o;
+
+        if (b->n_ghosts >= GHOSTS_MAX)
+                forget_ghosts(b);
+        o = object_new(b, OBJECT_JOB, job);
+        if (!o)
+                return NULL;
+        o->old = old;
+        ghost_link(o);
+        return o;
+}
+
+BusObject *object_lookup(Bus *b, const char *path) {
+        BusObject *o = object_find(b, path);
+        uint64_t id;
+        Job *job;
+
+        if (o && (o->kind != OBJECT_JOB || o->old || o->wanted))
+                return o;
+        if (!job_id_from_path(path, &id))
+                return NULL;
+        job = station_find_job(b->station, id);
+        if (o && !job) {
+                object_remove(o);
+                return NULL;
+        }
+        if (o)
+                o->object = job;
+        else if (job)
+                o = object_add_ghost(b, job, false);
+        return o;
+}
+
+bool job_id_from_path(const char *path, uint64_t *ret) {
+        const char *prefix = BUS_ROOT "/jobs/_";
+        char buffer[BUS_PATH_MAX];
+        char *end;
+
+        if (!path || strncmp(path, prefix, strlen(prefix)) != 0)
+                return false;
+        errno = 0;
+        *ret = strtoull(path + strlen(prefix), &end, 10);
+        /* One job, one path: no signs, no leading zeros. */
+        return errno == 0 && *end == '\0' && streq(job_path(*ret, buffer), path);
 }
 
 void *object_need(Bus *b, ObjectKind kind, const char *path, CallError *e) {
@@ -134,7 +210,7 @@ void *object_need(Bus *b, ObjectKind kind, const char *path, CallError *e) {
 static int find(sd_bus *bus _unused_, const char *path, const char *interface _unused_, void *userdata, void **ret,
                 sd_bus_error *error) {
         Bus *b = userdata;
-        BusObject *o = object_find(b, path);
+        BusObject *o = object_lookup(b, path);
 
         if (o) {
                 *ret = o;
@@ -166,7 +242,8 @@ static void enumerate_one(const void *node, VISIT visit, void *userdata) {
         e->n++;
 }
 
-static int enumerate(sd_bus *bus _unused_, const char *prefix, void *userdata, char ***ret, sd_bus_error *error _unused_) {
+static int enumerate(sd_bus *bus _unused_, const char *prefix, void *userdata, char ***ret,
+                     sd_bus_error *error _unused_) {
         Bus *b = userdata;
         Enumeration e = {.prefix = prefix};
 
@@ -188,56 +265,6 @@ static int enumerate(sd_bus *bus _unused_, const char *prefix, void *userdata, c
         return 0;
 }
 
-/* ---- which jobs are listed: ten thousand objects in one answer would stop the loop for a third of a second ---- */
-
-static int by_finish(const void *a, const void *b) {
-        const Job *x = *(Job *const *) a, *y = *(Job *const *) b;
-
-        if (x->finished_usec != y->finished_usec)
-                return x->finished_usec < y->finished_usec ? 1 : -1;
-        return x->id < y->id ? 1 : -1;
-}
-
-static void want(Bus *b, const Job *job, bool wanted) {
-        char buffer[BUS_PATH_MAX];
-        BusObject *o = object_find(b, job_path(job->id, buffer));
-
-        if (!o || o->wanted == wanted)
-                return;
-        o->wanted = wanted;
-        object_schedule(o);
-}
-
-static void relist(Bus *b) {
-        unsigned n_waiting = 0, n_queued = 0;
-        size_t n_finished = 0, n = 0;
-        _cleanup_free_ Job **finished = NULL;
-
-        for (Job *job = station_jobs(b->station); job; job = job->next)
-                n_finished += job->state == JOB_STATE_FINISHED;
-        finished = calloc(n_finished + 1, sizeof(Job *));
-        if (!finished)
-                return;
-        for (Job *job = station_jobs(b->station); job; job = job->next)
-                switch (job->state) {
-                case JOB_STATE_FINISHED:
-                        finished[n++] = job;
-                        break;
-                case JOB_STATE_WAITING:
-                        want(b, job, n_waiting++ < LISTED_WAITING_MAX);
-                        break;
-                case JOB_STATE_QUEUED:
-                        want(b, job, n_queued++ < LISTED_QUEUED_MAX);
-                        break;
-                default:
-                        want(b, job, job->state != JOB_STATE_DRAFT);
-                }
-        qsort(finished, n, sizeof(Job *), by_finish);
-        for (size_t i = 0; i < n; i++)
-                want(b, finished[i], i < LISTED_FINISHED_MAX);
-        b->relist = false;
-}
-
 /* ---- telling ---- */
 
 void object_schedule(BusObject *o) {
@@ -253,7 +280,8 @@ void object_schedule(BusObject *o) {
 }
 
 /* Calls fn for each property that has change signals, with its bit. */
-static void each_property(const sd_bus_vtable *vtable, void (*fn)(const char *name, uint64_t bit, void *userdata), void *userdata) {
+static void each_property(const sd_bus_vtable *vtable, void (*fn)(const char *name, uint64_t bit, void *userdata),
+                          void *userdata) {
         uint64_t bit = 1;
 
         for (const sd_bus_vtable *v = vtable; v->type != _SD_BUS_VTABLE_END; v++)
@@ -318,17 +346,11 @@ void object_tell(BusObject *o) {
                 each_property(class->vtable, name_one, &n);
                 (void) sd_bus_emit_properties_changed_strv(o->bus->bus, o->path, class->interface, n.names);
         }
-        if (!o->wanted && o->listed) {
-                (void) sd_bus_emit_object_removed(o->bus->bus, o->path);
-                o->listed = false;
-        }
 }
 
 void objects_flush(Bus *b) {
         if (!b->named)
                 return;
-        if (b->relist)
-                relist(b);
         while (b->pending)
                 object_tell(b->pending);
 }
@@ -341,62 +363,76 @@ static BusObject *object_of(Bus *b, ObjectKind kind, void *object) {
         return kind == OBJECT_STATION ? &b->root : object_find(b, object_path(kind, object, buffer));
 }
 
-static void on_added(void *userdata, ObjectKind kind, void *object) {
-        Bus *b = userdata;
-        BusObject *o;
+static BusObject *adopt(Bus *b, ObjectKind kind, void *object) {
+        BusObject *o = object_of(b, kind, object);
 
-        if (kind == OBJECT_STATION)
-                return;
-        o = object_add(b, kind, object);
+        if (o && !o->ghost) {
+                object_remove(o);
+                o = NULL;
+        }
+        if (o) {
+                ghost_unlink(o);
+                o->object = object;
+        } else
+                o = object_new(b, kind, object);
+        if (o)
+                o->wanted = true;
+        return o;
+}
+
+static void on_added(void *userdata, ObjectKind kind, void *object) {
+        BusObject *o = kind == OBJECT_STATION ? NULL : adopt(userdata, kind, object);
+
         if (o)
                 object_schedule(o);
 }
 
 static void on_removed(void *userdata, ObjectKind kind, void *object) {
-        BusObject *o = object_of(userdata, kind, object);
+        Bus *b = userdata;
+        BusObject *o = object_of(b, kind, object);
 
-        if (o && o != &o->bus->root)
+        if (!o || o == &b->root || !o->wanted)
+                return;
+        /* A job may live on without being listed. */
+        if (kind == OBJECT_JOB && o->n_waiters > 0 && ((const Job *) object)->state != JOB_STATE_FINISHED) {
+                if (o->listed && b->named)
+                        (void) sd_bus_emit_object_removed(b->bus, o->path);
+                unqueue(o);
+                o->wanted = o->listed = false;
+                o->dirty = 0;
+                ghost_link(o);
+        } else
                 object_remove(o);
 }
 
 static void on_changed(void *userdata, ObjectKind kind, void *object, const char *const *properties) {
-        Bus *b = userdata;
-        BusObject *o = object_of(b, kind, object);
+        BusObject *o = object_of(userdata, kind, object);
 
-        if (!o)
-                return;
-        for (; *properties; properties++) {
-                if (kind == OBJECT_JOB && streq(*properties, "State")) {
-                        b->relist = true;
-                        if (((const Job *) object)->state != JOB_STATE_DRAFT)
-                                job_owner_set(o, NULL);
-                        object_schedule(o);
-                }
+        for (; o && o->wanted && *properties; properties++)
                 object_mark(o, *properties);
-        }
 }
 
 static void on_job_finished(void *userdata, Job *job) {
         Bus *b = userdata;
         BusObject *o = object_of(b, OBJECT_JOB, job);
 
-        if (!o)
-                return;
-        /* Whoever hears that the job is over shall find its last properties told before. */
-        job_owner_set(o, NULL);
-        b->relist = true;
-        object_schedule(o);
-        object_tell(o);
+        if (o) {
+                /* Whoever hears that the job is over shall find its last properties told before. */
+                o->object = job;
+                job_owner_set(o, NULL);
+                if (o->wanted)
+                        object_tell(o);
+        }
         manager_emit_job_finished(b, job);
-        waiters_answer(o);
-        (void) sd_event_source_set_enabled(b->flush, SD_EVENT_ONESHOT);
+        if (o)
+                waiters_answer(o);
 }
 
 static void on_user_action(void *userdata, Job *job, const char *action) {
         Bus *b = userdata;
         BusObject *o = object_of(b, OBJECT_JOB, job);
 
-        if (o && o->pending)
+        if (o && o->wanted)
                 object_tell(o);
         manager_emit_user_action(b, job, action);
 }
@@ -411,13 +447,13 @@ static int publish_class(Bus *b, ObjectKind kind) {
         return r < 0 ? r : sd_bus_add_node_enumerator(b->bus, NULL, class->prefix, enumerate, b);
 }
 
-static int adopt(Bus *b, ObjectKind kind, void *object) {
-        BusObject *o = object_add(b, kind, object);
+/* What is there before the name is ours: nobody saw the time before, no need to announce. */
+static int adopt_silently(Bus *b, ObjectKind kind, void *object) {
+        BusObject *o = adopt(b, kind, object);
 
         if (!o)
                 return -ENOMEM;
-        /* Nobody saw the time before: no need to announce. */
-        o->listed = o->wanted;
+        o->listed = true;
         return 0;
 }
 
@@ -425,13 +461,13 @@ static int adopt_all(Bus *b) {
         int r = 0;
 
         for (Device *d = station_devices(b->station); d && r >= 0; d = d->next)
-                r = adopt(b, OBJECT_DEVICE, d);
+                r = adopt_silently(b, OBJECT_DEVICE, d);
         for (Slot *s = station_slots(b->station); s && r >= 0; s = s->next)
-                r = adopt(b, OBJECT_SLOT, s);
+                r = adopt_silently(b, OBJECT_SLOT, s);
         for (Package *p = station_packages(b->station); p && r >= 0; p = p->next)
-                r = adopt(b, OBJECT_PACKAGE, p);
+                r = adopt_silently(b, OBJECT_PACKAGE, p);
         for (Job *j = station_jobs(b->station); j && r >= 0; j = j->next)
-                r = adopt(b, OBJECT_JOB, j);
+                r = j->exported ? adopt_silently(b, OBJECT_JOB, j) : 0;
         return r;
 }
 
@@ -446,9 +482,14 @@ int objects_publish(Bus *b) {
         };
         int r;
 
-        b->root = (BusObject) {.bus = b, .kind = OBJECT_STATION, .object = b->station, .path = (char *) BUS_ROOT,
-                               .listed = true, .wanted = true};
-        r = sd_bus_add_object_vtable(b->bus, NULL, BUS_ROOT, classes[OBJECT_STATION].interface, manager_vtable, &b->root);
+        b->root = (BusObject){.bus = b,
+                              .kind = OBJECT_STATION,
+                              .object = b->station,
+                              .path = (char *) BUS_ROOT,
+                              .listed = true,
+                              .wanted = true};
+        r = sd_bus_add_object_vtable(b->bus, NULL, BUS_ROOT, classes[OBJECT_STATION].interface, manager_vtable,
+                                     &b->root);
         if (r >= 0)
                 r = sd_bus_add_object_manager(b->bus, NULL, BUS_ROOT);
         for (ObjectKind kind = OBJECT_DEVICE; r >= 0 && kind <= OBJECT_JOB; kind++)

@@ -5,11 +5,11 @@
 #include "bus/bus-internal.h"
 #include "store/store.h"
 
-/* Finished jobs that only the store knows. Whoever asks for one, by id or by path, waits until the store has answered; the
- * record becomes a read-only object, the last OLD_JOBS_MAX of them stay. */
+/* Finished jobs that only the store knows. Whoever asks for one, by id or by path, waits until the store has answered;
+ * the record becomes a read-only object, the last OLD_JOBS_MAX of them stay. */
 
 struct Query {
-        Bus *bus;                /* NULL: the bus is gone, the answer does not matter */
+        Bus *bus; /* NULL: the bus is gone, the answer does not matter */
         sd_bus_message *message;
         enum { QUERY_GET, QUERY_PATH, QUERY_LIST } kind;
         uint64_t id, before;
@@ -43,12 +43,14 @@ void old_jobs_free(Bus *b) {
         b->n_queries = 0;
 }
 
-static int query_start(Bus *b, const Query *template, StationJobsFunc fn, uint64_t before, unsigned limit, CallError *e) {
+static int query_start(Bus *b, const Query *template, StationJobsFunc fn, uint64_t before, unsigned limit,
+                       CallError *e) {
         Query *q;
         int r;
 
         if (b->n_queries >= QUERIES_MAX)
-                return call_error_set(e, BUS_ERROR_QUOTA, "Too many questions about old jobs wait for an answer. Try again later.");
+                return call_error_set(e, BUS_ERROR_QUOTA,
+                                      "Too many questions about old jobs wait for an answer. Try again later.");
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;
@@ -68,29 +70,28 @@ static int query_start(Bus *b, const Query *template, StationJobsFunc fn, uint64
 
 /* ---- one job ---- */
 
-static void forget_oldest(Bus *b) {
-        BusObject **last = &b->old_jobs, *o;
-
-        while (*last && (*last)->old_next)
-                last = &(*last)->old_next;
-        o = *last;
-        if (!o)
-                return;
-        *last = NULL;
-        b->n_old_jobs--;
-        object_remove(o);
-}
-
 static Job *job_from_record(Bus *b, const StoreJob *s) {
         Job *j = calloc(1, sizeof(*j));
 
         if (!j)
                 return NULL;
-        *j = (Job) {
-                .station = b->station, .id = s->id, .state = s->state, .result = s->result, .stage = s->stage, .step = s->step,
-                .step_count = s->step_count, .bytes_done = s->bytes_done, .bytes_total = s->bytes_total,
-                .expected_end_usec = U64_UNKNOWN, .failure = s->failure, .created_usec = s->created_usec,
-                .started_usec = s->started_usec, .finished_usec = s->finished_usec, .uid = s->uid, .retry_of = s->retry_of,
+        *j = (Job){
+                .station = b->station,
+                .id = s->id,
+                .state = s->state,
+                .result = s->result,
+                .stage = s->stage,
+                .step = s->step,
+                .step_count = s->step_count,
+                .bytes_done = s->bytes_done,
+                .bytes_total = s->bytes_total,
+                .expected_end_usec = U64_UNKNOWN,
+                .failure = s->failure,
+                .created_usec = s->created_usec,
+                .started_usec = s->started_usec,
+                .finished_usec = s->finished_usec,
+                .uid = s->uid,
+                .retry_of = s->retry_of,
                 .progress = s->result == JOB_RESULT_DONE ? 1.0 : 0.0,
                 .slot = s->port[0] ? station_find_slot(b->station, s->port) : NULL,
                 .package = s->digest[0] ? station_find_package(b->station, s->digest) : NULL,
@@ -104,25 +105,17 @@ static Job *job_from_record(Bus *b, const StoreJob *s) {
 }
 
 static BusObject *remember(Bus *b, const StoreJob *record) {
-        Job *job;
         BusObject *o;
+        Job *job;
 
         if (record->state != JOB_STATE_FINISHED)
                 return NULL;
         job = job_from_record(b, record);
         if (!job)
                 return NULL;
-        if (b->n_old_jobs >= OLD_JOBS_MAX)
-                forget_oldest(b);
-        o = object_add(b, OBJECT_JOB, job);
-        if (!o) {
+        o = object_add_ghost(b, job, true);
+        if (!o)
                 free(job);
-                return NULL;
-        }
-        o->old = true;
-        o->old_next = b->old_jobs;
-        b->old_jobs = o;
-        b->n_old_jobs++;
         return o;
 }
 
@@ -134,7 +127,8 @@ static void answer_one(Query *q, const char *path) {
                 return;
         }
         /* The call was for the object itself: now it is there. */
-        if (path && sd_bus_message_rewind(q->message, true) >= 0 && sd_bus_enqueue_for_read(q->bus->bus, q->message) >= 0)
+        if (path && sd_bus_message_rewind(q->message, true) >= 0 &&
+            sd_bus_enqueue_for_read(q->bus->bus, q->message) >= 0)
                 return;
         call_error_set(&e, BUS_ERROR_NO_SUCH_JOB, "There is no job %" PRIu64 ".", q->id);
         (void) reply_call_error(q->message, &e);
@@ -151,7 +145,7 @@ static void on_job(int error, const StoreJob *jobs, size_t n, void *userdata) {
                 call_error_set(&e, BUS_ERROR_STORE, "The records of old jobs cannot be read: %s.", strerror(-error));
                 (void) reply_call_error(q->message, &e);
         } else if (b) {
-                o = object_find(b, job_path(q->id, buffer));
+                o = object_lookup(b, job_path(q->id, buffer));
                 if (!o && n > 0 && jobs[0].id == q->id)
                         o = remember(b, jobs);
                 answer_one(q, o ? o->path : NULL);
@@ -171,19 +165,6 @@ int old_job_get(Call *c, uint64_t id) {
         return ask_for_job(c->bus, c->message, QUERY_GET, id, c->e);
 }
 
-static bool job_id_from_path(const char *path, uint64_t *ret) {
-        const char *prefix = BUS_ROOT "/jobs/_";
-        char buffer[BUS_PATH_MAX];
-        char *end;
-
-        if (!path || strncmp(path, prefix, strlen(prefix)) != 0)
-                return false;
-        errno = 0;
-        *ret = strtoull(path + strlen(prefix), &end, 10);
-        /* One job, one path: no signs, no leading zeros. */
-        return errno == 0 && *end == '\0' && streq(job_path(*ret, buffer), path);
-}
-
 /* Sees every incoming message before the objects do. */
 int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_) {
         CallError e = {.error = BUS_ERROR_NO_SUCH_JOB};
@@ -191,7 +172,7 @@ int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error _unus
         uint64_t id;
 
         if (!sd_bus_message_is_method_call(m, NULL, NULL) || !job_id_from_path(sd_bus_message_get_path(m), &id) ||
-            object_find(b, sd_bus_message_get_path(m)))
+            object_lookup(b, sd_bus_message_get_path(m)))
                 return 0;
         if (ask_for_job(b, m, QUERY_PATH, id, &e) < 0)
                 (void) reply_call_error(m, &e);
@@ -202,7 +183,7 @@ int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error _unus
 
 typedef struct Row {
         uint64_t id;
-        const Job *job;          /* in memory, else */
+        const Job *job; /* in memory, else */
         const StoreJob *record;
 } Row;
 
@@ -232,7 +213,8 @@ static int append_row(sd_bus_message *m, const Row *row) {
         }
         r = sd_bus_message_open_container(m, 'r', "tsoosd");
         if (r >= 0)
-                r = sd_bus_message_append(m, "tsoo", row->id, job_state_to_string(row->job ? row->job->state : s->state),
+                r = sd_bus_message_append(m, "tsoo", row->id,
+                                          job_state_to_string(row->job ? row->job->state : s->state),
                                           job_path(row->id, job), slot);
         if (r >= 0)
                 r = append_string(m, row->job ? row->job->kind : s->kind);
@@ -251,10 +233,10 @@ static size_t collect(const Query *q, const StoreJob *jobs, size_t n_jobs, Row *
 
         for (const Job *j = station_jobs(s); j; j = j->next)
                 if (row_fits(q, j->id, j->state))
-                        rows[n++] = (Row) {.id = j->id, .job = j};
+                        rows[n++] = (Row){.id = j->id, .job = j};
         for (size_t i = 0; i < n_jobs; i++)
                 if (row_fits(q, jobs[i].id, jobs[i].state) && !station_find_job(s, jobs[i].id))
-                        rows[n++] = (Row) {.id = jobs[i].id, .record = jobs + i};
+                        rows[n++] = (Row){.id = jobs[i].id, .record = jobs + i};
         qsort(rows, n, sizeof(Row), newest_first);
         return MIN(n, (size_t) q->limit);
 }
@@ -289,7 +271,8 @@ static void on_list(int error, const StoreJob *jobs, size_t n, void *userdata) {
         if (q->bus) {
                 r = error < 0 ? error : reply_list(q, jobs, n);
                 if (r < 0) {
-                        call_error_set(&e, BUS_ERROR_STORE, "The records of old jobs cannot be read: %s.", strerror(-r));
+                        call_error_set(&e, BUS_ERROR_STORE, "The records of old jobs cannot be read: %s.",
+                                       strerror(-r));
                         (void) reply_call_error(q->message, &e);
                 }
         }
@@ -297,7 +280,12 @@ static void on_list(int error, const StoreJob *jobs, size_t n, void *userdata) {
 }
 
 int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit) {
-        const Query q = {.bus = c->bus, .message = c->message, .kind = QUERY_LIST, .before = before, .limit = limit, .state = state};
+        const Query q = {.bus = c->bus,
+                         .message = c->message,
+                         .kind = QUERY_LIST,
+                         .before = before,
+                         .limit = limit,
+                         .state = state};
         int r;
 
         if ((int) state < 0 || state == JOB_STATE_FINISHED)

@@ -16,7 +16,8 @@ static int unknown_option(const OptionSpec *specs, size_t n, const char *key, Ca
         for (size_t i = 0; i < n && used < sizeof(known); i++)
                 used += (size_t) snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "", specs[i].key);
         if (n == 0)
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Unknown option '%.64s': this call takes no options.", key);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Unknown option '%.64s': this call takes no options.", key);
         return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Unknown option '%.64s'. Known here: %s.", key, known);
 }
 
@@ -34,8 +35,9 @@ static int read_value(sd_bus_message *m, const OptionSpec *spec, void *target, C
         if (sd_bus_message_peek_type(m, &kind, &contents) <= 0 || kind != 'v')
                 return malformed(e);
         if (!contents || !streq(contents, type))
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option '%s' has the D-Bus type '%.32s' but needs '%s'.",
-                                      spec->key, contents ? contents : "", type);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option '%s' has the D-Bus type '%.32s' but needs '%s'.", spec->key,
+                                      contents ? contents : "", type);
         if (sd_bus_message_enter_container(m, 'v', type) < 0)
                 return malformed(e);
         if (spec->type == 's' || spec->type == 'o') {
@@ -52,7 +54,8 @@ static int read_value(sd_bus_message *m, const OptionSpec *spec, void *target, C
         return sd_bus_message_exit_container(m) < 0 ? malformed(e) : 0;
 }
 
-static int read_option(sd_bus_message *m, const OptionSpec *specs, size_t n, uint32_t *seen, void *target, CallError *e) {
+static int read_option(sd_bus_message *m, const OptionSpec *specs, size_t n, uint32_t *seen, void *target,
+                       CallError *e) {
         const char *key;
 
         if (sd_bus_message_read_basic(m, 's', &key) < 0)
@@ -93,7 +96,8 @@ static int parse_mode(const void *value, void *target, CallError *e) {
 
         if ((int) mode < 0)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "Option 'mode' cannot be '%.64s'. Possible: upgrade, factory, research.", (const char *) value);
+                                      "Option 'mode' cannot be '%.64s'. Possible: upgrade, factory, research.",
+                                      (const char *) value);
         o->plan.mode = mode;
         return 0;
 }
@@ -114,7 +118,8 @@ static int parse_finish(const void *value, void *target, CallError *e) {
                 o->plan.finish = FINISH_NOTHING;
         else
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "Option 'finish' cannot be '%.64s'. Possible: reset, power-off, nothing.", (const char *) value);
+                                      "Option 'finish' cannot be '%.64s'. Possible: reset, power-off, nothing.",
+                                      (const char *) value);
         return 0;
 }
 
@@ -122,7 +127,8 @@ static int parse_package(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
         if (strlen(value) >= sizeof(o->package))
-                return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE, "Option 'package' is not the path of a package in the store.");
+                return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE,
+                                      "Option 'package' is not the path of a package in the store.");
         memcpy(o->package, value, strlen(value) + 1);
         return 0;
 }
@@ -146,14 +152,15 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
 static bool is_control(const unsigned char *p) {
         if (p[0] < 0x20 || p[0] == 0x7f)
                 return true;
-        if (p[0] == 0xc2 && p[1] < 0xa0)                               /* U+0080..9F */
+        if (p[0] == 0xc2 && p[1] < 0xa0) /* U+0080..9F */
                 return true;
-        if (p[0] == 0xd8 && p[1] == 0x9c)                              /* U+061C */
+        if (p[0] == 0xd8 && p[1] == 0x9c) /* U+061C */
                 return true;
         if (p[0] != 0xe2)
                 return false;
-        return (p[1] == 0x80 && ((p[2] >= 0x8e && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) || /* 200E-F, 2028-2E */
-               (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);                                         /* 2066-2069 */
+        return (p[1] == 0x80 &&
+                ((p[2] >= 0x8e && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) || /* 200E-F, 2028-2E */
+               (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);                         /* 2066-2069 */
 }
 
 int text_check(const char *what, const char *text, size_t max, bool empty_ok, CallError *e) {

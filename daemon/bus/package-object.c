@@ -2,7 +2,8 @@
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
 
-/* A package is Ready once it was read and verified in this run of the daemon; what comes from its contents is empty before. */
+/* A package is Ready once it was read and verified in this run of the daemon; what comes from its contents is empty
+ * before. */
 
 static int append_file(sd_bus_message *m, const PacFile *f) {
         int r;
@@ -42,9 +43,10 @@ GETTER(get_version, Package, p, append_string(reply, p->pac ? p->pac->product_ve
 GETTER(get_alias, Package, p, append_string(reply, p->pac ? p->pac->alias : ""))
 GETTER(get_family, Package, p, append_string(reply, p->pac ? pac_family(p->pac) : ""))
 GETTER(get_files, Package, p, append_files(reply, p->pac))
-GETTER(get_size, Package, p, sd_bus_message_append(reply, "t", p->pac ? p->pac->size : U64_UNKNOWN))
+GETTER(get_size, Package, p, sd_bus_message_append(reply, "t", p->size))
 GETTER(get_imported, Package, p, sd_bus_message_append(reply, "t", p->imported_usec))
 GETTER(get_ready, Package, p, sd_bus_message_append(reply, "b", (int) (p->pac != NULL)))
+GETTER(get_problem, Package, p, append_string(reply, p->problem))
 GETTER(get_warnings, Package, p, append_warnings(reply, p->pac))
 
 const sd_bus_vtable package_vtable[] = {
@@ -57,9 +59,10 @@ const sd_bus_vtable package_vtable[] = {
         PROPERTY("Alias", "s", get_alias),
         PROPERTY("Family", "s", get_family),
         PROPERTY("Files", "a(sstb)", get_files),
-        PROPERTY("Size", "t", get_size),
+        CONSTANT("Size", "t", get_size),
         CONSTANT("Imported", "t", get_imported),
         PROPERTY("Ready", "b", get_ready),
+        PROPERTY("Problem", "s", get_problem),
         PROPERTY("Warnings", "as", get_warnings),
         SD_BUS_VTABLE_END,
 };
