@@ -90,6 +90,8 @@ typedef struct BslSession BslSession;
 BslSession *bsl_session_new(Channel *channel, const BslDeadlines *deadlines); /* NULL: no memory. Borrows the channel. */
 BslSession *bsl_session_free(BslSession *s);
 DEFINE_CLEANUP(BslSession *, bsl_session_free)
+/* Other deadlines from now on (copied): while nobody knows what runs, questions are short; afterwards the settings hold. */
+void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines);
 void bsl_session_set_trace(BslSession *s, BslTraceFunc fn, void *userdata);
 /* After re-enumeration: the same session goes on over a new channel. */
 void bsl_session_set_channel(BslSession *s, Channel *channel);
