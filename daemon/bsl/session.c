@@ -56,6 +56,11 @@ void bsl_session_set_channel(BslSession *s, Channel *channel) {
         session_clear_rx(s);
 }
 
+void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines) {
+        s->deadlines = *deadlines;
+        bsl_deadlines_apply_floors(&s->deadlines);
+}
+
 BslStage bsl_session_stage(const BslSession *s) {
         return s->stage;
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/engine-private.h"
+
+/* What the last loader says about itself and its device, before anything is decided. */
+
+static bool addressed_by_name(const Plan *plan) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].partition[0])
+                        return true;
+        return false;
+}
+
+/* A loader that was running before us has told its abilities to somebody else. Asking it to drop escaping is the one safe
+ * question: yes, or no, and it may be dropped already. */
+static int settle_escaping(Engine *e) {
+        int r;
+
+        if (e->info.present ? !e->info.disable_transcode : !addressed_by_name(e->plan))
+                return 0;
+        r = bsl_disable_transcode(e->session, e->failure);
+        if (r == 1 && e->failure->class == CLASS_REFUSED && !e->info.present) {
+                engine_forget(e);
+                return 0;
+        }
+        return r;
+}
+
+static int read_table(Engine *e, bool *ret_answered) {
+        _cleanup_free_ BslPartition *live = NULL;
+        size_t n = 0;
+        int r;
+
+        *ret_answered = false;
+        if (e->plan->n_partitions == 0 || !addressed_by_name(e->plan))
+                return 0;
+        r = bsl_read_partitions(e->session, &live, &n, e->failure);
+        if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
+                engine_fact(e, "table", "not proven: this loader cannot show its partition table (answer 0x%02x)",
+                            (unsigned) e->failure->reply & 0xff);
+                engine_forget(e);
+                return 0;
+        }
+        if (r != 0)
+                return r;
+        *ret_answered = true;
+        return engine_check_table(e, live, n);
+}
+
+/* Each refused question costs a loader one of few buffers, so this one is only asked of those that know the newer ones. */
+static int read_chip_uid(Engine *e) {
+        char uid[65] = "";
+        int r;
+
+        r = bsl_read_chip_uid(e->session, uid, sizeof(uid), e->failure);
+        if (r == 1 && e->failure->class == CLASS_REFUSED) {
+                engine_forget(e);
+                r = 0;
+        } else if (r == 0 && uid[0]) {
+                e->report->identity_proven = true;
+                engine_fact(e, "chip-uid", "%s", uid);
+                return 0;
+        }
+        return r;
+}
+
+/* As plans say it; "" not known. */
+static const char *storage_word(const BslDeviceInfo *i) {
+        switch (i->present ? i->storage : 0) {
+        case 0x101:
+                return "nand";
+        case 0x102:
+                return "emmc";
+        case 0x103:
+                return "ufs";
+        default:
+                return "";
+        }
+}
+
+bool engine_skips(const Engine *e, const PlanStep *s) {
+        return s->storage[0] && !streq(s->storage, storage_word(&e->info));
+}
+
+/* Some packages carry boot loaders for two kinds of storage: which one is meant must be certain. */
+static int check_storage(Engine *e) {
+        const char *word = storage_word(&e->info);
+
+        if (word[0]) {
+                engine_fact(e, "storage", "%s", word);
+                return 0;
+        }
+        for (size_t i = 0; i < e->plan->n_steps; i++)
+                if (e->plan->steps[i].storage[0])
+                        return engine_fail(e, CLASS_MISMATCH, "storage",
+                                           "the package has %s for %s only, and the loader does not say what storage the "
+                                           "unit has",
+                                           engine_subject(e->plan->steps + i), e->plan->steps[i].storage);
+        return 0;
+}
+
+int engine_identify(Engine *e) {
+        bool modern;
+        int r;
+
+        if (e->info.challenge != 0)
+                return engine_fail(e, CLASS_REFUSED, "challenge",
+                                   "the loader demands that the host proves itself with a key of its maker (kind %u); "
+                                   "nothing was written",
+                                   (unsigned) e->info.challenge);
+        r = check_storage(e);
+        if (r == 0)
+                r = settle_escaping(e);
+        if (r != 0)
+                return r;
+        r = read_table(e, &modern);
+        if (r == 0 && modern)
+                r = read_chip_uid(e);
+        if (r == 0 && !e->report->identity_proven)
+                engine_fact(e, "identity", "not proven: this loader offers no identity");
+        return r;
+}

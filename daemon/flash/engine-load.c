@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/engine-private.h"
+
+/* From the first byte until the last loader runs. Nothing here touches flash. */
+
+/* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. */
+#define PROBE_MS 1500U
+
+/* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the session
+ * that will write. */
+static int probe(Engine *e, const BslDeadlines *deadlines, int (*ask)(BslSession *s, const BslDeadlines *d, Failure *f),
+                 BslSession **ret) {
+        _cleanup_(bsl_session_freep) BslSession *s = bsl_session_new(e->channel, deadlines);
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        engine_forget(e);
+        r = ask(s, deadlines, e->failure);
+        *ret = TAKE_PTR(s);
+        return r;
+}
+
+static int ask_sync(BslSession *s, const BslDeadlines *d, Failure *f) {
+        return bsl_sync(s, d->sync_brom, d->sync_brom_window, f);
+}
+static int ask_pdl(BslSession *s, const BslDeadlines *d _unused_, Failure *f) {
+        return bsl_pdl_connect(s, f);
+}
+static int ask_loader(BslSession *s, const BslDeadlines *d _unused_, Failure *f) {
+        bsl_session_set_check(s, BSL_CHECK_SUM);
+        return bsl_connect(s, f);
+}
+
+static bool unanswered(const Failure *f) {
+        return f->class == CLASS_SILENT || f->class == CLASS_SLOW;
+}
+
+static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
+        bsl_session_free(e->session);
+        e->session = s;
+        e->runs = runs;
+        bsl_session_set_deadlines(s, &e->input->deadlines);
+        if (runs == RUNS_LAST)
+                bsl_session_set_stage(s, BSL_STAGE_FDL2);
+        engine_forget(e);
+        if (bsl_session_version(s)[0])
+                engine_fact(e, "loader-version", "%s", bsl_session_version(s));
+        if (runs != RUNS_ROM)
+                engine_fact(e, "note", "a loader was running already, so it was not loaded again");
+}
+
+/* A loader that has been met before does not answer a sync any more, but it knows CONNECT (or, on phones, refuses it). */
+static int meet_running(Engine *e, uint32_t ms) {
+        BslDeadlines d = e->input->deadlines;
+        _cleanup_(bsl_session_freep) BslSession *s = NULL;
+        int r;
+
+        d.connect = MIN(d.connect, ms);
+        r = probe(e, &d, ask_loader, &s);
+        if (r == 1 && e->failure->reply == 0xfe)
+                adopt(e, TAKE_PTR(s), RUNS_LAST);
+        else if (r == 0 && e->plan->single_loader)
+                adopt(e, TAKE_PTR(s), RUNS_LAST);
+        else if (r == 0)
+                adopt(e, TAKE_PTR(s), RUNS_FIRST_OR_LAST);
+        else
+                return r;
+        return 0;
+}
+
+/* A version came: its check told who speaks. */
+static int meet_synced(Engine *e, BslSession *s) {
+        EngineRuns runs = RUNS_ROM;
+
+        if (bsl_session_stage(s) != BSL_STAGE_BROM)
+                runs = e->plan->single_loader ? RUNS_LAST : e->plan->protocol == PLAN_PDL ? RUNS_FIRST_OR_LAST : RUNS_FIRST;
+        adopt(e, s, runs);
+        return bsl_connect(e->session, e->failure);
+}
+
+static int meet_sync(Engine *e, uint32_t window_ms) {
+        BslDeadlines d = e->input->deadlines;
+        _cleanup_(bsl_session_freep) BslSession *s = NULL;
+        int r;
+
+        d.sync_brom_window = MIN(d.sync_brom_window, window_ms);
+        r = probe(e, &d, ask_sync, &s);
+        return r == 0 ? meet_synced(e, TAKE_PTR(s)) : r;
+}
+
+static int meet_pdl(Engine *e) {
+        BslDeadlines d = e->input->deadlines;
+        _cleanup_(bsl_session_freep) BslSession *s = NULL;
+        int r;
+
+        d.pdl_connect_window = MIN(d.pdl_connect_window, PROBE_MS);
+        r = probe(e, &d, ask_pdl, &s);
+        if (r != 0)
+                return r;
+        adopt(e, TAKE_PTR(s), RUNS_ROM);
+        return 0;
+}
+
+static int meet_round(Engine *e) {
+        int r = e->plan->protocol == PLAN_PDL ? meet_pdl(e) : meet_sync(e, PROBE_MS);
+
+        if (r != 1 || !unanswered(e->failure) || e->runs != RUNS_ROM)
+                return r;
+        if (e->plan->protocol == PLAN_PDL) {
+                r = meet_sync(e, PROBE_MS / 2);
+                if (r != 1 || !unanswered(e->failure))
+                        return r;
+        }
+        return meet_running(e, PROBE_MS / 2);
+}
+
+int engine_handshake(Engine *e) {
+        const BslDeadlines *d = &e->input->deadlines;
+        uint64_t begin = channel_now(e->channel);
+        uint32_t window = e->plan->protocol == PLAN_PDL ? d->pdl_connect_window : d->sync_brom_window;
+        uint32_t attempts = 0;
+        int r;
+
+        r = bsl_open_port(e->session, e->failure);
+        if (r != 0)
+                return r;
+        for (;;) {
+                uint64_t waited;
+
+                r = meet_round(e);
+                attempts++;
+                waited = channel_now(e->channel) - begin;
+                if (r != 1 || !unanswered(e->failure))
+                        return r;
+                if (waited >= window) {
+                        e->failure->attempts = attempts;
+                        e->failure->deadline_ms = window;
+                        e->failure->waited_ms = (uint32_t) MIN(waited, UINT32_MAX);
+                        return r;
+                }
+                if (engine_cancelled(e))
+                        return -ECANCELED;
+        }
+}
+
+static bool is_first(const PlanStep *s) {
+        return s->stage == STAGE_LOAD_FDL1 || s->stage == STAGE_EXEC_FDL1;
+}
+
+/* True if what the step would load or start is running. */
+static bool past(const Engine *e, const PlanStep *s) {
+        return is_first(s) ? e->runs != RUNS_ROM : e->runs == RUNS_LAST;
+}
+
+static int start_loader(Engine *e, const PlanStep *s) {
+        uint32_t announced = (uint32_t) (s->size + s->size % 2);
+        int r;
+
+        if (s->protocol == PLAN_PDL)
+                return bsl_pdl_start(e->session, (uint32_t) s->address, (uint32_t) s->size, e->failure);
+        r = bsl_start_address(e->session, (uint32_t) s->address, announced, NULL, e->failure);
+        /* A module's last loader knows no RAM addresses: that is how it tells itself from the first. */
+        if (r == 1 && e->runs == RUNS_FIRST_OR_LAST && e->failure->reply == 0x89) {
+                engine_forget(e);
+                e->runs = RUNS_LAST;
+                bsl_session_set_stage(e->session, BSL_STAGE_FDL2);
+                return 0;
+        }
+        return r;
+}
+
+static int load_block(Engine *e, const PlanStep *s, uint32_t index, size_t n, bool last) {
+        if (s->protocol == PLAN_PDL)
+                return bsl_pdl_midst(e->session, index, e->block, n, e->failure);
+        return bsl_midst(e->session, e->block, n, last, e->failure);
+}
+
+int engine_load(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        uint32_t index = 0;
+        int r;
+
+        if (past(e, s))
+                return 0;
+        r = start_loader(e, s);
+        if (r != 0 || past(e, s))
+                return r;
+        if (!is_first(s))
+                e->runs = RUNS_FIRST;
+        for (uint64_t at = 0; at < s->size; index++) {
+                size_t n = (size_t) MIN(s->size - at, s->block);
+
+                if (engine_cancelled(e))
+                        return -ECANCELED;
+                e->offset = at;
+                r = engine_copy(e, s->offset + at, e->block, n);
+                if (r == 0)
+                        r = load_block(e, s, index, n, at + n == s->size);
+                if (r != 0)
+                        return r;
+                at += n;
+                engine_progress(e, at);
+        }
+        return s->protocol == PLAN_PDL ? bsl_pdl_end(e->session, e->failure) : bsl_end(e->session, e->failure);
+}
+
+/* Sync until the started loader answers. Its first answers may be lost while it sets up clocks and RAM. */
+static int meet_started(Engine *e, uint32_t window_ms) {
+        int r;
+
+        r = bsl_sync(e->session, e->input->deadlines.sync_fdl1, window_ms, e->failure);
+        if (r != 0)
+                return r;
+        if (bsl_session_stage(e->session) == BSL_STAGE_BROM)
+                return engine_fail(e, CLASS_MISMATCH, "still-rom",
+                                   "the boot ROM answered (%s) where the started loader should have: it did not start",
+                                   bsl_session_version(e->session));
+        engine_fact(e, "loader-version", "%s", bsl_session_version(e->session));
+        r = bsl_connect(e->session, e->failure);
+        if (r != 0)
+                return r;
+        e->runs = e->plan->single_loader ? RUNS_LAST : RUNS_FIRST;
+        /* From here on it may write: no sync may make up for an answer that is missing. */
+        if (e->runs == RUNS_LAST)
+                bsl_session_set_stage(e->session, BSL_STAGE_FDL2);
+        return 0;
+}
+
+/* The device left the bus after its loader was started; some loaders do so on purpose. */
+static int wait_back(Engine *e) {
+        uint32_t timeout = e->input->deadlines.second_enumeration;
+        Channel *channel = NULL;
+        int r;
+
+        if (!e->hooks->reenumerate)
+                return 1;
+        engine_forget(e);
+        if (engine_step(e)->op != PLAN_REENUMERATE)
+                engine_enter_stage(e, STAGE_REENUMERATE);
+        r = e->hooks->reenumerate(e->hooks->userdata, timeout, &channel, e->failure);
+        if (r != 0)
+                return r;
+        e->channel = channel;
+        bsl_session_set_channel(e->session, channel);
+        engine_fact(e, "note", "the device left the bus after its first loader was started and came back");
+        engine_fact(e, "identity", "not proven over the re-enumeration: this stage offers none, port and time decide");
+        r = bsl_open_port(e->session, e->failure);
+        return r == 0 ? meet_started(e, e->input->deadlines.sync_fdl1_window) : r;
+}
+
+static bool reenumeration_planned(const Engine *e) {
+        return e->step + 1 < e->plan->n_steps && engine_step(e)[1].op == PLAN_REENUMERATE;
+}
+
+static int exec_first(Engine *e, const PlanStep *s) {
+        int r;
+
+        r = s->protocol == PLAN_PDL ? bsl_pdl_exec(e->session, e->failure) : bsl_exec_brom(e->session, e->failure);
+        if (r == 0 && reenumeration_planned(e))
+                return 0;
+        if (r == 0)
+                r = meet_started(e, e->input->deadlines.sync_fdl1_window);
+        if (r == 1 && e->failure->class == CLASS_GONE)
+                r = wait_back(e);
+        return r;
+}
+
+int engine_exec(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        int r;
+
+        if (past(e, s))
+                return 0;
+        if (is_first(s))
+                return exec_first(e, s);
+        r = bsl_exec_fdl2(e->session, &e->info, e->failure);
+        if (r != 0)
+                return r;
+        e->runs = RUNS_LAST;
+        return 0;
+}
+
+int engine_reenumerate(Engine *e) {
+        int r;
+
+        /* Met already: it had been running, or came back sooner. */
+        if (e->runs != RUNS_ROM)
+                return 0;
+        r = meet_started(e, e->input->deadlines.second_enumeration);
+        if (r == 1 && e->failure->class == CLASS_GONE)
+                r = wait_back(e);
+        return r;
+}

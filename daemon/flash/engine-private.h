@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "flash/engine.h"
+
+/* What the engine's files share. Return values of all functions here are those of the session: 0, 1 with e->failure filled,
+ * -ECANCELED, other negative errno. */
+
+/* Even, and what every loader that can do without escaping is known to take. */
+#define ENGINE_BLOCK_UNESCAPED 0xF800U
+#define ENGINE_BLOCK_MAX 0x10000U
+/* Calibration images are below a megabyte on every known chip but UDX710 (7 MiB); an image is held in memory twice. */
+#define ENGINE_BACKUP_MAX (64U * 1024 * 1024)
+/* Rounds of writing again after a read-back that differs, as the vendor's CheckNVTimes. */
+#define ENGINE_NV_ROUNDS 3
+
+/* Which program runs on the device. With a single loader, it is RUNS_LAST. */
+typedef enum EngineRuns { RUNS_ROM, RUNS_FIRST, RUNS_FIRST_OR_LAST, RUNS_LAST } EngineRuns;
+
+typedef struct EngineImage {
+        uint8_t *data;
+        size_t size;
+} EngineImage;
+
+typedef struct Engine {
+        const EngineInput *input;
+        const Plan *plan;
+        const EngineHooks *hooks;
+        EngineReport *report;
+        Failure *failure;
+
+        Channel *channel;
+        BslSession *session;
+        EngineRuns runs;
+        BslDeviceInfo info;
+
+        unsigned step;
+        Stage stage;             /* of the step, or checking */
+        uint64_t offset;         /* where in the step a failure would be, U64_UNKNOWN nowhere */
+        bool text_complete;      /* the failure's text needs no introduction */
+        uint64_t base;           /* progress at the begin of the step */
+        int last_flash_step;     /* after it flash is as the plan wants it; -1 none */
+        bool prepared;           /* nothing destructive can fail for a reason that could be known before */
+        bool settled;            /* all steps up to last_flash_step are done */
+
+        uint8_t *block;          /* ENGINE_BLOCK_MAX bytes */
+        EngineImage *images;     /* one for each step: what BACKUP read or WRITE_NV sent */
+} Engine;
+
+static inline const PlanStep *engine_step(const Engine *e) {
+        return e->plan->steps + e->step;
+}
+static inline bool engine_cancelled(const Engine *e) {
+        return e->hooks->cancelled && e->hooks->cancelled(e->hooks->userdata);
+}
+
+/* A failure with a text of its own. Returns 1. */
+#define engine_fail(e, class, detail, ...) \
+        ((e)->text_complete = true, failure_set((e)->failure, (class), (detail), __VA_ARGS__))
+
+void engine_enter_stage(Engine *e, Stage stage);
+void engine_progress(Engine *e, uint64_t within_step);
+_printf_(3, 4) void engine_fact(Engine *e, const char *key, const char *format, ...);
+/* Forgets a failure that was met with, so that the next one starts clean. */
+void engine_forget(Engine *e);
+/* What the step works on, for people: "AP", "boot". */
+const char *engine_subject(const PlanStep *s);
+/* Copies from the package and asks afterwards whether the copy can be trusted. */
+int engine_copy(Engine *e, uint64_t offset, void *data, size_t size);
+/* Blocks until the intent of the present step is on disk; only then something may be sent that changes flash. */
+int engine_intent(Engine *e);
+
+/* engine-load.c: into RAM */
+int engine_handshake(Engine *e);
+int engine_load(Engine *e);
+int engine_exec(Engine *e);
+int engine_reenumerate(Engine *e);
+
+/* engine-identify.c, engine-table.c: who is it */
+int engine_identify(Engine *e);
+/* True if the step is for another type of storage than the device has. */
+bool engine_skips(const Engine *e, const PlanStep *s);
+int engine_check_table(Engine *e, const BslPartition *live, size_t n_live);
+
+/* engine-read.c: out of flash */
+/* `progress`: what the step has counted before. */
+int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size);
+int engine_backup(Engine *e);
+/* True if a later step merges what this BACKUP step reads. */
+bool engine_holds_nv(const Plan *plan, unsigned step);
+
+/* engine-write.c: into flash */
+int engine_erase(Engine *e);
+int engine_write(Engine *e);
+int engine_write_nv(Engine *e);
+/* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so that
+ * data that do not fit each other are found while flash is still as it was. */
+int engine_prepare_nv(Engine *e, int backup);
+int engine_check_nv(Engine *e);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/engine-private.h"
+
+#include "firmware/nv.h"
+
+/* Everything that changes flash. Nothing is sent here before engine_intent() agreed, and nothing closing is sent after a
+ * refused or short write: the first failure ends the step. */
+
+/* Replies that say why a command was not begun; others leave the flash in doubt. */
+static bool untouched(const Failure *f) {
+        if (f->class == CLASS_HOST)
+                return true;
+        if (f->class != CLASS_REFUSED)
+                return false;
+        return f->reply != 0x84 && f->reply != 0x8b;
+}
+
+int engine_erase(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        int r;
+
+        if (s->partition[0])
+                r = bsl_erase_name(e->session, s->partition, s->size, e->failure);
+        else
+                r = bsl_erase_address(e->session, (uint32_t) s->address, (uint32_t) s->size, e->failure);
+        if (r == 0 || (r == 1 && !untouched(e->failure)))
+                e->report->wrote = true;
+        return r;
+}
+
+static int start(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *checksum) {
+        uint64_t announced = size + size % 2;
+        int r;
+
+        if (s->partition[0])
+                r = bsl_start_name(e->session, s->partition, announced, checksum, e->failure);
+        else
+                r = bsl_start_address(e->session, (uint32_t) s->address, (uint32_t) announced, checksum, e->failure);
+        if (r == 0 || (r == 1 && !untouched(e->failure)))
+                e->report->wrote = true;
+        return r;
+}
+
+static uint32_t write_block(const Engine *e, const PlanStep *s) {
+        return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
+}
+
+/* A device that is addressed by name writes (and checks signatures) before it answers the last block: minutes may pass. */
+static int send_last(Engine *e, const PlanStep *s, const uint8_t *data, size_t n) {
+        int r;
+
+        if (!s->partition[0])
+                return bsl_midst(e->session, data, n, true, e->failure);
+        engine_enter_stage(e, STAGE_CHECKING);
+        r = bsl_midst(e->session, data, n, true, e->failure);
+        if (r == 0)
+                engine_enter_stage(e, s->stage);
+        return r;
+}
+
+/* `image`: bytes in memory; NULL: those of the package. */
+static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *image, uint64_t size) {
+        uint32_t block = write_block(e, s);
+
+        for (uint64_t at = 0; at < size;) {
+                size_t n = (size_t) MIN(size - at, block);
+                const uint8_t *data = image ? image + at : e->block;
+                int r = 0;
+
+                e->offset = at;
+                if (!image)
+                        r = engine_copy(e, s->offset + at, e->block, n);
+                if (r == 0)
+                        r = at + n == size ? send_last(e, s, data, n) : bsl_midst(e->session, data, n, false, e->failure);
+                if (r != 0)
+                        return r;
+                at += n;
+                engine_progress(e, at);
+        }
+        return 0;
+}
+
+static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint32_t *checksum) {
+        const PlanStep *s = engine_step(e);
+        int r;
+
+        e->offset = 0;
+        r = start(e, s, size, checksum);
+        if (r == 0)
+                r = send_blocks(e, s, image, size);
+        if (r == 0)
+                r = bsl_end(e->session, e->failure);
+        return r;
+}
+
+int engine_write(Engine *e) {
+        return send_image(e, NULL, engine_step(e)->size, NULL);
+}
+
+static int merge_nv(Engine *e, const PlanStep *s, EngineImage *image) {
+        const EngineImage *own = e->images + s->backup;
+
+        if (!own->data)
+                return failure_set(e->failure, CLASS_MISMATCH, "no-backup",
+                                   "%s would be overwritten but the unit's own data could not be read before",
+                                   engine_subject(s));
+        return nv_merge(image->data, image->size, own->data, own->size, e->plan->nv_items, e->plan->n_nv_items,
+                        e->plan->options.mode, e->failure);
+}
+
+/* The package's image with the unit's own data in it. */
+static int make_nv(Engine *e, const PlanStep *s, EngineImage *image) {
+        _cleanup_free_ uint8_t *data = malloc(s->size);
+        int r;
+
+        if (!data)
+                return -ENOMEM;
+        r = engine_copy(e, s->offset, data, s->size);
+        if (r != 0)
+                return r;
+        *image = (EngineImage) {.data = TAKE_PTR(data), .size = s->size};
+        r = nv_check(image->data, image->size, "the package", e->failure);
+        if (r == 0 && s->backup >= 0)
+                r = merge_nv(e, s, image);
+        if (r != 0) {
+                e->text_complete = r == 1;
+                free(image->data);
+                *image = (EngineImage) {};
+        }
+        return r;
+}
+
+int engine_prepare_nv(Engine *e, int backup) {
+        for (size_t i = 0; i < e->plan->n_steps; i++) {
+                const PlanStep *s = e->plan->steps + i;
+                int r;
+
+                if (s->op != PLAN_WRITE_NV || e->images[i].data || (backup >= 0 && s->backup != backup))
+                        continue;
+                r = make_nv(e, s, e->images + i);
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* The sums that a loader wants are made last. */
+static int send_nv(Engine *e, EngineImage *image) {
+        uint32_t sum = nv_seal(image->data, image->size);
+
+        return send_image(e, image->data, image->size, &sum);
+}
+
+int engine_write_nv(Engine *e) {
+        EngineImage *image = e->images + e->step;
+
+        return image->data ? send_nv(e, image) : -EINVAL;
+}
+
+/* Bytes 0-3 are sum and stamp, which a loader may make anew. */
+static size_t first_difference(const EngineImage *image, const uint8_t *data, size_t size) {
+        size_t i = MIN((size_t) 4, image->size);
+
+        while (i < image->size && i < size && image->data[i] == data[i])
+                i++;
+        return i;
+}
+
+static int rewrite_nv(Engine *e, EngineImage *image) {
+        int r;
+
+        engine_fact(e, "note", "%s read back differently from what was written: writing it again",
+                    engine_subject(engine_step(e)));
+        r = engine_intent(e);
+        return r == 0 ? send_nv(e, image) : r;
+}
+
+int engine_check_nv(Engine *e) {
+        EngineImage *image = e->images + engine_step(e)->write;
+        _cleanup_free_ uint8_t *back = NULL;
+        size_t got = 0, at = 0;
+
+        if (!image->data)
+                return -EINVAL;
+        back = malloc(image->size);
+        if (!back)
+                return -ENOMEM;
+        for (unsigned round = 1;; round++) {
+                int r = engine_read(e, back, image->size, true, 0, &got);
+
+                if (r != 0)
+                        return r;
+                at = first_difference(image, back, got);
+                if (at == image->size)
+                        return 0;
+                e->failure->attempts = round;
+                if (round == ENGINE_NV_ROUNDS)
+                        break;
+                r = rewrite_nv(e, image);
+                if (r != 0)
+                        return r;
+        }
+        e->offset = at;
+        return engine_fail(e, CLASS_MISMATCH, "nv-check",
+                           "%s was written %u times and still reads back differently at byte %zu (%zu of %zu bytes came)",
+                           engine_subject(engine_step(e)), ENGINE_NV_ROUNDS, at, got, image->size);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/engine-private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* What the steps have in common: order, intent, cancel, progress, and what is said about a failure. */
+
+void engine_enter_stage(Engine *e, Stage stage) {
+        e->stage = stage;
+        if (e->hooks->step)
+                e->hooks->step(e->hooks->userdata, e->step, stage, engine_subject(engine_step(e)));
+}
+
+void engine_progress(Engine *e, uint64_t within_step) {
+        e->report->bytes_done = MIN(e->base + within_step, e->report->bytes_total);
+        if (e->hooks->progress)
+                e->hooks->progress(e->hooks->userdata, e->report->bytes_done, e->report->bytes_total);
+}
+
+void engine_fact(Engine *e, const char *key, const char *format, ...) {
+        char value[512];
+        va_list ap;
+
+        if (!e->hooks->fact)
+                return;
+        va_start(ap, format);
+        vsnprintf(value, sizeof(value), format, ap);
+        va_end(ap);
+        e->hooks->fact(e->hooks->userdata, key, value);
+}
+
+void engine_forget(Engine *e) {
+        *e->failure = FAILURE_INIT;
+        e->text_complete = false;
+}
+
+const char *engine_subject(const PlanStep *s) {
+        return s->partition[0] ? s->partition : s->id;
+}
+
+int engine_copy(Engine *e, uint64_t offset, void *data, size_t size) {
+        const EngineInput *in = e->input;
+
+        memcpy(data, in->package + offset, size);
+        if (in->package_ok && !in->package_ok(in->package_userdata))
+                return engine_fail(e, CLASS_HOST, "package",
+                                   "the stored package cannot be read at byte %llu: the disk has an error there",
+                                   (unsigned long long) offset);
+        return 0;
+}
+
+int engine_intent(Engine *e) {
+        int r;
+
+        if (engine_cancelled(e))
+                return -ECANCELED;
+        if (!e->hooks->intent)
+                return 0;
+        r = e->hooks->intent(e->hooks->userdata, e->step, e->stage, engine_subject(engine_step(e)));
+        if (r >= 0 || r == -ECANCELED)
+                return MIN(r, 0);
+        e->text_complete = true;
+        failure_set_errno(e->failure, r,
+                          "before %s: that this step begins could not be recorded on disk (%s), so it was not begun",
+                          engine_subject(engine_step(e)), strerror(-r));
+        if (r == -ETIMEDOUT)
+                snprintf(e->failure->detail, sizeof(e->failure->detail), "no-go");
+        return 1;
+}
+
+static int run_op(Engine *e) {
+        switch (engine_step(e)->op) {
+        case PLAN_HANDSHAKE:
+                return engine_handshake(e);
+        case PLAN_LOAD:
+                return engine_load(e);
+        case PLAN_EXEC:
+                return engine_exec(e);
+        case PLAN_REENUMERATE:
+                return engine_reenumerate(e);
+        case PLAN_IDENTIFY:
+                return engine_identify(e);
+        case PLAN_BACKUP:
+                return engine_backup(e);
+        case PLAN_ERASE:
+                return engine_erase(e);
+        case PLAN_WRITE:
+                return engine_write(e);
+        case PLAN_WRITE_NV:
+                return engine_write_nv(e);
+        case PLAN_CHECK_NV:
+                return engine_check_nv(e);
+        case PLAN_RESET:
+                return bsl_reset(e->session, e->failure);
+        case PLAN_POWER_OFF:
+                return bsl_power_off(e->session, e->failure);
+        case PLAN_INITIALISE:
+        case PLAN_OP_MAX:
+                break;
+        }
+        return -EINVAL;
+}
+
+bool engine_cancel_safe(const Plan *plan, unsigned step) {
+        if (step >= plan->n_steps || plan->steps[step].destructive)
+                return false;
+        switch (plan->steps[step].op) {
+        case PLAN_HANDSHAKE:
+        case PLAN_LOAD:
+        case PLAN_EXEC:
+        case PLAN_REENUMERATE:
+        case PLAN_IDENTIFY:
+        case PLAN_BACKUP:
+                return true;
+        default:
+                return false;
+        }
+}
+
+/* After the last step that matters to flash a cancel comes too late: the unit is done but for its reset. */
+static bool cancel_wanted(const Engine *e) {
+        return !e->settled && engine_cancelled(e);
+}
+
+static const char *doing(const PlanStep *s) {
+        switch (s->op) {
+        case PLAN_LOAD:
+                return "sending the loader ";
+        case PLAN_EXEC:
+                return "starting the loader ";
+        case PLAN_BACKUP:
+                return "reading ";
+        case PLAN_ERASE:
+                return "erasing ";
+        case PLAN_WRITE:
+        case PLAN_WRITE_NV:
+                return "writing ";
+        case PLAN_CHECK_NV:
+                return "checking ";
+        case PLAN_RESET:
+                return "restarting the device";
+        case PLAN_POWER_OFF:
+                return "switching the device off";
+        case PLAN_IDENTIFY:
+                return "asking the loader what it runs on";
+        case PLAN_REENUMERATE:
+                return "waiting for the device to come back";
+        default:
+                return "meeting the device";
+        }
+}
+
+static bool has_subject(const PlanStep *s) {
+        return plan_step_bytes(s) > 0 || s->op == PLAN_EXEC || s->op == PLAN_ERASE;
+}
+
+/* "writing AP at 0x60010000, byte 2048: the device answered 0x84 …" */
+static void introduce(Engine *e, const PlanStep *s) {
+        char text[sizeof(e->failure->text)], at[24] = "", byte[32] = "";
+        Failure *f = e->failure;
+        size_t n;
+
+        /* A sentence becomes the end of one; "USB …" stays as it is. */
+        if (f->text[0] >= 'A' && f->text[0] <= 'Z' && f->text[1] >= 'a')
+                f->text[0] = (char) (f->text[0] + ('a' - 'A'));
+
+        if (has_subject(s) && !s->partition[0] && s->op != PLAN_EXEC)
+                snprintf(at, sizeof(at), " at 0x%llx", (unsigned long long) s->address);
+        if (f->offset != U64_UNKNOWN && f->offset > 0)
+                snprintf(byte, sizeof(byte), ", byte %llu", (unsigned long long) f->offset);
+        snprintf(text, sizeof(text), "%s%.40s%s%s: ", doing(s), has_subject(s) ? engine_subject(s) : "", at, byte);
+        n = strlen(text);
+        snprintf(text + n, sizeof(text) - n, "%.*s", (int) (sizeof(text) - n - 1),
+                 f->text[0] ? f->text : "the device did not do it");
+        memcpy(f->text, text, sizeof(text));
+}
+
+static void complete_failure(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        Failure *f = e->failure;
+
+        if (f->stage == STAGE_INVALID)
+                f->stage = e->stage;
+        if (f->step < 0)
+                f->step = (int32_t) e->step;
+        if (!f->partition[0])
+                snprintf(f->partition, sizeof(f->partition), "%.39s", engine_subject(s));
+        if (f->offset == U64_UNKNOWN)
+                f->offset = e->offset;
+        if (f->address == U64_UNKNOWN && has_subject(s) && !s->partition[0])
+                f->address = s->address;
+        if (f->attempts == 0)
+                f->attempts = 1;
+        f->bytes_done = e->report->bytes_done;
+        f->must_reflash = e->report->wrote && !e->settled;
+        if (!e->text_complete)
+                introduce(e, s);
+}
+
+/* 1 and -ECANCELED leave with everything filled in; our own faults become class host, so that the record has their place. */
+static int leave(Engine *e, int r) {
+        if (r == 0)
+                return 0;
+        if (r == -ECANCELED && engine_cancelled(e)) {
+                engine_forget(e);
+                engine_fail(e, CLASS_NONE, "", "canceled");
+                complete_failure(e);
+                return -ECANCELED;
+        }
+        if (r < 0) {
+                engine_forget(e);
+                failure_set_errno(e->failure, r, "this computer could not go on: %s", strerror(-r));
+        }
+        complete_failure(e);
+        return 1;
+}
+
+static int begin_destructive(Engine *e) {
+        if (!e->prepared) {
+                int r = engine_prepare_nv(e, -1);
+                if (r != 0)
+                        return r;
+                e->prepared = true;
+        }
+        return engine_intent(e);
+}
+
+/* A refusal may be passed over where the plan says so, but never that of data which a later step must put back. */
+static bool may_skip(const Engine *e, const PlanStep *s) {
+        return s->optional && e->failure->class == CLASS_REFUSED && !bsl_session_tainted(e->session) &&
+               !(s->op == PLAN_BACKUP && engine_holds_nv(e->plan, e->step));
+}
+
+static int do_step(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        int r;
+
+        if (engine_skips(e, s)) {
+                engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s), s->storage);
+                return 0;
+        }
+        r = s->destructive ? begin_destructive(e) : 0;
+        if (r != 0)
+                return r;
+        r = run_op(e);
+        if (r == 1 && may_skip(e, s)) {
+                engine_fact(e, "note", "%s%s: refused by the device, skipped as the plan allows", doing(s),
+                            engine_subject(s));
+                r = 0;
+        }
+        return r;
+}
+
+static int run_step(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        int r;
+
+        engine_forget(e);
+        e->offset = U64_UNKNOWN;
+        engine_enter_stage(e, s->stage);
+        if (cancel_wanted(e))
+                return -ECANCELED;
+        r = do_step(e);
+        if (r != 0)
+                return r;
+        e->base += plan_step_bytes(s);
+        engine_progress(e, 0);
+        e->report->steps_done++;
+        e->settled = e->last_flash_step >= 0 && (int) e->step >= e->last_flash_step;
+        return 0;
+}
+
+static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
+        const Plan *plan = in->plan;
+        bool from_package = s->op == PLAN_LOAD || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV;
+        bool in_memory = s->op == PLAN_BACKUP || s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV;
+
+        if (s->op == PLAN_INITIALISE)
+                return -EINVAL;
+        if (s->op == PLAN_CHECK_NV &&
+            (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].op != PLAN_WRITE_NV))
+                return -EINVAL;
+        if (s->backup >= 0 && ((size_t) s->backup >= i || plan->steps[s->backup].op != PLAN_BACKUP))
+                return -EINVAL;
+        if (from_package && (s->size == 0 || s->size > in->package_size || s->offset > in->package_size - s->size))
+                return -EINVAL;
+        if (in_memory && (s->size == 0 || s->size > ENGINE_BACKUP_MAX))
+                return -EINVAL;
+        if ((from_package || in_memory) && (s->block < 2 || s->block > ENGINE_BLOCK_MAX - 2 || s->block % 2))
+                return -EINVAL;
+        /* The address form has 32 bits; an odd size is rounded up on its way. */
+        if (!s->partition[0] && (s->address > UINT32_MAX || s->size > UINT32_MAX))
+                return -EINVAL;
+        return 0;
+}
+
+/* A plan that contradicts itself is a bug; it is found before a byte is sent. */
+static int check_input(const EngineInput *in) {
+        if (in->plan->n_steps == 0 || in->plan->steps[0].op != PLAN_HANDSHAKE)
+                return -EINVAL;
+        for (size_t i = 0; i < in->plan->n_steps; i++) {
+                int r = check_step(in, in->plan->steps + i, i);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int engine_prepare(Engine *e) {
+        const Plan *plan = e->plan;
+
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                e->report->bytes_total += plan_step_bytes(plan->steps + i);
+                if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV)
+                        e->last_flash_step = (int) i;
+        }
+        e->block = malloc(ENGINE_BLOCK_MAX);
+        e->images = calloc(plan->n_steps, sizeof(*e->images));
+        e->session = bsl_session_new(e->channel, &e->input->deadlines);
+        return e->block && e->images && e->session ? 0 : -ENOMEM;
+}
+
+static void engine_done(Engine *e) {
+        bsl_session_free(e->session);
+        for (size_t i = 0; e->images && i < e->plan->n_steps; i++)
+                free(e->images[i].data);
+        free(e->images);
+        free(e->block);
+}
+
+int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *hooks, EngineReport *ret, Failure *f) {
+        Engine e = {
+                .input = input, .plan = input->plan, .hooks = hooks, .report = ret, .failure = f, .channel = channel,
+                .last_flash_step = -1, .offset = U64_UNKNOWN, .stage = STAGE_HANDSHAKE,
+        };
+        int r;
+
+        *ret = (EngineReport) {};
+        *f = FAILURE_INIT;
+        if (input->plan->not_executable[0]) {
+                f->stage = STAGE_HANDSHAKE;
+                return failure_set(f, CLASS_PLAN, "not-executable", "%s", input->plan->not_executable);
+        }
+        r = check_input(input);
+        if (r < 0)
+                return r;
+        r = engine_prepare(&e);
+        for (; r == 0 && e.step < e.plan->n_steps; e.step++) {
+                r = run_step(&e);
+                if (r != 0)
+                        break;
+        }
+        r = leave(&e, r);
+        engine_done(&e);
+        return r;
+}
