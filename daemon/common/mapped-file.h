@@ -15,5 +15,6 @@ DEFINE_CLEANUP(MappedFile *, mapped_file_unref)
 const uint8_t *mapped_file_data(const MappedFile *m);
 uint64_t mapped_file_size(const MappedFile *m);
 bool mapped_file_ok(MappedFile *m);
-/* Installs the SIGBUS handler; once, before threads start. A SIGBUS outside our mappings stays fatal. */
+/* Installs the SIGBUS handler and unblocks the signal; once, before threads start. A SIGBUS outside our mappings stays
+ * fatal, and so does one in a thread that blocks the signal: who blocks all signals must leave SIGBUS out. */
 int mapped_file_setup(void);

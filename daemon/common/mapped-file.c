@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/mapped-file.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* The signal handler may look at nothing but this table: it can interrupt anything, malloc included. A slot is in use while
+ * base is not 0; size is written before base, and base is cleared before the pages go. */
+#define MAPPINGS_MAX 512
+
+typedef struct Slot {
+        _Atomic uintptr_t base;
+        _Atomic size_t size;
+        _Atomic bool bad;
+        atomic_flag taken;
+} Slot;
+
+struct MappedFile {
+        atomic_uint refs;
+        uint64_t size;
+        uint8_t *data;
+        Slot *slot;
+        int fd;
+};
+
+static Slot slots[MAPPINGS_MAX];
+static struct sigaction previous;
+static size_t page_size = 4096;
+
+static Slot *find_slot(uintptr_t address) {
+        for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+                uintptr_t base = atomic_load(&slots[i].base);
+                size_t size = atomic_load(&slots[i].size);
+
+                /* Asked twice: another thread may have given the slot to another mapping between the two loads. */
+                if (base != 0 && address >= base && address - base < size && atomic_load(&slots[i].base) == base)
+                        return slots + i;
+        }
+        return NULL;
+}
+
+static void on_sigbus(int sig, siginfo_t *info, _unused_ void *context) {
+        uintptr_t address = (uintptr_t) info->si_addr;
+        int saved = errno;
+        Slot *slot = info->si_code > 0 ? find_slot(address) : NULL;
+
+        if (slot) {
+                void *page = (void *) (address & ~(page_size - 1)); /* NOLINT: the fault has an address, no pointer */
+                atomic_store(&slot->bad, true);
+                if (mmap(page, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page) {
+                        errno = saved;
+                        return;
+                }
+        }
+        /* Not ours: back to what was before us. The fault comes again by itself, a signal that was sent does not. */
+        sigaction(SIGBUS, &previous, NULL);
+        if (info->si_code <= 0)
+                raise(sig);
+        errno = saved;
+}
+
+int mapped_file_setup(void) {
+        struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+        long n = sysconf(_SC_PAGESIZE);
+        sigset_t set;
+
+        if (n > 0)
+                page_size = (size_t) n;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(SIGBUS, &action, &previous) < 0)
+                return -errno;
+        /* A fault while SIGBUS is blocked ends the process at once, handler or not. */
+        sigemptyset(&set);
+        sigaddset(&set, SIGBUS);
+        return sigprocmask(SIG_UNBLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+static Slot *take_slot(void) {
+        for (size_t i = 0; i < MAPPINGS_MAX; i++)
+                if (!atomic_flag_test_and_set(&slots[i].taken))
+                        return slots + i;
+        return NULL;
+}
+
+static MappedFile *mapped_file_free(MappedFile *m) {
+        if (m->slot) {
+                atomic_store(&m->slot->base, 0);
+                if (m->data)
+                        munmap(m->data, (size_t) m->size);
+                atomic_flag_clear(&m->slot->taken);
+        }
+        if (m->fd >= 0)
+                close(m->fd);
+        free(m);
+        return NULL;
+}
+DEFINE_CLEANUP(MappedFile *, mapped_file_free)
+
+static int map_pages(MappedFile *m) {
+        void *p;
+
+        if (m->size == 0)
+                return 0;
+        if (m->size > SIZE_MAX / 2)
+                return -EFBIG;
+        m->slot = take_slot();
+        if (!m->slot)
+                return -ENFILE;
+        p = mmap(NULL, (size_t) m->size, PROT_READ, MAP_SHARED, m->fd, 0);
+        if (p == MAP_FAILED)
+                return -errno;
+        m->data = p;
+        atomic_store(&m->slot->bad, false);
+        atomic_store(&m->slot->size, (size_t) m->size);
+        atomic_store(&m->slot->base, (uintptr_t) p);
+        return 0;
+}
+
+int mapped_file_open(const char *path, MappedFile **ret) {
+        _cleanup_(mapped_file_freep) MappedFile *m = calloc(1, sizeof(*m));
+        struct stat st;
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        atomic_init(&m->refs, 1);
+        m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (m->fd < 0)
+                return -errno;
+        if (fstat(m->fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return S_ISDIR(st.st_mode) ? -EISDIR : -EBADF;
+        m->size = (uint64_t) st.st_size;
+        r = map_pages(m);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+MappedFile *mapped_file_ref(MappedFile *m) {
+        if (m)
+                atomic_fetch_add(&m->refs, 1);
+        return m;
+}
+
+MappedFile *mapped_file_unref(MappedFile *m) {
+        if (m && atomic_fetch_sub(&m->refs, 1) == 1)
+                mapped_file_free(m);
+        return NULL;
+}
+
+const uint8_t *mapped_file_data(const MappedFile *m) {
+        return m->data;
+}
+
+uint64_t mapped_file_size(const MappedFile *m) {
+        return m->size;
+}
+
+bool mapped_file_ok(MappedFile *m) {
+        struct stat st;
+
+        /* The copy that the caller made must not be moved behind the question. */
+        atomic_thread_fence(memory_order_seq_cst);
+        if (!m->slot)
+                return true;
+        if (atomic_load(&m->slot->bad))
+                return false;
+        /* A file cut within its last page reads as zeros without any signal. */
+        if (fstat(m->fd, &st) < 0 || (uint64_t) st.st_size < m->size)
+                atomic_store(&m->slot->bad, true);
+        return !atomic_load(&m->slot->bad);
+}

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "usb/usb-channel.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <libusb.h>
+#include <linux/usbdevice_fs.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Largest frame plus room, a multiple of every packet size: a shorter buffer could overflow. */
+#define IN_SIZE (65 * 1024)
+/* The largest escaped frame (2 * 65541 + 2). */
+#define OUT_SIZE (132 * 1024)
+/* So long a cancelled transfer may take to come back; the kernel does it within a millisecond. */
+#define CANCEL_MAX_MS 5000
+/* When a device is pulled, transfers fail some time before the kernel says that it is gone. */
+#define VANISH_MS 500
+
+typedef struct Transfer {
+        struct libusb_transfer *urb;
+        int completed;          /* set by libusb's event handling, which only this channel's thread runs */
+        bool submitted;
+} Transfer;
+
+struct UsbChannel {
+        Channel channel;
+        _Atomic bool cancelled;
+        int fd;
+        char *devnode;
+        libusb_context *context;
+        libusb_device_handle *handle;
+        int interface;
+        bool claimed, detached, stuck;
+        uint8_t ep_in, ep_out;
+        Transfer in, out, control;
+        size_t in_at, in_end;   /* received, not yet taken by the caller */
+        uint8_t *in_buffer, *out_buffer;
+        uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE];
+};
+
+static UsbChannel *usb_channel_of(Channel *c) {
+        return (UsbChannel *) (void *) ((char *) c - offsetof(UsbChannel, channel));
+}
+
+static uint64_t usb_now(_unused_ Channel *c) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+static int error_of(int libusb_error) {
+        switch (libusb_error) {
+        case LIBUSB_ERROR_NO_DEVICE:
+        case LIBUSB_ERROR_NOT_FOUND:
+                return -ENODEV;
+        case LIBUSB_ERROR_ACCESS:
+                return -EACCES;
+        case LIBUSB_ERROR_BUSY:
+                return -EBUSY;
+        case LIBUSB_ERROR_NO_MEM:
+                return -ENOMEM;
+        case LIBUSB_ERROR_TIMEOUT:
+                return -ETIMEDOUT;
+        case LIBUSB_ERROR_PIPE:
+                return -EPIPE;
+        case LIBUSB_ERROR_OVERFLOW:
+                return -EOVERFLOW;
+        case LIBUSB_ERROR_INVALID_PARAM:
+                return -EINVAL;
+        default:
+                return libusb_error < 0 ? -EIO : 0;
+        }
+}
+
+static void LIBUSB_CALL on_completed(struct libusb_transfer *urb) {
+        Transfer *t = urb->user_data;
+
+        t->completed = 1;
+}
+
+static int handle_events(UsbChannel *u, uint64_t ms, int *completed) {
+        struct timeval tv = {.tv_sec = (time_t) (ms / 1000), .tv_usec = (suseconds_t) (ms % 1000 * 1000)};
+        int r = libusb_handle_events_timeout_completed(u->context, &tv, completed);
+
+        return r == LIBUSB_ERROR_INTERRUPTED ? 0 : error_of(r);
+}
+
+/* 0 it completed; -ETIMEDOUT; -ECANCELED. The transfer stays submitted in the last two cases. */
+static int wait_completed(UsbChannel *u, Transfer *t, uint64_t until) {
+        bool polled = false;
+
+        while (!t->completed) {
+                uint64_t now = usb_now(NULL);
+                int r;
+
+                if (atomic_load(&u->cancelled))
+                        return -ECANCELED;
+                if (now >= until && polled)
+                        return -ETIMEDOUT;
+                /* Cancelling interrupts the wait; the second is for safety only. */
+                r = handle_events(u, now >= until ? 0 : MIN(until - now, 1000u), &t->completed);
+                if (r < 0)
+                        return r;
+                polled = true;
+        }
+        return 0;
+}
+
+/* Takes a transfer back. False: it never came back; its memory must not be touched any more. */
+static bool take_back(UsbChannel *u, Transfer *t) {
+        uint64_t until = usb_now(NULL) + CANCEL_MAX_MS;
+
+        if (!t->submitted)
+                return true;
+        if (!t->completed)
+                libusb_cancel_transfer(t->urb);
+        while (!t->completed && usb_now(NULL) < until)
+                if (handle_events(u, 100, &t->completed) < 0)
+                        break;
+        u->stuck = u->stuck || !t->completed;
+        t->submitted = !t->completed;
+        return t->completed;
+}
+
+static bool is_gone(const UsbChannel *u) {
+        uint32_t caps;
+
+        if (ioctl(u->fd, USBDEVFS_GET_CAPABILITIES, &caps) < 0 && (errno == ENODEV || errno == ESHUTDOWN))
+                return true;
+        return access(u->devnode, F_OK) < 0 && errno == ENOENT;
+}
+
+static int submit(UsbChannel *u, Transfer *t, uint64_t until) {
+        for (;;) {
+                int r;
+
+                if (u->stuck)
+                        return -EIO;
+                t->completed = 0;
+                r = libusb_submit_transfer(t->urb);
+                if (r == 0) {
+                        t->submitted = true;
+                        return 0;
+                }
+                /* All devices share the kernel's memory limit for transfers: others will give theirs back soon. */
+                if (r != LIBUSB_ERROR_NO_MEM || usb_now(NULL) >= until)
+                        return r == LIBUSB_ERROR_IO && is_gone(u) ? -ENODEV : error_of(r);
+                r = u->channel.ops->pause(&u->channel, 5);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* A transfer failed on the wire. Was that the device leaving? */
+static int damaged_or_gone(UsbChannel *u) {
+        uint64_t until = usb_now(NULL) + VANISH_MS;
+
+        do {
+                if (is_gone(u))
+                        return -ENODEV;
+                if (atomic_load(&u->cancelled))
+                        return -ECANCELED;
+                usleep(10 * 1000);
+        } while (usb_now(NULL) < until);
+        return -EPROTO;
+}
+
+static int status_of(UsbChannel *u, const Transfer *t) {
+        switch (t->urb->status) {
+        case LIBUSB_TRANSFER_COMPLETED:
+                return 0;
+        case LIBUSB_TRANSFER_NO_DEVICE:
+                return -ENODEV;
+        case LIBUSB_TRANSFER_STALL:
+                /* Only the halt of this endpoint is lifted. Never a reset or a new configuration: loaders that inherited the
+                 * controller from the ROM do not survive it. */
+                if (t != &u->control && libusb_clear_halt(u->handle, t->urb->endpoint) == LIBUSB_ERROR_NO_DEVICE)
+                        return -ENODEV;
+                return -EPIPE;
+        case LIBUSB_TRANSFER_OVERFLOW:
+                return -EOVERFLOW;
+        case LIBUSB_TRANSFER_TIMED_OUT:
+                return -ETIMEDOUT;
+        default:
+                return damaged_or_gone(u);
+        }
+}
+
+/* Submits, waits and takes back: for transfers that must not stay in flight. */
+static int run_transfer(UsbChannel *u, Transfer *t, uint32_t timeout_ms) {
+        uint64_t until = usb_now(NULL) + timeout_ms;
+        int r, w;
+
+        if (atomic_load(&u->cancelled))
+                return -ECANCELED;
+        r = submit(u, t, until);
+        if (r < 0)
+                return r;
+        w = wait_completed(u, t, until);
+        if (w < 0) {
+                if (!take_back(u, t))
+                        return -EIO;
+                /* It may have been through just before it was taken back; a cancel stays a cancel. */
+                if (w != -ETIMEDOUT || t->urb->status == LIBUSB_TRANSFER_CANCELLED)
+                        return w;
+        }
+        t->submitted = false;
+        return status_of(u, t);
+}
+
+static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        UsbChannel *u = usb_channel_of(c);
+        int r;
+
+        if (size == 0 || size > OUT_SIZE)
+                return -EMSGSIZE;
+        if (u->stuck)
+                return -EIO;
+        memcpy(u->out_buffer, data, size);
+        libusb_fill_bulk_transfer(u->out.urb, u->handle, u->ep_out, u->out_buffer, (int) size, on_completed, &u->out, 0);
+        /* A frame that fills its last packet would leave the device waiting for more. */
+        u->out.urb->flags = LIBUSB_TRANSFER_ADD_ZERO_PACKET;
+        r = run_transfer(u, &u->out, timeout_ms);
+        return r == 0 && (size_t) u->out.urb->actual_length != size ? -EPROTO : r;
+}
+
+/* The IN transfer stays with the kernel between calls: asking whether something arrived costs no transfer. */
+static int fetch(UsbChannel *u, uint64_t until) {
+        int r;
+
+        if (!u->in.submitted) {
+                libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, IN_SIZE, on_completed, &u->in, 0);
+                r = submit(u, &u->in, until);
+                if (r < 0)
+                        return r;
+        }
+        r = wait_completed(u, &u->in, until);
+        if (r < 0)
+                return r;
+        u->in.submitted = false;
+        r = status_of(u, &u->in);
+        if (r < 0)
+                return r;
+        u->in_at = 0;
+        u->in_end = (size_t) u->in.urb->actual_length;
+        return 0;
+}
+
+static int usb_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
+        UsbChannel *u = usb_channel_of(c);
+        size_t n;
+        int r;
+
+        if (atomic_load(&u->cancelled))
+                return -ECANCELED;
+        if (u->in_at == u->in_end) {
+                r = fetch(u, usb_now(NULL) + timeout_ms);
+                if (r < 0)
+                        return r;
+        }
+        n = MIN(size, u->in_end - u->in_at);
+        memcpy(data, u->in_buffer + u->in_at, n);
+        u->in_at += n;
+        *ret_size = n;
+        return 0;
+}
+
+static int usb_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
+        UsbChannel *u = usb_channel_of(c);
+
+        libusb_fill_control_setup(u->control_buffer, 0x21, 0x22, value, (uint16_t) u->interface, 0);
+        libusb_fill_control_transfer(u->control.urb, u->handle, u->control_buffer, on_completed, &u->control, 0);
+        return run_transfer(u, &u->control, timeout_ms);
+}
+
+static int usb_pause(Channel *c, uint32_t ms) {
+        UsbChannel *u = usb_channel_of(c);
+        uint64_t until = usb_now(NULL) + ms, now;
+
+        while ((now = usb_now(NULL)) < until) {
+                int r;
+
+                if (atomic_load(&u->cancelled))
+                        return -ECANCELED;
+                if (u->in.submitted && u->in.completed && u->in.urb->status == LIBUSB_TRANSFER_NO_DEVICE)
+                        return -ENODEV;
+                r = handle_events(u, MIN(until - now, 1000u), NULL);
+                if (r < 0)
+                        return r;
+        }
+        return atomic_load(&u->cancelled) ? -ECANCELED : 0;
+}
+
+static const ChannelOps usb_ops = {
+        .send = usb_send,
+        .receive = usb_receive,
+        .line_state = usb_line_state,
+        .now = usb_now,
+        .pause = usb_pause,
+};
+
+void usb_channel_cancel(UsbChannel *u) {
+        atomic_store(&u->cancelled, true);
+        libusb_interrupt_event_handler(u->context);
+}
+
+Channel *usb_channel_get(UsbChannel *u) {
+        return &u->channel;
+}
+
+static void free_transfer(UsbChannel *u, Transfer *t) {
+        /* What the kernel still holds cannot be freed; losing it is the lesser evil. */
+        if (t->urb && take_back(u, t))
+                libusb_free_transfer(t->urb);
+}
+
+UsbChannel *usb_channel_close(UsbChannel *u) {
+        if (!u)
+                return NULL;
+        free_transfer(u, &u->in);
+        free_transfer(u, &u->out);
+        free_transfer(u, &u->control);
+        if (u->stuck)
+                return NULL;
+        if (u->claimed)
+                libusb_release_interface(u->handle, u->interface);
+        if (u->detached)
+                libusb_attach_kernel_driver(u->handle, u->interface);
+        if (u->handle)
+                libusb_close(u->handle);
+        if (u->context)
+                libusb_exit(u->context);
+        if (u->fd >= 0)
+                close(u->fd);
+        free(u->in_buffer);
+        free(u->out_buffer);
+        free(u->devnode);
+        free(u);
+        return NULL;
+}
+
+static void user_name(uid_t uid, char ret[static 40]) {
+        struct passwd pw, *found = NULL;
+        char buffer[2048];
+
+        if (getpwuid_r(uid, &pw, buffer, sizeof(buffer), &found) == 0 && found)
+                snprintf(ret, 40, "%s", found->pw_name);
+        else
+                snprintf(ret, 40, "%u", (unsigned) uid);
+}
+
+static void group_name(gid_t gid, char ret[static 40]) {
+        struct group gr, *found = NULL;
+        char buffer[4096];
+
+        if (getgrgid_r(gid, &gr, buffer, sizeof(buffer), &found) == 0 && found)
+                snprintf(ret, 40, "%s", found->gr_name);
+        else
+                snprintf(ret, 40, "%u", (unsigned) gid);
+}
+
+static int open_failed(const char *devnode, int error, Failure *f) {
+        char owner[40], group[40];
+        struct stat st;
+
+        if (error == ENOENT || error == ENODEV || error == ENXIO)
+                return failure_set(f, CLASS_GONE, "", "The device left the bus before it could be opened (%s).", devnode);
+        if ((error == EACCES || error == EPERM) && stat(devnode, &st) == 0) {
+                user_name(st.st_uid, owner);
+                group_name(st.st_gid, group);
+                return failure_set_errno(f, error, "No permission to use %s (owner %s, group %s, mode %04o). Install the udev "
+                                         "rules of fdld, or run it as a user who may write there.",
+                                         devnode, owner, group, (unsigned) st.st_mode & 07777);
+        }
+        return failure_set_errno(f, error, "%s cannot be opened: %s.", devnode, strerror(error));
+}
+
+static void set_library_options(void) {
+        /* No enumeration and no hot-plug thread: devices come from udev. */
+        libusb_set_option(NULL, LIBUSB_OPTION_NO_DEVICE_DISCOVERY);
+}
+
+static int wrap_node(UsbChannel *u, Failure *f) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        int r;
+
+        pthread_once(&once, set_library_options);
+        r = libusb_init(&u->context);
+        if (r < 0) {
+                u->context = NULL;
+                return failure_set_errno(f, error_of(r), "libusb cannot start: %s.", libusb_strerror(r));
+        }
+        libusb_set_option(u->context, LIBUSB_OPTION_LOG_LEVEL, LIBUSB_LOG_LEVEL_NONE);
+        r = libusb_wrap_sys_device(u->context, (intptr_t) u->fd, &u->handle);
+        if (r == 0)
+                return 0;
+        u->handle = NULL;
+        if (r == LIBUSB_ERROR_NO_DEVICE || is_gone(u))
+                return failure_set(f, CLASS_GONE, "", "The device left the bus while it was opened (%s).", u->devnode);
+        return failure_set_errno(f, error_of(r), "%s cannot be used as a USB device: %s.", u->devnode, libusb_strerror(r));
+}
+
+static int check_identity(UsbChannel *u, uint16_t vendor, uint16_t product, Failure *f) {
+        struct libusb_device_descriptor d;
+        int r = libusb_get_device_descriptor(libusb_get_device(u->handle), &d);
+
+        if (r < 0)
+                return failure_set_errno(f, error_of(r), "The descriptors of %s cannot be read: %s.", u->devnode,
+                                         libusb_strerror(r));
+        if (d.idVendor == vendor && d.idProduct == product)
+                return 0;
+        return failure_set(f, CLASS_MISMATCH, "device", "Another device took this number: %s is %04x:%04x now, expected "
+                           "%04x:%04x.", u->devnode, d.idVendor, d.idProduct, vendor, product);
+}
+
+/* One bulk endpoint in each direction; others, of other kinds, do not matter. */
+static bool take_endpoints(UsbChannel *u, const struct libusb_interface_descriptor *d) {
+        unsigned ins = 0, outs = 0;
+
+        for (unsigned i = 0; i < d->bNumEndpoints; i++) {
+                const struct libusb_endpoint_descriptor *e = d->endpoint + i;
+
+                if ((e->bmAttributes & LIBUSB_TRANSFER_TYPE_MASK) != LIBUSB_TRANSFER_TYPE_BULK)
+                        continue;
+                if (e->bEndpointAddress & LIBUSB_ENDPOINT_IN) {
+                        ins++;
+                        u->ep_in = e->bEndpointAddress;
+                } else {
+                        outs++;
+                        u->ep_out = e->bEndpointAddress;
+                        u->channel.max_packet = e->wMaxPacketSize & 0x7ff;
+                }
+        }
+        u->interface = d->bInterfaceNumber;
+        return ins == 1 && outs == 1;
+}
+
+static int find_interface(UsbChannel *u, Failure *f) {
+        libusb_device *device = libusb_get_device(u->handle);
+        struct libusb_config_descriptor *config = NULL;
+        bool found = false;
+        int r = libusb_get_active_config_descriptor(device, &config);
+
+        if (r < 0)
+                r = libusb_get_config_descriptor(device, 0, &config);
+        if (r < 0)
+                return failure_set_errno(f, error_of(r), "The descriptors of %s cannot be read: %s.", u->devnode,
+                                         libusb_strerror(r));
+        for (unsigned i = 0; i < config->bNumInterfaces && !found; i++)
+                if (config->interface[i].num_altsetting > 0)
+                        found = take_endpoints(u, config->interface[i].altsetting);
+        libusb_free_config_descriptor(config);
+        if (!found)
+                return failure_set(f, CLASS_MISMATCH, "interface", "%s has no interface with one bulk endpoint in each "
+                                   "direction: this is no download port.", u->devnode);
+        return 0;
+}
+
+static int claim_failed(UsbChannel *u, int error, Failure *f) {
+        struct usbdevfs_getdriver driver = {.interface = (unsigned) u->interface};
+
+        if (error == LIBUSB_ERROR_NO_DEVICE || is_gone(u))
+                return failure_set(f, CLASS_GONE, "", "The device left the bus while it was claimed (%s).", u->devnode);
+        if (error != LIBUSB_ERROR_BUSY)
+                return failure_set_errno(f, error_of(error), "Interface %d of %s cannot be claimed: %s.", u->interface,
+                                         u->devnode, libusb_strerror(error));
+        if (ioctl(u->fd, USBDEVFS_GETDRIVER, &driver) == 0 && !streq(driver.driver, "usbfs"))
+                return failure_set_errno(f, EBUSY, "The kernel driver %.60s holds interface %d of %s.", driver.driver,
+                                         u->interface, u->devnode);
+        return failure_set_errno(f, EBUSY, "Another program holds interface %d of %s. Stop it and retry.", u->interface,
+                                 u->devnode);
+}
+
+static int claim(UsbChannel *u, Failure *f) {
+        int r;
+
+        if (libusb_kernel_driver_active(u->handle, u->interface) == 1) {
+                r = libusb_detach_kernel_driver(u->handle, u->interface);
+                if (r < 0 && r != LIBUSB_ERROR_NOT_FOUND)
+                        return claim_failed(u, r, f);
+                u->detached = r == 0;
+        }
+        r = libusb_claim_interface(u->handle, u->interface);
+        if (r < 0)
+                return claim_failed(u, r, f);
+        u->claimed = true;
+        return 0;
+}
+
+static int allocate(UsbChannel *u, Failure *f) {
+        u->in_buffer = malloc(IN_SIZE);
+        u->out_buffer = malloc(OUT_SIZE);
+        u->in.urb = libusb_alloc_transfer(0);
+        u->out.urb = libusb_alloc_transfer(0);
+        u->control.urb = libusb_alloc_transfer(0);
+        if (!u->in_buffer || !u->out_buffer || !u->in.urb || !u->out.urb || !u->control.urb)
+                return failure_set_errno(f, ENOMEM, "Not enough memory for USB transfers.");
+        return 0;
+}
+
+int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
+        _cleanup_(usb_channel_closep) UsbChannel *u = calloc(1, sizeof(*u));
+        int r;
+
+        if (!u)
+                return failure_set_errno(f, ENOMEM, "Not enough memory.");
+        u->channel.ops = &usb_ops;
+        u->fd = -EBADF;
+        u->devnode = strdup(devnode);
+        if (!u->devnode)
+                return failure_set_errno(f, ENOMEM, "Not enough memory.");
+        u->fd = open(devnode, O_RDWR | O_CLOEXEC | O_NOCTTY);
+        if (u->fd < 0)
+                return open_failed(devnode, errno, f);
+        r = wrap_node(u, f);
+        if (r == 0)
+                r = check_identity(u, vendor, product, f);
+        if (r == 0)
+                r = find_interface(u, f);
+        if (r == 0)
+                r = claim(u, f);
+        if (r == 0)
+                r = allocate(u, f);
+        if (r == 0)
+                *ret = TAKE_PTR(u);
+        return r;
+}
