@@ -12,13 +12,14 @@
 
 /* libusb and the engine need little; the rest is room for the sanitizers. */
 #define STACK_SIZE (512U * 1024)
-/* How long the main thread may take to get an intent or a backup onto the disk. */
-#define GO_TIMEOUT_MS 60000U
 /* The main thread decides whether a device is back; beyond its time limit nobody believes in an answer any more. */
 #define ANSWER_SLACK_MS 5000U
 /* udev sets owner and mode of a node a little after the kernel made it. */
 #define CLAIM_WINDOW_MS 1000U
 #define CLAIM_PAUSE_MS 50U
+
+/* So long may the main thread take to get an intent or a backup onto the disk. */
+uint32_t worker_go_timeout_ms = 60000;
 
 typedef enum Answer { ANSWER_NONE, ANSWER_BACK, ANSWER_NOT_BACK } Answer;
 
@@ -156,7 +157,7 @@ static void expect_go(Worker *w) {
 
 /* 0, what went wrong on disk, -ECANCELED, or -ETIMEDOUT when no word came at all. */
 static int wait_go(Worker *w) {
-        struct timespec until = after_ms(GO_TIMEOUT_MS);
+        struct timespec until = after_ms(worker_go_timeout_ms);
         int r = 0;
 
         pthread_mutex_lock(&w->lock);
