@@ -20,17 +20,18 @@ static int settle_escaping(Engine *e) {
         r = bsl_disable_transcode(e->session, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && !e->info.present) {
                 engine_forget(e);
+                e->refusals++;
                 return 0;
         }
         return r;
 }
 
-static int read_table(Engine *e, bool *ret_answered) {
+static int read_table(Engine *e, bool *ret_modern) {
         _cleanup_free_ BslPartition *live = NULL;
         size_t n = 0;
         int r;
 
-        *ret_answered = false;
+        *ret_modern = false;
         if (e->plan->n_partitions == 0 || !addressed_by_name(e->plan))
                 return 0;
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
@@ -42,7 +43,7 @@ static int read_table(Engine *e, bool *ret_answered) {
         }
         if (r != 0)
                 return r;
-        *ret_answered = true;
+        *ret_modern = e->refusals == 0;
         return engine_check_table(e, live, n);
 }
 

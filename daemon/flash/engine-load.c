@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flash/engine-private.h"
 
+#include <stdio.h>
+
 /* From the first byte until the last loader runs. Nothing here touches flash. */
 
 /* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. */
@@ -32,14 +34,16 @@ static int ask_loader(BslSession *s, const BslDeadlines *d _unused_, Failure *f)
         return bsl_connect(s, f);
 }
 
+/* Not a word, or not one that can be understood: worth another question. */
 static bool unanswered(const Failure *f) {
-        return f->class == CLASS_SILENT || f->class == CLASS_SLOW;
+        return f->class == CLASS_SILENT || f->class == CLASS_SLOW || f->class == CLASS_GARBLED;
 }
 
 static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
         bsl_session_free(e->session);
         e->session = s;
         e->runs = runs;
+        e->met = true;
         bsl_session_set_deadlines(s, &e->input->deadlines);
         if (runs == RUNS_LAST)
                 bsl_session_set_stage(s, BSL_STAGE_FDL2);
@@ -58,9 +62,10 @@ static int meet_running(Engine *e, uint32_t ms) {
 
         d.connect = MIN(d.connect, ms);
         r = probe(e, &d, ask_loader, &s);
-        if (r == 1 && e->failure->reply == 0xfe)
+        if (r == 1 && e->failure->reply == 0xfe) {
+                e->refusals++;
                 adopt(e, TAKE_PTR(s), RUNS_LAST);
-        else if (r == 0 && e->plan->single_loader)
+        } else if (r == 0 && e->plan->single_loader)
                 adopt(e, TAKE_PTR(s), RUNS_LAST);
         else if (r == 0)
                 adopt(e, TAKE_PTR(s), RUNS_FIRST_OR_LAST);
@@ -103,21 +108,38 @@ static int meet_pdl(Engine *e) {
 }
 
 static int meet_round(Engine *e) {
-        int r = e->plan->protocol == PLAN_PDL ? meet_pdl(e) : meet_sync(e, PROBE_MS);
+        bool pdl = e->plan->protocol == PLAN_PDL;
+        int r;
 
-        if (r != 1 || !unanswered(e->failure) || e->runs != RUNS_ROM)
-                return r;
-        if (e->plan->protocol == PLAN_PDL) {
+        r = pdl ? meet_pdl(e) : meet_sync(e, PROBE_MS);
+        if (pdl && r == 1 && unanswered(e->failure))
                 r = meet_sync(e, PROBE_MS / 2);
-                if (r != 1 || !unanswered(e->failure))
-                        return r;
-        }
-        return meet_running(e, PROBE_MS / 2);
+        if (r != 1 || e->met || e->failure->class != CLASS_SILENT)
+                return r;
+        r = meet_running(e, PROBE_MS / 2);
+        /* A ROM that has not been greeted refuses what only a loader can decode. */
+        if (r == 1 && e->failure->class == CLASS_REFUSED)
+                e->failure->class = CLASS_GARBLED;
+        return r;
+}
+
+static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t attempts) {
+        FailClass class = e->failure->class;
+
+        engine_forget(e);
+        e->failure->attempts = attempts;
+        e->failure->deadline_ms = window;
+        e->failure->waited_ms = (uint32_t) MIN(waited, UINT32_MAX);
+        snprintf(e->failure->command, sizeof(e->failure->command), "%s",
+                 e->plan->protocol == PLAN_PDL ? "PDL CONNECT" : "CHECK_BAUD");
+        return failure_set(e->failure, class, "", "the device %s within %u seconds",
+                           class == CLASS_GARBLED ? "said nothing that can be understood" : "did not answer",
+                           (unsigned) (waited / 1000));
 }
 
 int engine_handshake(Engine *e) {
         const BslDeadlines *d = &e->input->deadlines;
-        uint64_t begin = channel_now(e->channel);
+        uint64_t begin = channel_now(e->channel), waited = 0;
         uint32_t window = e->plan->protocol == PLAN_PDL ? d->pdl_connect_window : d->sync_brom_window;
         uint32_t attempts = 0;
         int r;
@@ -125,23 +147,16 @@ int engine_handshake(Engine *e) {
         r = bsl_open_port(e->session, e->failure);
         if (r != 0)
                 return r;
-        for (;;) {
-                uint64_t waited;
-
+        while (waited < window) {
                 r = meet_round(e);
                 attempts++;
-                waited = channel_now(e->channel) - begin;
-                if (r != 1 || !unanswered(e->failure))
+                if (r != 1 || e->met || !unanswered(e->failure))
                         return r;
-                if (waited >= window) {
-                        e->failure->attempts = attempts;
-                        e->failure->deadline_ms = window;
-                        e->failure->waited_ms = (uint32_t) MIN(waited, UINT32_MAX);
-                        return r;
-                }
                 if (engine_cancelled(e))
                         return -ECANCELED;
+                waited = channel_now(e->channel) - begin;
         }
+        return nobody_answered(e, window, waited, attempts);
 }
 
 static bool is_first(const PlanStep *s) {
@@ -227,26 +242,34 @@ static int meet_started(Engine *e, uint32_t window_ms) {
         return 0;
 }
 
-/* The device left the bus after its loader was started; some loaders do so on purpose. */
-static int wait_back(Engine *e) {
-        uint32_t timeout = e->input->deadlines.second_enumeration;
-        Channel *channel = NULL;
+static int go_on_after_return(Engine *e, Channel *channel) {
         int r;
 
-        if (!e->hooks->reenumerate)
-                return 1;
-        engine_forget(e);
-        if (engine_step(e)->op != PLAN_REENUMERATE)
-                engine_enter_stage(e, STAGE_REENUMERATE);
-        r = e->hooks->reenumerate(e->hooks->userdata, timeout, &channel, e->failure);
-        if (r != 0)
-                return r;
         e->channel = channel;
         bsl_session_set_channel(e->session, channel);
         engine_fact(e, "note", "the device left the bus after its first loader was started and came back");
         engine_fact(e, "identity", "not proven over the re-enumeration: this stage offers none, port and time decide");
         r = bsl_open_port(e->session, e->failure);
         return r == 0 ? meet_started(e, e->input->deadlines.sync_fdl1_window) : r;
+}
+
+/* The device left the bus after its loader was started; some loaders do so on purpose. One that was not expected to and
+ * does not return is a failure of the start. */
+static int wait_back(Engine *e) {
+        uint32_t timeout = e->input->deadlines.second_enumeration;
+        Stage before = e->stage;
+        Channel *channel = NULL;
+        int r;
+
+        if (!e->hooks->reenumerate)
+                return 1;
+        engine_forget(e);
+        if (before != STAGE_REENUMERATE)
+                engine_enter_stage(e, STAGE_REENUMERATE);
+        r = e->hooks->reenumerate(e->hooks->userdata, timeout, &channel, e->failure);
+        if (before != STAGE_REENUMERATE)
+                engine_enter_stage(e, before);
+        return r == 0 ? go_on_after_return(e, channel) : r;
 }
 
 static bool reenumeration_planned(const Engine *e) {

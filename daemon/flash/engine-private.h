@@ -32,6 +32,8 @@ typedef struct Engine {
         Channel *channel;
         BslSession *session;
         EngineRuns runs;
+        bool met;                /* somebody answered */
+        unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         BslDeviceInfo info;
 
         unsigned step;

@@ -167,11 +167,12 @@ static size_t first_difference(const EngineImage *image, const uint8_t *data, si
 }
 
 static int rewrite_nv(Engine *e, EngineImage *image) {
-        int r;
+        int r = 0;
 
         engine_fact(e, "note", "%s read back differently from what was written: writing it again",
                     engine_subject(engine_step(e)));
-        r = engine_intent(e);
+        if (!engine_step(e)->destructive)
+                r = engine_intent(e);
         return r == 0 ? send_nv(e, image) : r;
 }
 
