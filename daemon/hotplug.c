@@ -70,8 +70,9 @@ static void link_name(const char *directory, const char *link, char *ret, size_t
         if (n <= 0)
                 return;
         target[n] = '\0';
-        const char *slash = strrchr(target, '/');
-        snprintf(ret, size, "%s", slash ? slash + 1 : target);
+        const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
+        if (strlen(name) < size)
+                memcpy(ret, name, strlen(name) + 1);
 }
 
 static bool is_chain(const char *s) {

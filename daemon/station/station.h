@@ -41,10 +41,11 @@ struct Device {
         size_t n_facts;             /* what jobs learned: "chip-uid", "storage", "identity"; personal, not for properties */
         DeviceFact facts[12];
         /* the rest is of station/ alone */
+        uint64_t last_job;
         bool acted_on, touched, broken; /* touched: a job used this unit; broken: and left a session that only power ends */
         JobResult outcome;              /* of the last flash job on it */
-        uint64_t initialized_usec;
-        bool fits;
+        uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
+        bool fits, announced;
         Device *next;
 };
 
@@ -61,6 +62,7 @@ struct Slot {
         /* the rest is of station/ alone */
         bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the socket */
         uint64_t wedged_job;
+        Device *shown_device;
         Job *running;
         Slot *next;
 };

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+static bool to_journal, with_prefix;
+
+/* systemd says in $JOURNAL_STREAM which file is the journal; it is ours only if stderr is still that file. */
+void log_setup(void) {
+        const char *stream = getenv("JOURNAL_STREAM");
+        unsigned long long device, inode;
+        struct stat st;
+
+        to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+                     st.st_dev == device && st.st_ino == inode;
+        with_prefix = !isatty(STDERR_FILENO);
+}
+
+#define N_FIELDS 6
+static size_t add_field(struct iovec iov[N_FIELDS], size_t n, char *text) {
+        iov[n] = (struct iovec) {text, strlen(text)};
+        return n + 1;
+}
+
+static void send_to_journal(int priority, const LogFields *f, const char *text) {
+        char message[1100], level[16], job[40], slot[160], stage[64], code[120];
+        struct iovec iov[N_FIELDS];
+        size_t n = 0;
+
+        snprintf(message, sizeof(message), "MESSAGE=%s", text);
+        snprintf(level, sizeof(level), "PRIORITY=%d", priority);
+        n = add_field(iov, n, message);
+        n = add_field(iov, n, level);
+        if (f && f->job) {
+                snprintf(job, sizeof(job), "FDLD_JOB=%llu", (unsigned long long) f->job);
+                n = add_field(iov, n, job);
+        }
+        if (f && f->slot) {
+                snprintf(slot, sizeof(slot), "FDLD_SLOT=%s", f->slot);
+                n = add_field(iov, n, slot);
+        }
+        if (f && f->stage) {
+                snprintf(stage, sizeof(stage), "FDLD_STAGE=%s", f->stage);
+                n = add_field(iov, n, stage);
+        }
+        if (f && f->code && f->code[0]) {
+                snprintf(code, sizeof(code), "FDLD_CODE=%s", f->code);
+                n = add_field(iov, n, code);
+        }
+        (void) sd_journal_sendv(iov, (int) n);
+}
+
+void log_write(int priority, const LogFields *fields, const char *format, ...) {
+        char text[1024];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        if (to_journal)
+                send_to_journal(priority, fields, text);
+        else if (with_prefix)
+                fprintf(stderr, "<%d>%s\n", priority, text);
+        else
+                fprintf(stderr, "%s\n", text);
+}

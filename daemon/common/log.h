@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <syslog.h>
+
+#include "common/macro.h"
+
+/* The daemon's journal: structured when systemd reads our stderr, else lines on stderr. Main thread only; bsl/ and firmware/
+ * never log. */
+typedef struct LogFields {
+        uint64_t job;                     /* 0 none; FDLD_JOB= */
+        const char *slot, *stage, *code;  /* NULL none; FDLD_SLOT= FDLD_STAGE= FDLD_CODE= */
+} LogFields;
+
+void log_setup(void);
+void log_write(int priority, const LogFields *fields, const char *format, ...) _printf_(3, 4);
+#define log_info(...) log_write(LOG_INFO, NULL, __VA_ARGS__)
+#define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)
+#define log_warning(...) log_write(LOG_WARNING, NULL, __VA_ARGS__)
+#define log_error(...) log_write(LOG_ERR, NULL, __VA_ARGS__)

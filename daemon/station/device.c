@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "station/internal.h"
+
+#define LEAVE_USEC 10000000ULL
+
+/* Nobody hears of a device before it was announced. */
+#define CHANGED(d, ...)                                                              \
+        do {                                                                         \
+                if ((d)->announced)                                                  \
+                        NOTIFY((d)->station, OBJECT_DEVICE, (d), __VA_ARGS__);       \
+        } while (0)
+
+void device_enter_state(Device *d, DeviceState state) {
+        if (d->state == state)
+                return;
+        d->state = state;
+        CHANGED(d, "State", "Job");
+}
+
+void device_set_mode(Device *d, const char *mode) {
+        if (streq(d->mode, mode))
+                return;
+        d->mode = mode;
+        CHANGED(d, "Mode");
+}
+
+void device_set_stage(Device *d, Stage stage) {
+        if (d->stage == stage)
+                return;
+        d->stage = stage;
+        CHANGED(d, "Stage");
+}
+
+static void remember_fact(Device *d, const char *key, const char *value) {
+        size_t i = 0;
+
+        while (i < d->n_facts && !streq(d->facts[i].key, key))
+                i++;
+        if (i == ELEMENTSOF(d->facts))
+                return;
+        if (i == d->n_facts)
+                d->n_facts++;
+        text_clean(d->facts[i].key, sizeof(d->facts[i].key), key);
+        text_clean(d->facts[i].value, sizeof(d->facts[i].value), value);
+}
+
+/* A table may come in several records; lines are joined. */
+static void add_partitions(Device *d, const char *lines) {
+        size_t have = d->partitions ? strlen(d->partitions) : 0, more = strlen(lines);
+        char *joined;
+
+        if (have + more > 128 * 1024)
+                return;
+        joined = realloc(d->partitions, have + more + 2);
+        if (!joined)
+                return;
+        d->partitions = joined;
+        memcpy(joined + have, lines, more + 1);
+        if (more > 0 && lines[more - 1] != '\n')
+                memcpy(joined + have + more, "\n", 2);
+        CHANGED(d, "Partitions");
+}
+
+void device_fact(Device *d, const char *key, const char *value) {
+        if (streq(key, "loader-version")) {
+                text_clean(d->loader_version, sizeof(d->loader_version), value);
+                CHANGED(d, "LoaderVersion");
+        } else if (streq(key, "chip")) {
+                text_clean(d->chip, sizeof(d->chip), value);
+                CHANGED(d, "Chip");
+        } else if (streq(key, "table"))
+                add_partitions(d, value);
+        else
+                remember_fact(d, key, value);
+}
+
+void device_clear_facts(Device *d) {
+        free(d->partitions);
+        d->partitions = NULL;
+}
+
+UsbTarget device_target(const Device *d) {
+        UsbTarget t = {.vendor = d->vendor, .product = d->product, .busnum = d->busnum, .devnum = d->devnum};
+
+        snprintf(t.devnode, sizeof(t.devnode), "%s", d->devnode);
+        return t;
+}
+
+/* ---- which devices we may touch ---- */
+
+static bool opted_in(const Device *d) {
+        const Settings *set = &d->station->settings;
+        size_t n = strlen(d->port);
+        char id[10];
+
+        snprintf(id, sizeof(id), "%04x:%04x", d->vendor, d->product);
+        for (size_t i = 0; i < set->n_allow_ids; i++)
+                if (streq(set->allow_ids[i], id))
+                        return true;
+        for (size_t i = 0; i < set->n_slot_options; i++)
+                if (strncmp(set->slot_options[i], d->port, n) == 0 && set->slot_options[i][n] == ' ' &&
+                    strstr(set->slot_options[i] + n, id))
+                        return true;
+        return false;
+}
+
+static void classify(Device *d) {
+        HotplugId id = hotplug_id(d->vendor, d->product);
+
+        if (d->job)
+                return;
+        d->acted_on = id == HOTPLUG_ID_BOOT || (id == HOTPLUG_ID_OPT_IN && d->fits && opted_in(d));
+        device_set_mode(d, d->acted_on ? (d->touched ? d->mode : "unknown") : "not-boot");
+        if (d->acted_on)
+                device_enter_state(d, DEVICE_STATE_IDLE);
+        else
+                device_enter_state(d, id == HOTPLUG_ID_OPT_IN ? DEVICE_STATE_FOREIGN : DEVICE_STATE_PRESENT);
+}
+
+void device_classify_all(Station *s) {
+        for (Device *d = s->devices; d; d = d->next) {
+                classify(d);
+                slot_update(d->slot);
+        }
+}
+
+/* Found at start: was this very unit used before the daemon stopped? Then it is nobody's "next unit". */
+static bool used_before_start(const Device *d) {
+        const Station *s = d->station;
+
+        for (size_t i = 0; i < s->n_interrupted_ports; i++)
+                if (streq(s->interrupted_ports[i], d->port))
+                        return true;
+        if (d->initialized_usec <= 1) /* not known */
+                return false;
+        for (const Job *j = s->jobs; j; j = j->next)
+                if (j->state == JOB_STATE_FINISHED && j->run && streq(j->run->port, d->port) && j->started_usec > d->appeared_usec)
+                        return true;
+        return false;
+}
+
+/* ---- coming and going ---- */
+
+static Device *device_new(Station *s, Slot *slot, const HotplugDevice *h) {
+        Device *d = calloc(1, sizeof(Device)), **tail = &s->devices;
+        uint64_t mono = now_monotonic();
+
+        if (!d)
+                return NULL;
+        *d = (Device) {
+                .station = s,
+                .number = ++s->next_device,
+                .vendor = h->vendor,
+                .product = h->product,
+                .busnum = h->busnum,
+                .devnum = h->devnum,
+                .mode = "unknown",
+                .state = DEVICE_STATE_PRESENT,
+                .stage = STAGE_INVALID,
+                .slot = slot,
+                .fits = h->fits,
+                .initialized_usec = h->initialized_usec,
+                .appeared_usec = now_realtime(),
+        };
+        if (h->initialized_usec > 1 && h->initialized_usec < mono)
+                d->appeared_usec -= mono - h->initialized_usec;
+        snprintf(d->sysfs, sizeof(d->sysfs), "%s", h->sysfs);
+        snprintf(d->devnode, sizeof(d->devnode), "%s", h->devnode);
+        snprintf(d->speed, sizeof(d->speed), "%s", h->speed);
+        snprintf(d->port, sizeof(d->port), "%s", h->port);
+        while (*tail)
+                tail = &(*tail)->next;
+        *tail = d;
+        s->n_devices++;
+        return d;
+}
+
+static void device_free(Device *d) {
+        Station *s = d->station;
+        Device **at = &s->devices;
+
+        while (*at && *at != d)
+                at = &(*at)->next;
+        if (*at)
+                *at = d->next;
+        s->n_devices--;
+        free(d->partitions);
+        free(d);
+}
+
+static void device_remove(Device *d) {
+        Station *s = d->station;
+        Slot *slot = d->slot;
+        Job *job = slot->running;
+
+        log_write(LOG_INFO, &(LogFields) {.slot = slot->port}, "%s: device %04x:%04x left.", slot->port, d->vendor, d->product);
+        if (slot->device == d)
+                slot->device = NULL;
+        /* its own reset takes a good unit off the bus; what leaves later was unplugged */
+        slot->passed_and_left = d->passed_usec > 0 && now_monotonic() - d->passed_usec < LEAVE_USEC;
+        if (slot->wedged && slot->wedged_job == 0)
+                slot->wedged = false; /* the stuck thread has ended before */
+        if (job)
+                job_device_left(job, d);
+        d->job = NULL;
+        d->state = DEVICE_STATE_GONE;
+        for (Job *j = s->queue, *next; j; j = next) {
+                next = j->queue_next;
+                if (j->run->want_device != d->number)
+                        continue;
+                if (j->run->needs_replug || j->run->follow_slot) { /* as asked for: what comes back is the unit to work on */
+                        j->run->want_device = 0;
+                        continue;
+                }
+                Failure f = FAILURE_INIT;
+                f.stage = STAGE_CLAIM;
+                failure_set(&f, CLASS_GONE, "", "The device left %s before the job began; no byte was sent.", slot->port);
+                job_conclude(j, JOB_RESULT_FAILED, &f);
+        }
+        for (Job *j = s->queue; j; j = j->queue_next)
+                if (j->slot == slot)
+                        j->run->needs_replug = false;
+        notify_removed(s, OBJECT_DEVICE, d);
+        device_free(d);
+        slot_update(slot);
+        queue_run(s);
+}
+
+static Device *find_by_sysfs(Station *s, const char *sysfs) {
+        for (Device *d = s->devices; d; d = d->next)
+                if (streq(d->sysfs, sysfs))
+                        return d;
+        return NULL;
+}
+
+static void device_add(Station *s, const HotplugDevice *h) {
+        Slot *slot;
+        Device *d;
+
+        if (find_by_sysfs(s, h->sysfs))
+                return;
+        slot = s->n_devices < DEVICES_MAX ? slot_find_or_new(s, h->port) : NULL;
+        d = slot ? device_new(s, slot, h) : NULL;
+        if (!d) {
+                log_warning("%s: device %04x:%04x is ignored: too many devices or ports.", h->port, h->vendor, h->product);
+                return;
+        }
+        d->touched = !s->enumerated && used_before_start(d);
+        slot->device = d;
+        classify(d);
+        d->announced = true;
+        notify_added(s, OBJECT_DEVICE, d);
+        if (d->acted_on) {
+                slot->passed_and_left = false;
+                if (slot->running)
+                        job_device_arrived(slot->running, d);
+                else
+                        queue_run(s); /* before anything else: a boot ROM may wait for a moment only */
+        }
+        log_write(LOG_INFO, &(LogFields) {.slot = slot->port}, "%s: device %04x:%04x appeared%s.", slot->port, d->vendor, d->product,
+                  d->acted_on ? "" : d->state == DEVICE_STATE_FOREIGN ? "; it is not allowed by AllowIds= or does not look like download mode"
+                                                                       : ", not in boot mode");
+        slot_update(slot);
+}
+
+void device_event(void *userdata, bool added, const HotplugDevice *h) {
+        Station *s = userdata;
+        Device *d;
+
+        if (added) {
+                device_add(s, h);
+                return;
+        }
+        d = find_by_sysfs(s, h->sysfs);
+        if (d)
+                device_remove(d);
+}
+
+void device_free_all(Station *s) {
+        while (s->devices)
+                device_free(s->devices);
+}
+
+/* ---- what others look up ---- */
+
+Device *station_devices(Station *s) {
+        return s->devices;
+}
+
+Device *station_find_device(Station *s, uint64_t number) {
+        for (Device *d = s->devices; d; d = d->next)
+                if (d->number == number)
+                        return d;
+        return NULL;
+}
+
+Device *station_find_device_by_sysfs(Station *s, const char *sysfs) {
+        return find_by_sysfs(s, sysfs);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/log.h"
+#include "common/mapped-file.h"
+#include "common/pool.h"
+#include "flash/worker.h"
+#include "hotplug.h"
+#include "station/settings.h"
+#include "station/station.h"
+#include "store/package-store.h"
+#include "store/store.h"
+
+/* Shared by the files of station/ only. */
+
+#define JOBS_UNFINISHED_MAX 20000
+#define JOBS_FINISHED_KEPT 64
+#define EXPORTED_QUEUED 64
+#define EXPORTED_WAITING 256     /* ten thousand objects in one answer would stop the loop */
+#define DRAFTS_MAX 64
+#define IMPORTS_MAX 32
+#define DEVICES_MAX 512
+#define SLOTS_MAX 1024
+#define ID_BLOCK 1000
+#define ID_LOW 1000
+#define JOB_HASH 1024
+#define TICK_USEC 250000ULL
+#define RATE_SAMPLES 21          /* at 4 Hz: 5 s */
+#define HUNG_MARGIN_MS 30000U
+#define HUNG_GRACE_USEC 10000000ULL
+#define IMPORT_STALL_USEC 60000000ULL
+
+typedef struct PlanCache PlanCache;
+/* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into the
+ * next worker, so that nothing has to be computed when a device appears. */
+struct PlanCache {
+        PlanOptions options;
+        Plan *plan, *spare;
+        unsigned users;
+        PlanCache *next;
+};
+
+/* What only station/ needs to know of a job. */
+typedef struct JobRun {
+        TargetKind target;
+        uint64_t want_device;    /* runs on this appearance only, touched or not; 0: the next unit */
+        bool follow_slot;        /* when want_device leaves: wait for what comes next to the slot */
+        bool needs_replug;       /* the unit in the socket cannot be used before it was without power */
+        PlanCache *cache;
+        Plan *own_plan;          /* probe and reset */
+        bool power_off;
+        Worker *worker;
+        ImportTask *import;
+        uint64_t first_device;   /* appearance that the worker knows */
+        char port[128];          /* where it ran */
+        bool talked;             /* the device may have seen bytes */
+        bool destructive;        /* a step that changes flash may be running */
+        bool wrote;              /* such a step was begun at some time */
+        bool queued;             /* in the queue */
+        bool announced;          /* counted */
+        unsigned held;           /* records of the worker that wait for the disk */
+        uint32_t limit_ms, erase_limit_ms; /* longest silence that the deadlines explain */
+        Job *active_next;
+        sd_event_source *expect; /* waits for re-enumeration */
+        uint64_t active_usec;    /* last sign of life, CLOCK_MONOTONIC */
+        uint64_t hung_usec;      /* cancelled because there was none, 0 no */
+        bool concluding;         /* over; the row is on its way to the disk */
+        JobResult result;
+        uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];
+        unsigned n_samples;
+} JobRun;
+
+struct Station {
+        sd_event *event;
+        Settings settings;
+        StationLoader load;
+        void *load_userdata;
+        char directory[512];
+        Store *store;
+        PackageStore *package_store;
+        Pool *pool;
+        Mailbox *mailbox;
+        Hotplug *hotplug;
+        sd_event_source *store_source, *pool_source, *mailbox_source, *hotplug_source, *tick;
+        StationObserver observer;
+        Device *devices;
+        Slot *slots;
+        Package *packages;
+        Job *jobs, *jobs_tail;              /* by id */
+        Job *job_hash[JOB_HASH];
+        Job *queue, *queue_tail;            /* submitted, not started, in the order of submission */
+        Job *finished, *finished_tail;      /* in the order of finishing */
+        Job *active;                        /* with a worker or an import task */
+        unsigned n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_finished, n_running, n_queued, n_active;
+        unsigned inhibited;
+        bool started, enumerated, stopping;
+        bool queue_busy, queue_again;       /* queue_run() does not call itself */
+        uint64_t next_device;
+        uint64_t id_next, id_end, id2_next, id2_end; /* two durable blocks */
+        bool id_pending;
+        int store_error;                    /* of the last write, 0 good */
+        bool store_probing;
+        unsigned writes_pending;
+        void (*stopped)(void *userdata);
+        void *stopped_userdata;
+        sd_event_source *stopped_source;
+        char (*interrupted_ports)[128];     /* found at start: sockets in which a job was running */
+        size_t n_interrupted_ports;
+};
+
+uint64_t now_realtime(void);
+uint64_t now_monotonic(void);
+/* Copies text for people: broken UTF-8, control and bidi characters become "_"; cut between characters. */
+void text_clean(char *ret, size_t size, const char *text);
+
+/* station.c */
+void notify_added(Station *s, ObjectKind kind, void *object);
+void notify_removed(Station *s, ObjectKind kind, void *object);
+void notify_changed(Station *s, ObjectKind kind, void *object, const char *const *properties);
+#define NOTIFY(station, kind, object, ...) \
+        notify_changed((station), (kind), (object), (const char *const[]) {__VA_ARGS__, NULL})
+void station_check_stopped(Station *s);
+/* Refuses new work while nothing can be recorded. 0; -1 with *e. */
+int station_check_store(Station *s, CallError *e);
+void station_note_write(Station *s, int error);
+uint64_t station_take_id(Station *s); /* 0: none on disk at the moment */
+
+/* device.c */
+void device_event(void *userdata, bool added, const HotplugDevice *d);
+void device_enter_state(Device *d, DeviceState state);
+void device_set_mode(Device *d, const char *mode);
+void device_set_stage(Device *d, Stage stage);
+void device_fact(Device *d, const char *key, const char *value);
+void device_clear_facts(Device *d);
+void device_classify_all(Station *s);
+void device_free_all(Station *s);
+UsbTarget device_target(const Device *d);
+
+/* slot.c */
+Slot *slot_find_or_new(Station *s, const char *port);
+void slot_restore(Station *s, const StoreSlot *row);
+void slot_update(Slot *slot);                 /* computes state, job and safety and tells who must know */
+void slot_count(Slot *slot, const Job *job, JobResult result);
+void slot_free_all(Station *s);
+
+/* package.c */
+void package_restore(Station *s, const StorePackage *row);
+void package_verify_next(Station *s);
+void package_free_all(Station *s);
+int package_plan(Package *p, const PlanOptions *options, PlanCache **ret, CallError *e);
+PlanCache *plan_cache_unref(Package *p, PlanCache *c);
+Plan *plan_cache_take(Package *p, PlanCache *c);
+void plan_cache_refill(Package *p, PlanCache *c);
+void import_cancel(Job *job);
+
+/* job.c */
+Job *job_new(Station *s, uint64_t id, const char *kind);
+Job *job_free(Job *job);
+void job_enter_state(Job *job, JobState state);
+void job_set_action(Job *job, const char *action);
+void job_export(Job *job);
+void job_note(Job *job, const char *text);
+/* The job is over: frees what it held, writes the row; finished once that is on disk. *f may be NULL. */
+void job_conclude(Job *job, JobResult result, const Failure *f);
+void job_put_row(Job *job);
+void job_restore(Station *s, const StoreJob *row);
+void job_bind_package(Job *job, Package *p);
+const Plan *job_plan(const Job *job);
+void job_free_all(Station *s);
+/* A restored job gets its plan once its package is verified (or fails). */
+void job_package_ready(Package *p);
+
+/* queue.c */
+void queue_add(Job *job);
+void queue_remove(Job *job);
+void queue_run(Station *s);
+bool device_usable(const Device *d, const Job *job);
+
+/* run.c */
+int job_start(Job *job, Device *d);
+int mailbox_event(sd_event_source *source, int fd, uint32_t events, void *userdata);
+void job_device_arrived(Job *job, Device *d);
+void job_device_left(Job *job, Device *d);
+void job_request_cancel(Job *job);
+void tick_update(Station *s);
+void active_add(Job *job);
+void active_remove(Job *job);
+int small_plan(bool reset, bool power_off, Plan **ret);

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "station/internal.h"
+
+/* ---- memory ---- */
+
+static Job **hash_place(Station *s, uint64_t id) {
+        return s->job_hash + id % JOB_HASH;
+}
+
+Job *station_find_job(Station *s, uint64_t id) {
+        for (Job *j = *hash_place(s, id); j; j = j->hash_next)
+                if (j->id == id)
+                        return j;
+        return NULL;
+}
+
+Job *station_jobs(Station *s) {
+        return s->jobs;
+}
+
+Job *job_new(Station *s, uint64_t id, const char *kind) {
+        Job *job = calloc(1, sizeof(Job)), **place = hash_place(s, id);
+
+        if (!job)
+                return NULL;
+        job->run = calloc(1, sizeof(JobRun));
+        if (!job->run) {
+                free(job);
+                return NULL;
+        }
+        job->station = s;
+        job->id = id;
+        job->state = JOB_STATE_DRAFT;
+        job->stage = STAGE_INVALID;
+        job->bytes_total = U64_UNKNOWN;
+        job->expected_end_usec = U64_UNKNOWN;
+        job->failure = FAILURE_INIT;
+        job->cancelable = true;
+        job->created_usec = now_realtime();
+        snprintf(job->kind, sizeof(job->kind), "%s", kind);
+        job->hash_next = *place;
+        *place = job;
+        job->prev = s->jobs_tail;
+        *(s->jobs_tail ? &s->jobs_tail->next : &s->jobs) = job;
+        s->jobs_tail = job;
+        return job;
+}
+
+static void unlink_job(Job *job) {
+        Station *s = job->station;
+        Job **at = hash_place(s, job->id);
+
+        while (*at && *at != job)
+                at = &(*at)->hash_next;
+        if (*at)
+                *at = job->hash_next;
+        *(job->prev ? &job->prev->next : &s->jobs) = job->next;
+        *(job->next ? &job->next->prev : &s->jobs_tail) = job->prev;
+}
+
+static void unbind_package(Job *job) {
+        Package *p = job->package;
+
+        if (!p)
+                return;
+        job->plan = NULL;
+        job->run->cache = plan_cache_unref(p, job->run->cache);
+        p->users--;
+}
+
+Job *job_free(Job *job) {
+        if (!job)
+                return NULL;
+        if (job->state != JOB_STATE_FINISHED && !job->run->concluding)
+                unbind_package(job);
+        unlink_job(job);
+        sd_event_source_disable_unref(job->run->expect);
+        plan_free(job->run->own_plan);
+        free(job->run);
+        free(job);
+        return NULL;
+}
+
+void job_free_all(Station *s) {
+        while (s->jobs) {
+                Job *job = s->jobs;
+                if (job->run->worker)
+                        worker_abandon(job->run->worker);
+                job_free(job);
+        }
+}
+
+void job_bind_package(Job *job, Package *p) {
+        if (job->package)
+                return;
+        job->package = p;
+        p->users++;
+        snprintf(job->digest, sizeof(job->digest), "%s", p->digest);
+        if (!job->package_name[0])
+                snprintf(job->package_name, sizeof(job->package_name), "%s", p->name);
+}
+
+const Plan *job_plan(const Job *job) {
+        return job->run->cache ? job->run->cache->plan : job->run->own_plan;
+}
+
+/* ---- the row on disk ---- */
+
+static uint32_t pack_options(const PlanOptions *o) {
+        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1;
+}
+
+static void unpack_options(const StoreJob *row, PlanOptions *ret) {
+        unsigned finish = row->options >> 1 & 3;
+
+        *ret = (PlanOptions) {.mode = row->mode, .allow_warnings = row->options & 1};
+        ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : finish == FINISH_NOTHING ? FINISH_NOTHING : FINISH_RESET;
+}
+
+static void fill_row(const Job *job, StoreJob *ret) {
+        const JobRun *run = job->run;
+
+        *ret = (StoreJob) {
+                .id = job->id,
+                .state = run->concluding ? JOB_STATE_FINISHED : job->state,
+                .result = run->concluding ? run->result : job->result,
+                .target_any = run->target == TARGET_ANY,
+                .mode = job->options.mode,
+                .options = pack_options(&job->options),
+                .uid = job->uid,
+                .created_usec = job->created_usec,
+                .started_usec = job->started_usec,
+                .finished_usec = job->finished_usec,
+                .bytes_done = job->bytes_done,
+                .bytes_total = job->bytes_total,
+                .stage = job->stage,
+                .step = job->step,
+                .step_count = job->step_count,
+                .failure = job->failure,
+                .retry_of = job->retry_of,
+        };
+        snprintf(ret->kind, sizeof(ret->kind), "%s", job->kind);
+        snprintf(ret->target_port, sizeof(ret->target_port), "%s", run->target != TARGET_ANY && job->slot ? job->slot->port : "");
+        snprintf(ret->port, sizeof(ret->port), "%s", run->port);
+        snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
+        snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
+        snprintf(ret->code, sizeof(ret->code), "%s", job->code);
+}
+
+typedef struct RowContext {
+        Station *station;
+        uint64_t job;
+        bool last;
+} RowContext;
+
+static void job_finish(Job *job, int error);
+
+static void row_written(int error, void *userdata) {
+        RowContext *context = userdata;
+        Station *s = context->station;
+        Job *job = station_find_job(s, context->job);
+
+        if (job && context->last)
+                job_finish(job, error);
+        else if (job && error < 0 && job->run->queued) {
+                Failure f = FAILURE_INIT;
+                f.stage = STAGE_CLAIM;
+                failure_set_errno(&f, error, "The job could not be recorded in %s: %s. It was not begun.", s->directory, strerror(-error));
+                job_conclude(job, JOB_RESULT_FAILED, &f);
+        }
+        free(context);
+        station_note_write(s, error);
+}
+
+static void put_row(Job *job, bool last) {
+        RowContext *context = malloc(sizeof(RowContext));
+        StoreJob row;
+        int r = -ENOMEM;
+
+        if (!context) {
+                if (last)
+                        job_finish(job, r);
+                return;
+        }
+        *context = (RowContext) {job->station, job->id, last};
+        fill_row(job, &row);
+        job->station->writes_pending++;
+        r = store_put_job(job->station->store, &row, row_written, context);
+        if (r < 0)
+                row_written(r, context);
+}
+
+void job_put_row(Job *job) {
+        put_row(job, false);
+}
+
+/* ---- states ---- */
+
+static bool is_waiting(JobState state) {
+        return state == JOB_STATE_QUEUED || state == JOB_STATE_WAITING;
+}
+
+static void count_state(Station *s, JobState state, int by) {
+        s->n_running += state == JOB_STATE_RUNNING || state == JOB_STATE_CANCELLING ? (unsigned) by : 0;
+        s->n_queued += is_waiting(state) ? (unsigned) by : 0;
+        s->n_drafts += state == JOB_STATE_DRAFT ? (unsigned) by : 0;
+        s->n_unfinished += state != JOB_STATE_FINISHED ? (unsigned) by : 0;
+}
+
+void job_export(Job *job) {
+        if (job->exported)
+                return;
+        job->exported = true;
+        notify_added(job->station, OBJECT_JOB, job);
+}
+
+/* Only the latest finished jobs stay; older ones are on disk. */
+static void keep_finished(Job *job) {
+        Station *s = job->station;
+
+        *(s->finished_tail ? &s->finished_tail->finished_next : &s->finished) = job;
+        s->finished_tail = job;
+        s->n_finished++;
+        while (s->n_finished > JOBS_FINISHED_KEPT) {
+                Job *old = s->finished;
+                s->finished = old->finished_next;
+                s->n_finished--;
+                if (old->exported)
+                        notify_removed(s, OBJECT_JOB, old);
+                job_free(old);
+        }
+}
+
+static void log_state(const Job *job, JobState before) {
+        const char *port = job->run->port[0] ? job->run->port : job->slot ? job->slot->port : NULL;
+        LogFields fields = {.job = job->id, .slot = port, .stage = stage_to_string(job->stage), .code = job->code};
+
+        if (job->state == JOB_STATE_FINISHED)
+                log_write(job->result == JOB_RESULT_FAILED ? LOG_WARNING : LOG_INFO, &fields, "Job %llu (%s%s%s): %s%s%s%s%s",
+                          (unsigned long long) job->id, job->kind, port ? " at " : "", port ? port : "",
+                          job_result_to_string(job->result), job->code[0] ? ", " : "", job->code, job->failure.text[0] ? ": " : "",
+                          job->failure.text);
+        else
+                log_write(is_waiting(job->state) && is_waiting(before) ? LOG_DEBUG : LOG_INFO, &fields, "Job %llu (%s%s%s): %s",
+                          (unsigned long long) job->id, job->kind, port ? " at " : "", port ? port : "", job_state_to_string(job->state));
+}
+
+/* Everything that a change of state brings with it. */
+void job_enter_state(Job *job, JobState state) {
+        Station *s = job->station;
+        JobState before = job->state;
+        bool first = !job->run->announced;
+
+        if (before == state && !first)
+                return;
+        if (!first)
+                count_state(s, before, -1);
+        job->state = state;
+        count_state(s, state, 1);
+        job->run->announced = true;
+        if (state == JOB_STATE_RUNNING)
+                job->started_usec = now_realtime();
+        if (state == JOB_STATE_FINISHED)
+                job->result = job->run->result;
+        job->cancelable = state != JOB_STATE_FINISHED && state != JOB_STATE_CANCELLING;
+        log_state(job, before);
+        if ((is_waiting(state) && !is_waiting(before)) || state == JOB_STATE_RUNNING)
+                job_put_row(job);
+        if (state != JOB_STATE_DRAFT && !is_waiting(state)) /* the queue knows which of the others */
+                job_export(job);
+        NOTIFY(s, OBJECT_JOB, job, "State", "Result", "Error", "Stage", "Slot", "Device", "Cancelable", "UserAction", "StartedUSec",
+               "FinishedUSec", "Step", "StepCount", "Partition", "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate",
+               "ExpectedEndUSec");
+        NOTIFY(s, OBJECT_STATION, s, "JobsRunning", "JobsQueued");
+        if (state == JOB_STATE_FINISHED) {
+                if (s->observer.job_finished)
+                        s->observer.job_finished(s->observer.userdata, job);
+                keep_finished(job);
+                station_check_stopped(s);
+        }
+}
+
+void job_set_action(Job *job, const char *action) {
+        Station *s = job->station;
+
+        if (streq(job->user_action, action))
+                return;
+        snprintf(job->user_action, sizeof(job->user_action), "%s", action);
+        NOTIFY(s, OBJECT_JOB, job, "UserAction");
+        if (action[0] && s->observer.user_action)
+                s->observer.user_action(s->observer.userdata, job, action);
+}
+
+void job_note(Job *job, const char *text) {
+        size_t have = strlen(job->note);
+
+        if (have + 2 < sizeof(job->note))
+                text_clean(job->note + have + (have > 0), sizeof(job->note) - have - (have > 0), text);
+        if (have > 0 && job->note[have] == '\0')
+                job->note[have] = '\n';
+}
+
+/* ---- the end of a job ---- */
+
+void job_conclude(Job *job, JobResult result, const Failure *f) {
+        Station *s = job->station;
+        JobRun *run = job->run;
+        Slot *slot = run->port[0] ? job->slot : NULL;
+
+        if (run->concluding || job->state == JOB_STATE_FINISHED)
+                return;
+        if (f)
+                job->failure = *f;
+        if (f && f->class != CLASS_NONE)
+                failure_code(f, job->code);
+        queue_remove(job);
+        active_remove(job);
+        run->expect = sd_event_source_disable_unref(run->expect);
+        run->destructive = false;
+        run->result = result;
+        run->concluding = true;
+        if (streq(job->kind, "import"))
+                s->n_imports--;
+        job->finished_usec = now_realtime();
+        job->rate = 0;
+        job->expected_end_usec = U64_UNKNOWN;
+        if (result == JOB_RESULT_DONE) {
+                job->progress = 1;
+                job->progress_valid = true;
+                if (job->bytes_total != U64_UNKNOWN)
+                        job->bytes_done = job->bytes_total;
+        }
+        job_set_action(job, "");
+        unbind_package(job);
+        if (slot)
+                slot_count(slot, job, result);
+        put_row(job, true);
+}
+
+/* The row is on disk, or cannot be brought there: then the result is given all the same, and the journal says so. */
+static void job_finish(Job *job, int error) {
+        if (error < 0) {
+                job_note(job, "The result of this job could not be recorded: the state directory cannot be written.");
+                log_write(LOG_ERR, &(LogFields) {.job = job->id, .code = job->code}, "Job %llu: its result (%s) could not be recorded: %s.",
+                          (unsigned long long) job->id, job_result_to_string(job->run->result), strerror(-error));
+        }
+        job_enter_state(job, JOB_STATE_FINISHED);
+}
+
+/* ---- what survived a restart ---- */
+
+static void restore_interrupted(Job *job) {
+        JobRun *run = job->run;
+        Failure f = FAILURE_INIT;
+
+        f.stage = job->stage == STAGE_INVALID ? STAGE_CLAIM : job->stage;
+        f.step = job->step;
+        f.must_reflash = job->stage == STAGE_ERASE || job->stage == STAGE_REPARTITION || job->stage == STAGE_WRITE ||
+                         job->stage == STAGE_RESTORE || job->stage == STAGE_CHECKING || job->stage == STAGE_VERIFY;
+        failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped while this job was at step %d of %d (%s).%s", job->step + 1,
+                    job->step_count, stage_to_string(f.stage), f.must_reflash ? " The unit must be flashed again." : "");
+        job->failure = f;
+        failure_code(&f, job->code);
+        run->result = job->result = JOB_RESULT_INTERRUPTED;
+        job->finished_usec = now_realtime();
+}
+
+static bool was_running(const StoreJob *row) {
+        return row->state == JOB_STATE_RUNNING || row->state == JOB_STATE_CANCELLING ||
+               (row->state != JOB_STATE_FINISHED && !streq(row->kind, "flash"));
+}
+
+static void restore_queued(Job *job, const StoreJob *row) {
+        Station *s = job->station;
+        Package *p = station_find_package(s, row->digest);
+
+        job->run->target = row->target_any || !job->slot ? TARGET_ANY : TARGET_SLOT;
+        if (p) {
+                job_bind_package(job, p);
+                job->state = JOB_STATE_QUEUED;
+                count_state(s, JOB_STATE_QUEUED, 1);
+                queue_add(job);
+                return;
+        }
+        Failure f = FAILURE_INIT;
+        f.stage = STAGE_CLAIM;
+        failure_set(&f, CLASS_PLAN, "package", "The package of this job is no longer in the store.");
+        count_state(s, job->state, 1);
+        job_conclude(job, JOB_RESULT_FAILED, &f);
+}
+
+void job_restore(Station *s, const StoreJob *row) {
+        Job *job = job_new(s, row->id, row->kind);
+
+        if (!job)
+                return;
+        unpack_options(row, &job->options);
+        snprintf(job->digest, sizeof(job->digest), "%s", row->digest);
+        snprintf(job->package_name, sizeof(job->package_name), "%s", row->package_name);
+        snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
+        snprintf(job->code, sizeof(job->code), "%s", row->code);
+        job->slot = row->port[0] || row->target_port[0] ? station_find_slot(s, row->port[0] ? row->port : row->target_port) : NULL;
+        if (!job->slot && row->target_port[0])
+                job->slot = slot_find_or_new(s, row->target_port);
+        job->uid = row->uid;
+        job->retry_of = row->retry_of;
+        job->created_usec = row->created_usec;
+        job->started_usec = row->started_usec;
+        job->finished_usec = row->finished_usec;
+        job->stage = row->stage;
+        job->step = row->step;
+        job->step_count = row->step_count;
+        job->bytes_done = row->bytes_done;
+        job->bytes_total = row->bytes_total;
+        job->failure = row->failure;
+        job->result = job->run->result = row->result;
+        job->run->target = row->target_any ? TARGET_ANY : TARGET_SLOT;
+        job->run->announced = true;
+        job->run->talked = row->started_usec > 0;
+        if (row->state != JOB_STATE_FINISHED && !was_running(row)) {
+                restore_queued(job, row);
+                return;
+        }
+        if (row->bytes_total > 0 && row->bytes_total != U64_UNKNOWN) {
+                job->progress_valid = true;
+                job->progress = MIN(1.0, (double) row->bytes_done / (double) row->bytes_total);
+        }
+        job->cancelable = false;
+        job->exported = true;
+        job->state = JOB_STATE_FINISHED;
+        if (was_running(row)) {
+                restore_interrupted(job);
+                put_row(job, false);
+        }
+        keep_finished(job);
+}
+
+void job_package_ready(Package *p) {
+        Station *s = p->station;
+
+        for (Job *j = s->queue, *next; j; j = next) {
+                CallError e = {};
+
+                next = j->queue_next;
+                if (j->package != p || j->run->cache)
+                        continue;
+                if (package_plan(p, &j->options, &j->run->cache, &e) == 0) {
+                        j->plan = j->run->cache->plan;
+                        j->step_count = (int) j->plan->n_steps;
+                        j->bytes_total = j->plan->bytes_total;
+                        continue;
+                }
+                Failure f = FAILURE_INIT;
+                f.stage = STAGE_CLAIM;
+                failure_set(&f, CLASS_PLAN, "package", "%s", e.text);
+                job_conclude(j, JOB_RESULT_FAILED, &f);
+        }
+        queue_run(s);
+}

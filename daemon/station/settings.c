@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "station/settings.h"
+
+#include <dirent.h>
+#include <ini.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "hotplug.h"
+
+#define FILE_MAX (1024 * 1024)
+
+typedef struct Parser {
+        Settings *s;
+        CallError *e;
+        const char *path;
+        FILE *file;
+        unsigned line;
+        size_t bytes;
+        char section[192]; /* libinih cuts long names; ports are long */
+        bool failed;
+} Parser;
+
+static const struct {
+        size_t offset;
+        uint32_t floor;
+        const char *field;
+} timeouts[] = {
+#define X(field, value, floor) {offsetof(BslDeadlines, field), floor, #field},
+        BSL_DEADLINES(X)
+#undef X
+};
+
+void settings_default(Settings *s) {
+        *s = (Settings) {.max_parallel_jobs = 64, .package_quota = 16ULL << 30};
+        if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
+                snprintf(s->station_name, sizeof(s->station_name), "fdld");
+        bsl_deadlines_default(&s->deadlines);
+}
+
+static int bad(Parser *p, const char *format, ...) _printf_(2, 3);
+static int bad(Parser *p, const char *format, ...) {
+        char text[320];
+        va_list ap;
+
+        if (p->failed)
+                return 0; /* the first mistake is the one to report */
+        p->failed = true;
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        call_error_set(p->e, BUS_ERROR_INVALID_OPTION, "%s:%u: %s", p->path, p->line, text);
+        return 0;
+}
+
+/* "sync_brom_window" is written SyncBromWindowSec= (or …MSec=). */
+static bool key_is_timeout(const char *key, const char *field, bool *ret_ms) {
+        bool upper = true;
+
+        for (; *field; field++) {
+                char c = *field;
+                if (c == '_') {
+                        upper = true;
+                        continue;
+                }
+                if (upper && c >= 'a' && c <= 'z')
+                        c = (char) (c - 'a' + 'A');
+                upper = false;
+                if (*key++ != c)
+                        return false;
+        }
+        *ret_ms = streq(key, "MSec");
+        return *ret_ms || streq(key, "Sec");
+}
+
+/* "60", "0.02", "20ms", "5s", "10min", "1h"; a bare number is in units of the key. */
+static bool parse_duration(const char *value, bool ms, double *ret_ms) {
+        static const struct {
+                const char *suffix;
+                double factor;
+        } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
+        char *end;
+        double v, factor = ms ? 1 : 1000;
+
+        if (*value < '0' || *value > '9')
+                return false;
+        v = strtod(value, &end);
+        while (*end == ' ')
+                end++;
+        if (*end) {
+                size_t i = 0;
+                while (i < ELEMENTSOF(units) && !streq(end, units[i].suffix))
+                        i++;
+                if (i == ELEMENTSOF(units))
+                        return false;
+                factor = units[i].factor;
+        }
+        *ret_ms = v * factor;
+        return v >= 0 && *ret_ms <= 86400000.0;
+}
+
+static int set_timeout(Parser *p, const char *key, const char *value) {
+        for (size_t i = 0; i < ELEMENTSOF(timeouts); i++) {
+                double v;
+                bool ms;
+
+                if (!key_is_timeout(key, timeouts[i].field, &ms))
+                        continue;
+                if (!parse_duration(value, ms, &v))
+                        return bad(p, "%s=%s is not a time. Write for example 60, 0.5, 20ms or 10min; at most 24h.", key, value);
+                if (v < timeouts[i].floor)
+                        return bad(p, "%s=%s is too short: below %u ms healthy devices would fail.", key, value, timeouts[i].floor);
+                uint32_t set = (uint32_t) (v + 0.5);
+                memcpy((char *) &p->s->deadlines + timeouts[i].offset, &set, sizeof(set));
+                return 1;
+        }
+        return bad(p, "There is no setting %s= in [Timeouts].", key);
+}
+
+static bool parse_size(const char *value, uint64_t *ret) {
+        static const char suffixes[] = "KMGT";
+        unsigned long long v;
+        unsigned shift = 0;
+        char *end;
+
+        if (*value < '0' || *value > '9')
+                return false;
+        errno = 0;
+        v = strtoull(value, &end, 10);
+        if (errno)
+                return false;
+        if (*end) {
+                const char *s = strchr(suffixes, *end);
+                if (!s || end[1])
+                        return false;
+                shift = 10 * (unsigned) (s - suffixes + 1);
+        }
+        if (v > UINT64_MAX >> shift)
+                return false;
+        *ret = (uint64_t) v << shift;
+        return true;
+}
+
+/* One id, "0525:a4a7", of those that may be opted in. */
+static bool parse_id(const char *word, size_t n, char ret[static 10]) {
+        unsigned vendor, product;
+        char copy[10];
+        int used = 0;
+
+        if (n != 9 || word[4] != ':')
+                return false;
+        memcpy(copy, word, 9);
+        copy[9] = '\0';
+        if (sscanf(copy, "%4x:%4x%n", &vendor, &product, &used) != 2 || used != 9 ||
+            hotplug_id((uint16_t) vendor, (uint16_t) product) != HOTPLUG_ID_OPT_IN)
+                return false;
+        snprintf(ret, 10, "%04x:%04x", vendor & 0xffff, product & 0xffff);
+        return true;
+}
+
+/* Calls add for each id of a list separated by blanks. */
+static int parse_ids(Parser *p, const char *key, const char *value, bool (*add)(Parser *p, const char *id)) {
+        for (const char *at = value + strspn(value, " \t"); *at; at += strspn(at, " \t")) {
+                size_t n = strcspn(at, " \t");
+                char id[10];
+
+                if (!parse_id(at, n, id))
+                        return bad(p, "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.", key,
+                                   value, (int) MIN(n, (size_t) 40), at);
+                if (!add(p, id))
+                        return bad(p, "Too many ids or slots are listed.");
+                at += n;
+        }
+        return 1;
+}
+
+static bool add_allowed(Parser *p, const char *id) {
+        if (p->s->n_allow_ids == ELEMENTSOF(p->s->allow_ids))
+                return false;
+        memcpy(p->s->allow_ids[p->s->n_allow_ids++], id, 10);
+        return true;
+}
+
+static bool add_slot_id(Parser *p, const char *id) {
+        const char *port = p->section + strlen("Slot ");
+        Settings *s = p->s;
+        size_t length, n = strlen(port);
+
+        for (size_t i = 0; i < s->n_slot_options; i++) {
+                char *row = s->slot_options[i];
+                if (strncmp(row, port, n) != 0 || row[n] != ' ')
+                        continue;
+                length = strlen(row);
+                if (length + 11 > sizeof(s->slot_options[0]))
+                        return false;
+                snprintf(row + length, sizeof(s->slot_options[0]) - length, " %s", id);
+                return true;
+        }
+        if (s->n_slot_options == ELEMENTSOF(s->slot_options))
+                return false;
+        snprintf(s->slot_options[s->n_slot_options++], sizeof(s->slot_options[0]), "%.127s %s", port, id);
+        return true;
+}
+
+static int set_station(Parser *p, const char *key, const char *value) {
+        if (streq(key, "Name")) {
+                size_t n = strlen(value);
+                if (n == 0 || n >= sizeof(p->s->station_name))
+                        return bad(p, "Name= must have 1 to %zu characters.", sizeof(p->s->station_name) - 1);
+                for (size_t i = 0; i < n; i++)
+                        if ((unsigned char) value[i] < 0x20 || (unsigned char) value[i] > 0x7e)
+                                return bad(p, "Name= may hold printable ASCII characters only.");
+                memcpy(p->s->station_name, value, n + 1);
+                return 1;
+        }
+        if (streq(key, "MaxParallelJobs")) {
+                uint64_t v;
+                if (!parse_size(value, &v) || v < 1 || v > 256)
+                        return bad(p, "MaxParallelJobs=%s must be a number from 1 to 256.", value);
+                p->s->max_parallel_jobs = (unsigned) v;
+                return 1;
+        }
+        return bad(p, "There is no setting %s= in [Station].", key);
+}
+
+static int set_value(Parser *p, const char *key, const char *value) {
+        const char *section = p->section;
+
+        if (streq(section, "Station"))
+                return set_station(p, key, value);
+        if (streq(section, "Timeouts"))
+                return set_timeout(p, key, value);
+        if (streq(section, "Store")) {
+                if (!streq(key, "PackageQuota"))
+                        return bad(p, "There is no setting %s= in [Store].", key);
+                return parse_size(value, &p->s->package_quota)
+                               ? 1
+                               : bad(p, "PackageQuota=%s must be a number of bytes, with K, M, G or T if you like.", value);
+        }
+        if (streq(section, "Devices"))
+                return streq(key, "AllowIds") ? parse_ids(p, key, value, add_allowed)
+                                              : bad(p, "There is no setting %s= in [Devices].", key);
+        if (strncmp(section, "Slot ", 5) == 0) {
+                if (!hotplug_port_valid(section + 5))
+                        return bad(p, "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
+                                      "`fdlctl slots` lists the ports.", section);
+                return streq(key, "AllowIds") ? parse_ids(p, key, value, add_slot_id)
+                                              : bad(p, "There is no setting %s= in [Slot …].", key);
+        }
+        return bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.", section);
+}
+
+static int handler(void *userdata, const char *section, const char *key, const char *value) {
+        Parser *p = userdata;
+
+        if (p->failed)
+                return 0;
+        if (!section[0])
+                return bad(p, "%.100s= stands before the first [Section].", key);
+        return set_value(p, key, value);
+}
+
+/* Notes the whole name of a section, which libinih would cut at 50 bytes. */
+static void note_section(Parser *p, const char *line) {
+        const char *at = line + strspn(line, " \t"), *end = strchr(at, ']');
+        size_t n;
+
+        if (*at != '[' || !end)
+                return;
+        n = (size_t) (end - at - 1);
+        if (n >= sizeof(p->section)) {
+                bad(p, "The name of this section is too long.");
+                return;
+        }
+        memcpy(p->section, at + 1, n);
+        p->section[n] = '\0';
+        if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Timeouts") ||
+              streq(p->section, "Devices") || strncmp(p->section, "Slot ", 5) == 0))
+                bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.", p->section);
+}
+
+/* Feeds libinih line by line, so that mistakes can be reported with their line. */
+static char *read_line(char *str, int num, void *stream) {
+        Parser *p = stream;
+        size_t n;
+
+        if (p->failed || num < 4 || !fgets(str, num - 2, p->file))
+                return NULL;
+        p->line++;
+        n = strlen(str);
+        p->bytes += n;
+        if (p->bytes > FILE_MAX)
+                bad(p, "The file is too large.");
+        else if (n > 0 && str[n - 1] != '\n' && !feof(p->file))
+                bad(p, "The line is too long or holds a zero byte.");
+        else if ((str[0] == ' ' || str[0] == '\t') && str[strspn(str, " \t\r\n")] != '\0')
+                bad(p, "A line must not begin with a blank: settings cannot be continued.");
+        else
+                note_section(p, str);
+        return p->failed ? NULL : str;
+}
+
+static int load_file(Settings *s, const char *path, CallError *e) {
+        Parser p = {.s = s, .e = e, .path = path};
+        int r;
+
+        p.file = fopen(path, "re");
+        if (!p.file) {
+                if (errno == ENOENT)
+                        return 0;
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "%s cannot be read: %s.", path, strerror(errno));
+        }
+        r = ini_parse_stream(read_line, &p, handler, &p);
+        if (ferror(p.file))
+                bad(&p, "The file cannot be read to its end.");
+        fclose(p.file);
+        if (!p.failed && r != 0) {
+                p.line = r > 0 ? (unsigned) r : p.line;
+                bad(&p, "This is neither a section nor a setting nor a comment.");
+        }
+        return p.failed ? -1 : 0;
+}
+
+static int is_conf(const struct dirent *d) {
+        size_t n = strlen(d->d_name);
+        return d->d_name[0] != '.' && n > 5 && streq(d->d_name + n - 5, ".conf");
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+        return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int settings_load(Settings *s, const char *directory, CallError *e) {
+        char path[PATH_MAX], drop[PATH_MAX - 256];
+        struct dirent **list = NULL;
+        Settings loaded;
+        int n, r = 0;
+
+        if (strlen(directory) > sizeof(drop) - 32)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The name of the configuration directory is too long.");
+        settings_default(&loaded);
+        snprintf(path, sizeof(path), "%s/fdld.conf", directory);
+        r = load_file(&loaded, path, e);
+        snprintf(drop, sizeof(drop), "%s/fdld.conf.d", directory);
+        n = r < 0 ? 0 : scandir(drop, &list, is_conf, by_name);
+        if (n < 0 && errno != ENOENT && errno != ENOTDIR)
+                r = call_error_set(e, BUS_ERROR_INVALID_OPTION, "%s cannot be read: %s.", drop, strerror(errno));
+        for (int i = 0; i < n; i++) {
+                snprintf(path, sizeof(path), "%s/%s", drop, list[i]->d_name);
+                if (r == 0)
+                        r = load_file(&loaded, path, e);
+                free(list[i]);
+        }
+        free(list);
+        if (r == 0)
+                *s = loaded;
+        return r;
+}
