@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
+
+extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
+extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings;
+extern uint64_t arg_timeout_usec;
+
+int verb_status(int argc, char **argv);
+int verb_devices(int argc, char **argv);
+int verb_slots(int argc, char **argv);
+int verb_jobs(int argc, char **argv);
+int verb_packages(int argc, char **argv);
+int verb_show(int argc, char **argv);
+int verb_monitor(int argc, char **argv);
+int verb_explain(int argc, char **argv);
+
+int verb_import(int argc, char **argv);
+int verb_flash(int argc, char **argv);
+int verb_wait(int argc, char **argv);
+int verb_cancel(int argc, char **argv);
+int verb_retry(int argc, char **argv);
+int verb_answer(int argc, char **argv);
+int verb_remove(int argc, char **argv);
+int verb_probe(int argc, char **argv);
+int verb_label(int argc, char **argv);
+
+int verb_inspect(int argc, char **argv);
+int verb_plan(int argc, char **argv);

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <sys/stat.h>
+
+#include "bus-client.h"
+#include "common/macro.h"
+#include "fdlctl.h"
+#include "find.h"
+#include "follow.h"
+#include "output.h"
+
+#define TARGETS_MAX 512
+
+/* A list of object paths that belong to us. */
+typedef struct Paths {
+        char *items[TARGETS_MAX];
+        size_t n;
+} Paths;
+
+static void paths_add(Paths *p, const char *path) {
+        if (p->n < TARGETS_MAX && (p->items[p->n] = strdup(path)))
+                p->n++;
+}
+
+static void paths_clear(Paths *p) {
+        for (size_t i = 0; i < p->n; i++)
+                free(p->items[i]);
+        p->n = 0;
+}
+
+static int follow(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt) {
+        FollowOptions options = { .cancel_on_interrupt = cancel_on_interrupt, .timeout_usec = arg_timeout_usec };
+        return follow_jobs(bus, (const char *const *) jobs->items, jobs->n, &options);
+}
+
+/* What started jobs look like to a script: one line or one object each, on stdout. */
+static void print_job(const char *path) {
+        const char *number = strrchr(path, '_');
+
+        if (arg_output.json != JSON_OFF) {
+                struct json_object *o = json_object_new_object();
+                json_object_object_add(o, "job", json_object_new_string(path));
+                json_object_object_add(o, "id", json_object_new_uint64(number ? strtoull(number + 1, NULL, 10) : 0));
+                json_print(o);
+                json_object_put(o);
+        } else
+                printf("job %s\n", number ? number + 1 : path);
+}
+
+static int follow_or_print(sd_bus *bus, const Paths *jobs) {
+        if (arg_wait)
+                return follow(bus, jobs, false);
+        for (size_t i = 0; i < jobs->n; i++)
+                print_job(jobs->items[i]);
+        return 0;
+}
+
+static int read_job_reply(sd_bus_message *reply, Paths *jobs) {
+        const char *path;
+        uint64_t id;
+        int r = sd_bus_message_read(reply, "to", &id, &path);
+
+        if (r < 0)
+                return client_report("reply", NULL, r);
+        paths_add(jobs, path);
+        return 0;
+}
+
+/* ---- import ---- */
+
+static int open_package(const char *file, int *ret_fd) {
+        struct stat st;
+        int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+        if (fd < 0) {
+                fprintf(stderr, "fdlctl: Cannot open \"%s\": %s.\n", file, strerror(errno));
+                return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_REFUSED;
+        }
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+                fprintf(stderr, "fdlctl: \"%s\" is not a plain file.\n", file);
+                close(fd);
+                return EXIT_REFUSED;
+        }
+        *ret_fd = fd;
+        return 0;
+}
+
+static int start_import(sd_bus *bus, const char *file, Paths *jobs) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_close_ int fd = -1;
+        _cleanup_free_ char *copy = strdup(file);
+        int code;
+
+        if (!copy)
+                return client_report("import", NULL, -ENOMEM);
+        code = open_package(file, &fd);
+        if (code == 0)
+                code = client_call(bus, FDLD_ROOT, FDLD_IFACE("Manager"), "ImportPackage", &reply, "hsa{sv}", fd, basename(copy), 0);
+        return code ? code : read_job_reply(reply, jobs);
+}
+
+/* Imports and waits; the package's path goes to *ret. */
+static int import_file(sd_bus *bus, const char *file, char ret[static PATH_TEXT_MAX]) {
+        struct json_object *job = NULL;
+        Paths jobs = { .n = 0 };
+        int code = start_import(bus, file, &jobs);
+
+        if (code == 0)
+                code = follow(bus, &jobs, true);
+        if (code == 0)
+                code = client_properties(bus, jobs.items[0], FDLD_IFACE("Job"), &job);
+        if (code == 0) {
+                snprintf(ret, PATH_TEXT_MAX, "%s", json_text(job, "Package"));
+                if (streq(ret, "/") || !ret[0])
+                        code = client_report("import", NULL, -EBADMSG);
+        }
+        json_object_put(job);
+        paths_clear(&jobs);
+        return code;
+}
+
+static void print_package(const char *path) {
+        const char *digest = strrchr(path, '/');
+
+        if (arg_output.json != JSON_OFF) {
+                struct json_object *o = json_object_new_object();
+                json_object_object_add(o, "package", json_object_new_string(path));
+                json_object_object_add(o, "digest", json_object_new_string(digest ? digest + 1 : ""));
+                json_print(o);
+                json_object_put(o);
+        } else
+                printf("package %s\n", digest ? digest + 1 : path);
+}
+
+int verb_import(int argc, char **argv) {
+        int code = 0, worst = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        for (int i = 1; i < argc; i++) {
+                char path[PATH_TEXT_MAX];
+                Paths jobs = { .n = 0 };
+
+                if (arg_wait) {
+                        code = import_file(bus, argv[i], path);
+                        if (code == 0)
+                                print_package(path);
+                } else {
+                        code = start_import(bus, argv[i], &jobs);
+                        if (code == 0)
+                                print_job(jobs.items[0]);
+                        paths_clear(&jobs);
+                }
+                worst = worse_exit(worst, code);
+        }
+        sd_bus_flush_close_unref(bus);
+        return worst;
+}
+
+/* ---- flash ---- */
+
+static bool looks_like_file(const char *text) {
+        size_t n = strlen(text);
+        return strchr(text, '/') || (n > 4 && streq(text + n - 4, ".pac")) || access(text, F_OK) == 0;
+}
+
+static int find_or_import(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
+        if (strncmp(text, FDLD_ROOT "/packages/", strlen(FDLD_ROOT "/packages/")) != 0 && access(text, F_OK) == 0)
+                return import_file(bus, text, ret);
+        struct json_object *list = client_objects_of(objects, FDLD_IFACE("Package"));
+        bool known = false;
+        for (size_t i = 0; i < json_object_array_length(list); i++)
+                known |= streq(json_text(json_object_array_get_idx(list, i), "Name"), text);
+        json_object_put(list);
+        return looks_like_file(text) && !known && text[0] != '/' ? import_file(bus, text, ret)
+                                                                : find_package(objects, text, ret);
+}
+
+static int list_choices(struct json_object *ready) {
+        fprintf(stderr, "fdlctl: Several devices are plugged in. Choose one with --device=, or take --all:\n");
+        for (size_t i = 0; i < json_object_array_length(ready); i++) {
+                struct json_object *d = json_object_array_get_idx(ready, i);
+                const char *number = strrchr(json_text(d, "path"), '_');
+                char port[256];
+                fprintf(stderr, "  --device=%s  at %s\n", number ? number + 1 : "?", safe_text(json_text(d, "Port"), port, sizeof(port)));
+        }
+        return EXIT_USAGE;
+}
+
+/* One device: that one. None: the next that comes. Several: --all, or the user must say which. */
+static int choose_targets(struct json_object *objects, Paths *targets) {
+        struct json_object *devices = client_objects_of(objects, FDLD_IFACE("Device")), *ready = json_object_new_array();
+        char path[PATH_TEXT_MAX];
+        int code = 0;
+
+        for (size_t i = 0; i < json_object_array_length(devices); i++) {
+                struct json_object *d = json_object_array_get_idx(devices, i);
+                if (device_is_ready(d))
+                        json_object_array_add(ready, json_object_get(d));
+        }
+        if (arg_slot && arg_device) {
+                fprintf(stderr, "fdlctl: --slot= and --device= exclude each other.\n");
+                code = EXIT_USAGE;
+        } else if (arg_slot || arg_device) {
+                code = arg_slot ? find_slot(objects, arg_slot, path) : find_device(objects, arg_device, path);
+                if (code == 0)
+                        paths_add(targets, path);
+        } else if (json_object_array_length(ready) == 0) {
+                if (arg_all) {
+                        fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
+                        code = EXIT_NOT_FOUND;
+                } else {
+                        if (!arg_output.quiet)
+                                fprintf(stderr, "No device in boot mode is plugged in; waiting for the next one.\n");
+                        paths_add(targets, "/");
+                }
+        } else if (json_object_array_length(ready) > 1 && !arg_all)
+                code = list_choices(ready);
+        else
+                for (size_t i = 0; i < json_object_array_length(ready); i++)
+                        paths_add(targets, json_text(json_object_array_get_idx(ready, i), "path"));
+        json_object_put(ready);
+        json_object_put(devices);
+        return code;
+}
+
+static int append_options(sd_bus_message *m) {
+        int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+        if (r >= 0 && arg_mode)
+                r = sd_bus_message_append(m, "{sv}", "mode", "s", arg_mode);
+        if (r >= 0 && arg_finish)
+                r = sd_bus_message_append(m, "{sv}", "finish", "s", arg_finish);
+        if (r >= 0 && arg_allow_warnings)
+                r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int start_flash(sd_bus *bus, const char *target, const char *package, Paths *jobs) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        int code, r = sd_bus_message_new_method_call(bus, &m, FDLD_NAME, FDLD_ROOT, FDLD_IFACE("Manager"), "Flash");
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "oo", target, package);
+        if (r >= 0)
+                r = append_options(m);
+        if (r < 0)
+                return client_report("flash", NULL, r);
+        code = client_call_message(bus, m, &reply);
+        return code ? code : read_job_reply(reply, jobs);
+}
+
+static int show_plan(sd_bus *bus, const char *package) {
+        static const Column columns[] = {
+                { "STEP", "op", CELL_TEXT, false },       { "STAGE", "stage", CELL_TEXT, false },
+                { "FILE", "id", CELL_TEXT, false },       { "TARGET", "partition", CELL_TEXT, false },
+                { "ADDRESS", "address", CELL_HEX, false }, { "SIZE", "size", CELL_BYTES, false },
+                { "CHANGES FLASH", "destructive", CELL_BOOL, false },
+        };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        struct json_object *steps = NULL;
+        int code, r = sd_bus_message_new_method_call(bus, &m, FDLD_NAME, FDLD_ROOT, FDLD_IFACE("Manager"), "Plan");
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "o", package);
+        if (r >= 0)
+                r = append_options(m);
+        if (r < 0)
+                return client_report("plan", NULL, r);
+        code = client_call_message(bus, m, &reply);
+        if (code)
+                return code;
+        if (message_to_json(reply, &steps) < 0)
+                return client_report("plan", NULL, -EBADMSG);
+        table_print(columns, ELEMENTSOF(columns), steps, "step");
+        json_object_put(steps);
+        return 0;
+}
+
+int verb_flash(int argc _unused_, char **argv) {
+        struct json_object *objects = NULL;
+        Paths targets = { .n = 0 }, jobs = { .n = 0 };
+        char package[PATH_TEXT_MAX];
+        int code = 0, worst = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        code = client_objects(bus, &objects);
+        if (code == 0 && !arg_dry_run)
+                code = choose_targets(objects, &targets);
+        if (code == 0)
+                code = find_or_import(bus, objects, argv[1], package);
+        if (code == 0 && arg_dry_run)
+                code = show_plan(bus, package);
+        for (size_t i = 0; code == 0 && i < targets.n; i++)
+                worst = worse_exit(worst, start_flash(bus, targets.items[i], package, &jobs));
+        if (code == 0 && jobs.n > 0)
+                worst = worse_exit(worst, follow_or_print(bus, &jobs));
+        json_object_put(objects);
+        paths_clear(&targets);
+        paths_clear(&jobs);
+        sd_bus_flush_close_unref(bus);
+        return code ? code : worst;
+}
+
+/* ---- verbs on jobs ---- */
+
+int verb_wait(int argc, char **argv) {
+        char path[PATH_TEXT_MAX];
+        Paths jobs = { .n = 0 };
+        int code = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        for (int i = 1; i < argc && code == 0; i++) {
+                code = find_job(argv[i], path);
+                if (code == 0)
+                        paths_add(&jobs, path);
+        }
+        if (code == 0)
+                code = follow(bus, &jobs, false);
+        paths_clear(&jobs);
+        sd_bus_flush_close_unref(bus);
+        return code;
+}
+
+typedef int (*JobFunc)(sd_bus *bus, const char *path, Paths *jobs);
+
+static int for_each_job(int argc, char **argv, JobFunc fn, bool follow_new) {
+        char path[PATH_TEXT_MAX];
+        Paths jobs = { .n = 0 };
+        int code = 0, worst = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        for (int i = 1; i < argc; i++) {
+                code = find_job(argv[i], path);
+                if (code == 0)
+                        code = fn(bus, path, &jobs);
+                worst = worse_exit(worst, code);
+        }
+        if (follow_new && jobs.n > 0)
+                worst = worse_exit(worst, follow_or_print(bus, &jobs));
+        paths_clear(&jobs);
+        sd_bus_flush_close_unref(bus);
+        return worst;
+}
+
+static int cancel_job(sd_bus *bus, const char *path, Paths *jobs _unused_) {
+        return client_call(bus, path, FDLD_IFACE("Job"), "Cancel", NULL, "a{sv}", 0);
+}
+
+static int retry_job(sd_bus *bus, const char *path, Paths *jobs) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int code = client_call(bus, path, FDLD_IFACE("Job"), "Retry", &reply, "a{sv}", 0);
+
+        return code ? code : read_job_reply(reply, jobs);
+}
+
+int verb_cancel(int argc, char **argv) {
+        return for_each_job(argc, argv, cancel_job, false);
+}
+
+int verb_retry(int argc, char **argv) {
+        return for_each_job(argc, argv, retry_job, true);
+}
+
+int verb_answer(int argc _unused_, char **argv) {
+        char path[PATH_TEXT_MAX];
+        int code = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        code = find_job(argv[1], path);
+        if (code == 0)
+                code = client_call(bus, path, FDLD_IFACE("Job"), "Answer", NULL, "sa{sv}", argv[2], 0);
+        sd_bus_flush_close_unref(bus);
+        return code;
+}
+
+/* ---- verbs on other objects ---- */
+
+int verb_remove(int argc, char **argv) {
+        struct json_object *objects = NULL;
+        char path[PATH_TEXT_MAX];
+        int code = 0, worst = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        worst = client_objects(bus, &objects);
+        for (int i = 1; objects && i < argc; i++) {
+                code = find_package(objects, argv[i], path);
+                if (code == 0)
+                        code = client_call(bus, path, FDLD_IFACE("Package"), "Remove", NULL, "a{sv}", 0);
+                worst = worse_exit(worst, code);
+        }
+        json_object_put(objects);
+        sd_bus_flush_close_unref(bus);
+        return worst;
+}
+
+int verb_label(int argc _unused_, char **argv) {
+        struct json_object *objects = NULL;
+        char path[PATH_TEXT_MAX];
+        int code = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        code = client_objects(bus, &objects);
+        if (code == 0)
+                code = find_slot(objects, argv[1], path);
+        if (code == 0)
+                code = client_call(bus, path, FDLD_IFACE("Slot"), "SetLabel", NULL, "s", argv[2]);
+        json_object_put(objects);
+        sd_bus_flush_close_unref(bus);
+        return code;
+}
+
+int verb_probe(int argc, char **argv) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        struct json_object *objects = NULL;
+        Paths targets = { .n = 0 }, jobs = { .n = 0 };
+        int code = 0;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        if (argc > 1)
+                arg_device = argv[1];
+        code = client_objects(bus, &objects);
+        if (code == 0)
+                code = choose_targets(objects, &targets);
+        if (code == 0 && streq(targets.items[0], "/")) {
+                fprintf(stderr, "fdlctl: There is nothing to probe.\n");
+                code = EXIT_NOT_FOUND;
+        }
+        for (size_t i = 0; code == 0 && i < targets.n; i++) {
+                code = client_call(bus, targets.items[i], FDLD_IFACE("Device"), "Probe", &reply, "a{sv}", 0);
+                if (code == 0)
+                        code = read_job_reply(reply, &jobs);
+                reply = sd_bus_message_unref(reply);
+        }
+        if (code == 0)
+                code = follow_or_print(bus, &jobs);
+        json_object_put(objects);
+        paths_clear(&targets);
+        paths_clear(&jobs);
+        sd_bus_flush_close_unref(bus);
+        return code;
+}
