@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A whole station for end-to-end scripts: a private bus, the daemon, the client. Sourced by a script that runs
+# inside usbsim. Needs FDLD_BUILD (build folder) and WORK (a scratch folder that the caller removes).
+
+fdlctl() { "$FDLD_BUILD/fdlctl" "$@"; }
+
+# simctl JSON: one request to the simulator, its answer on stdout.
+simctl() { "$FDLD_BUILD/usbsim" --ctl "$1"; }
+
+fail() {
+        echo "FAIL: $*" >&2
+        [ -f "$WORK/fdld.log" ] && tail -n 40 "$WORK/fdld.log" >&2
+        exit 1
+}
+
+start_bus() {
+        mkdir -p "$WORK/bus"
+        cat >"$WORK/bus/bus.conf" <<EOF
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=$WORK/bus/socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_type="method_call" send_destination="*"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/><allow receive_type="method_return"/>
+    <allow receive_type="error"/><allow receive_type="signal"/>
+  </policy>
+  <limit name="max_message_unix_fds">16</limit>
+</busconfig>
+EOF
+        dbus-daemon --config-file="$WORK/bus/bus.conf" --nofork --nopidfile --nosyslog 2>"$WORK/bus/log" &
+        bus_pid=$!
+        local i
+        for i in $(seq 200); do
+                [ -S "$WORK/bus/socket" ] && break
+                sleep 0.02
+        done
+        [ -S "$WORK/bus/socket" ] || fail "dbus-daemon did not start"
+        export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$WORK/bus/socket
+}
+
+# start_daemon [OPTION…]: settings are read from $WORK/etc.
+start_daemon() {
+        mkdir -p "$WORK/state" "$WORK/run" "$WORK/etc"
+        STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
+                "$FDLD_BUILD/fdld" "$@" 2>>"$WORK/fdld.log" &
+        daemon_pid=$!
+        local i
+        for i in $(seq 500); do
+                fdlctl status >/dev/null 2>&1 && return 0
+                kill -0 "$daemon_pid" 2>/dev/null || fail "fdld did not start"
+                sleep 0.02
+        done
+        fail "fdld did not answer within 10 seconds"
+}
+
+stop_daemon() {
+        [ -n "${daemon_pid:-}" ] || return 0
+        kill -TERM "$daemon_pid" 2>/dev/null || true
+        wait "$daemon_pid" 2>/dev/null || true
+        daemon_pid=
+}
+
+stop_station() {
+        stop_daemon
+        if [ -n "${bus_pid:-}" ]; then
+                kill "$bus_pid" 2>/dev/null || true
+                wait "$bus_pid" 2>/dev/null || true
+                bus_pid=
+        fi
+}
