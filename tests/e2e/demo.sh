@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The main job, to watch: several different simulated devices are flashed at the same time by the real daemon over real
+# libusb, libudev and D-Bus; one is pulled out in the middle, fails with its reason, and passes after a retry.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+FDLD_BUILD=${FDLD_BUILD:?FDLD_BUILD is not set; use ./run demo}
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+run() {
+        printf '\033[36m$ %s\033[0m\n' "$*"
+        "$@"
+}
+
+outside() {
+        WORK=$(mktemp -d "${TMPDIR:-/tmp}/fdld-demo.XXXXXX")
+        trap 'rm -rf "$WORK"' EXIT
+        trap 'exit 130' INT TERM
+        export WORK FDLD_BUILD
+        "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+        if [ -n "${FDLD_TEST_PACS:-}" ]; then
+                ln -s "$FDLD_TEST_PACS/uis8850_full.pac" "$FDLD_TEST_PACS/uis8910_full.pac" "$WORK/"
+        else
+                echo "FDLD_TEST_PACS is not set: the modules get generated packages, not real ones."
+                "$FDLD_BUILD/pacmaker" uis8850 "$WORK/uis8850_full.pac" >/dev/null
+                "$FDLD_BUILD/pacmaker" uis8910 "$WORK/uis8910_full.pac" >/dev/null
+        fi
+        "$FDLD_BUILD/usbsim" --storage="$WORK/flash" \
+                --device=phone-emmc,port=1-1 --device=phone-emmc,port=1-2 \
+                --device=uis8910,port=1-3 --device=uis8910,port=1-4 \
+                --device=uis8850,port=1-5 --device=uis8850,port=1-6 \
+                -- bash "$here/demo.sh" --inside
+}
+
+# job_of SLOT PACKAGE: queues a flash for the device in that socket, and says the job's number.
+job_of() { fdlctl -q flash "$2" --slot="$1" --no-wait | sed 's/^job //'; }
+
+label_slots() {
+        local i port
+        i=0
+        for port in $(fdlctl slots --json=short | grep -o '"Port":"[^"]*"' | cut -d'"' -f4 | sort); do
+                i=$((i + 1))
+                fdlctl label "$port" "socket $i"
+        done
+        [ "$i" -eq 6 ] || fail "six devices are plugged in, but $i slots are known"
+}
+
+inside() {
+        # shellcheck source=tests/e2e/station.sh
+        . "$here/station.sh"
+        trap stop_station EXIT
+        mkdir -p "$WORK/etc"
+        # The modules' ids belong to other gadgets too; a station that flashes them says so.
+        printf '[Station]\nName=demo\n\n[Devices]\nAllowIds=0525:a4a7 1782:4d16\n' >"$WORK/etc/fdld.conf"
+        start_bus
+        start_daemon
+
+        say "Six devices in boot mode are plugged in: two phones, four cellular modules of two kinds."
+        label_slots
+        run fdlctl devices
+        say "Three firmware packages are copied into the store and checked."
+        cd "$WORK"
+        run fdlctl -q import phone.pac uis8910_full.pac uis8850_full.pac
+        run fdlctl packages
+
+        say "All six are flashed at the same time."
+        local jobs=() i packages=(phone.pac phone.pac uis8910_full.pac uis8910_full.pac uis8850_full.pac uis8850_full.pac)
+        for i in 1 2 3 4 5 6; do
+                jobs+=("$(job_of "socket $i" "${packages[i - 1]}")")
+        done
+        (
+                # Somebody pulls the fourth device while it is being written.
+                simctl '{"cmd":"wait","device":"3","bytes":600000,"timeout":60000}' >/dev/null
+                simctl '{"cmd":"unplug","device":"3"}' >/dev/null
+        ) &
+        local puller=$! status=0
+        run fdlctl wait "${jobs[@]}" || status=$?
+        wait "$puller"
+        say "fdlctl's exit code is $status: the unit in socket 4 must be flashed again. The others did not notice."
+        [ "$status" -eq 10 ] || fail "the pulled device should have given exit code 10, not $status"
+        run fdlctl slots
+
+        say "The job is tried again, and the device is plugged in again."
+        (
+                sleep 1
+                simctl '{"cmd":"plug","device":"3"}' >/dev/null
+        ) &
+        local plugger=$!
+        run fdlctl retry "${jobs[3]}" || fail "the retried job failed"
+        wait "$plugger"
+
+        say "The end: every unit passed."
+        run fdlctl jobs
+        run fdlctl slots
+        stop_station
+        trap - EXIT
+}
+
+if [ "${1:-}" = --inside ]; then
+        inside
+else
+        outside
+fi
