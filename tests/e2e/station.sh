@@ -1,12 +1,46 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A whole station for end-to-end scripts: a private bus, the daemon, the client. Sourced by a script that runs
-# inside usbsim. Needs FDLD_BUILD (build folder) and WORK (a scratch folder that the caller removes).
+# A whole station for end-to-end scripts: simulated devices, a private bus, the daemon, the client. Sourced by the scripts.
+# Needs FDLD_BUILD (the build folder). A script calls enter_world first, which runs it again inside the simulator.
+
+# enter_world [USBSIM OPTION…]: returns only inside. WORK is a scratch folder that goes away with the script.
+enter_world() {
+        [ "${FDLD_INSIDE:-}" = "$0" ] && return 0
+        WORK=$(mktemp -d "${TMPDIR:-/tmp}/fdld-test.XXXXXX")
+        local status=0
+        trap 'rm -rf "$WORK"; exit 130' INT TERM
+        FDLD_INSIDE=$0 WORK=$WORK "$FDLD_BUILD/usbsim" --storage="$WORK/flash" "$@" -- bash "$0" || status=$?
+        rm -rf "$WORK"
+        exit $status
+}
+
+need_packages() {
+        [ -n "${FDLD_TEST_PACS:-}" ] && return 0
+        echo "skipped: FDLD_TEST_PACS does not name a folder with real packages"
+        exit 77
+}
 
 fdlctl() { "$FDLD_BUILD/fdlctl" "$@"; }
 
 # simctl JSON: one request to the simulator, its answer on stdout.
 simctl() { "$FDLD_BUILD/usbsim" --ctl "$1"; }
+
+# expect STATUS COMMAND…: runs it, its output in $WORK/out and $WORK/err.
+expect() {
+        local want=$1 got=0
+        shift
+        "$@" >"$WORK/out" 2>"$WORK/err" </dev/null || got=$?
+        [ "$got" -eq "$want" ] && return 0
+        cat "$WORK/out" "$WORK/err" >&2
+        fail "exit code $got instead of $want: $*"
+}
+
+# says TEXT: the last command's output or error text contains it.
+says() {
+        grep -qF -- "$1" "$WORK/out" "$WORK/err" && return 0
+        cat "$WORK/out" "$WORK/err" >&2
+        fail "nobody said \"$1\""
+}
 
 fail() {
         echo "FAIL: $*" >&2
@@ -38,8 +72,7 @@ start_bus() {
 EOF
         dbus-daemon --config-file="$WORK/bus/bus.conf" --nofork --nopidfile --nosyslog 2>"$WORK/bus/log" &
         bus_pid=$!
-        local i
-        for i in $(seq 200); do
+        for _ in $(seq 200); do
                 [ -S "$WORK/bus/socket" ] && break
                 sleep 0.02
         done
@@ -53,8 +86,7 @@ start_daemon() {
         STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
                 "$FDLD_BUILD/fdld" "$@" 2>>"$WORK/fdld.log" &
         daemon_pid=$!
-        local i
-        for i in $(seq 500); do
+        for _ in $(seq 500); do
                 fdlctl status >/dev/null 2>&1 && return 0
                 kill -0 "$daemon_pid" 2>/dev/null || fail "fdld did not start"
                 sleep 0.02
