@@ -9,7 +9,8 @@ enter_world() {
         WORK=$(mktemp -d "${TMPDIR:-/tmp}/fdld-test.XXXXXX")
         local status=0
         trap 'rm -rf "$WORK"; exit 130' INT TERM
-        FDLD_INSIDE=$0 WORK=$WORK "$FDLD_BUILD/usbsim" --storage="$WORK/flash" "$@" -- bash "$0" || status=$?
+        export WORK
+        FDLD_INSIDE=$0 "$FDLD_BUILD/usbsim" --storage="$WORK/flash" "$@" -- bash "$0" || status=$?
         rm -rf "$WORK"
         exit $status
 }

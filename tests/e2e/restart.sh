@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The daemon is killed while it writes: the job is interrupted at the step it had reached, queued jobs go on, numbers are not used
+# twice, and the unit can be flashed again.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/e2e/station.sh
+. "$here/station.sh"
+enter_world --device=phone-emmc,name=unit,fdl2-start=50 --device=phone-emmc,name=later,port=1-2,plug=no
+trap stop_station EXIT
+"$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+start_bus
+start_daemon
+port_of() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"id_path":"[^"]*"' | cut -d'"' -f4; }
+expect 0 fdlctl -q import "$WORK/phone.pac"
+expect 0 fdlctl -q flash phone.pac --slot="$(port_of unit)" --no-wait
+running=$(sed 's/^job //' "$WORK/out")
+later=$(port_of later)
+simctl '{"cmd":"plug","device":"later"}' >/dev/null
+simctl '{"cmd":"unplug","device":"later"}' >/dev/null
+expect 0 fdlctl -q flash phone.pac --slot="$later" --no-wait
+queued=$(sed 's/^job //' "$WORK/out")
+for _ in $(seq 600); do
+        fdlctl jobs --no-legend | grep -q ' running .* write' && break
+        sleep 0.05
+done
+fdlctl jobs --no-legend | grep -q ' running .* write' || fail "the job never wrote"
+kill -9 "$daemon_pid"
+wait "$daemon_pid" 2>/dev/null || true
+start_daemon
+expect 0 fdlctl -j show "$running"
+says '"Result":"interrupted"'
+says '"Stage":"write"'
+expect 0 fdlctl -j show "$queued"
+says '"State":"waiting"'
+simctl '{"cmd":"plug","device":"later"}' >/dev/null
+expect 0 fdlctl -q --timeout=120 wait "$queued"
+expect 0 fdlctl -q retry "$running" --no-wait
+again=$(sed 's/^job //' "$WORK/out")
+[ "$again" -gt "$queued" ] || fail "job numbers went backwards"
+simctl '{"cmd":"replug","device":"unit"}' >/dev/null
+expect 0 fdlctl -q --timeout=120 wait "$again"
+stop_station
+trap - EXIT
+echo "killed while writing; interrupted, resumed, mended"
