@@ -97,7 +97,7 @@ static void print_kind(struct json_object *objects, const char *interface, const
 
 static int list_verb(const char *interface, const Column *columns, size_t n, const char *noun) {
         struct json_object *objects = NULL;
-        sd_bus *bus;
+        sd_bus *bus = NULL;
         int code = get_objects(&bus, &objects);
 
         if (code)
@@ -127,7 +127,7 @@ int verb_packages(int argc _unused_, char **argv _unused_) {
 int verb_status(int argc _unused_, char **argv _unused_) {
         struct json_object *objects = NULL, *manager = NULL;
         char name[128];
-        sd_bus *bus;
+        sd_bus *bus = NULL;
         int code = get_objects(&bus, &objects);
 
         if (code)
@@ -191,7 +191,7 @@ static int find_anything(struct json_object *objects, const char *text, char ret
 
 int verb_show(int argc, char **argv) {
         struct json_object *objects = NULL;
-        sd_bus *bus;
+        sd_bus *bus = NULL;
         int code = get_objects(&bus, &objects);
 
         if (code)
