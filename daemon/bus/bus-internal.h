@@ -72,6 +72,11 @@ typedef struct BusLimits {
         uint64_t stuck_usec; /* so long above write_soft: the same */
 } BusLimits;
 
+typedef struct BusKind {
+        Bus *bus;
+        ObjectKind kind;
+} BusKind;
+
 struct Bus {
         sd_event *event;
         Station *station;
@@ -85,6 +90,7 @@ struct Bus {
         sd_event_source *flush, *retry, *lost_source;
         uint64_t stuck_since; /* CLOCK_MONOTONIC, 0 not */
         BusObject root;
+        BusKind kinds[OBJECT_JOB + 1];
         void *tree; /* tsearch() of BusObject by path */
         BusObject *pending, **pending_tail;
         BusObject *ghosts; /* newest first */

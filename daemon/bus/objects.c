@@ -226,7 +226,7 @@ static int find(sd_bus *bus _unused_, const char *path, const char *interface _u
 }
 
 typedef struct Enumeration {
-        const char *prefix;
+        ObjectKind kind;
         size_t n, max;
         char **paths;
 } Enumeration;
@@ -235,29 +235,30 @@ static void enumerate_one(const void *node, VISIT visit, void *userdata) {
         const BusObject *o = *(BusObject *const *) node;
         Enumeration *e = userdata;
 
-        if ((visit != postorder && visit != leaf) || !o->listed || !streq(classes[o->kind].prefix, e->prefix))
+        if ((visit != postorder && visit != leaf) || !o->listed || o->kind != e->kind)
                 return;
         if (e->paths && e->n < e->max)
                 e->paths[e->n] = strdup(o->path);
         e->n++;
 }
 
-static int enumerate(sd_bus *bus _unused_, const char *prefix, void *userdata, char ***ret,
+/* The prefix is that of the question, not that of the enumerator; sd-bus drops what lies outside of it. */
+static int enumerate(sd_bus *bus _unused_, const char *prefix _unused_, void *userdata, char ***ret,
                      sd_bus_error *error _unused_) {
-        Bus *b = userdata;
-        Enumeration e = {.prefix = prefix};
+        const BusKind *k = userdata;
+        Enumeration e = {.kind = k->kind};
 
-        twalk_r(b->tree, enumerate_one, &e);
+        twalk_r(k->bus->tree, enumerate_one, &e);
         e.max = e.n;
         e.n = 0;
         e.paths = calloc(e.max + 1, sizeof(char *));
         if (!e.paths)
                 return -ENOMEM;
-        twalk_r(b->tree, enumerate_one, &e);
+        twalk_r(k->bus->tree, enumerate_one, &e);
         for (size_t i = 0; i < e.max; i++)
                 if (!e.paths[i]) {
-                        for (size_t k = 0; k < e.max; k++)
-                                free(e.paths[k]);
+                        for (size_t n = 0; n < e.max; n++)
+                                free(e.paths[n]);
                         free(e.paths);
                         return -ENOMEM;
                 }
@@ -443,8 +444,9 @@ static int publish_class(Bus *b, ObjectKind kind) {
         const ObjectClass *class = object_class(kind);
         int r;
 
+        b->kinds[kind] = (BusKind) {b, kind};
         r = sd_bus_add_fallback_vtable(b->bus, NULL, class->prefix, class->interface, class->vtable, find, b);
-        return r < 0 ? r : sd_bus_add_node_enumerator(b->bus, NULL, class->prefix, enumerate, b);
+        return r < 0 ? r : sd_bus_add_node_enumerator(b->bus, NULL, class->prefix, enumerate, b->kinds + kind);
 }
 
 /* What is there before the name is ours: nobody saw the time before, no need to announce. */
