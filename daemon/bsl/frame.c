@@ -188,3 +188,9 @@ static BslDecoded feed_raw(BslDecoder *d, const uint8_t **data, size_t *size, Bs
 BslDecoded bsl_decoder_feed(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret) {
         return d->raw ? feed_raw(d, data, size, ret) : feed_escaped(d, data, size, ret);
 }
+
+size_t bsl_decoder_pending(const BslDecoder *d) {
+        if (!d->raw)
+                return d->tail + d->escape;
+        return d->tail - d->head > 1 ? d->tail - d->head : 0;
+}

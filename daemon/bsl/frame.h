@@ -48,3 +48,5 @@ typedef enum BslDecoded {
 void bsl_decoder_reset(BslDecoder *d, bool transcode);
 /* Uses up bytes from *data; moves *data and reduces *size. Call again while *size > 0 or it did not say MORE. */
 BslDecoded bsl_decoder_feed(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret);
+/* Bytes of a frame that has begun and not ended. */
+size_t bsl_decoder_pending(const BslDecoder *d);

@@ -244,13 +244,14 @@ void session_note(BslSession *s, const Wait *w, Failure *f) {
 
 /* Nothing that could be the answer came in time: which of the three was it? */
 static void classify_expired(const BslSession *s, const Wait *w, Failure *f) {
+        uint64_t stray = s->heard.garbage + bsl_decoder_pending(&s->decoder);
         const char *port = s->port_error ? " The request that opens its port had failed before." : "";
 
         if (w->sending)
                 failure_set(f, CLASS_SILENT, "", "The device did not accept %s within %u ms.%s", w->command, w->deadline, port);
-        else if (s->heard.bad > 0 || s->heard.garbage > 0)
+        else if (s->heard.bad > 0 || stray > 0)
                 failure_set(f, CLASS_GARBLED, "", "The device's answer to %s could not be decoded (%u damaged frames, %llu stray bytes).",
-                            w->command, s->heard.bad, (unsigned long long) s->heard.garbage);
+                            w->command, s->heard.bad, (unsigned long long) stray);
         else if (s->heard.valid > 0)
                 failure_set(f, CLASS_SLOW, "", "The device is alive but did not finish %s within %u ms.", w->command, w->deadline);
         else
