@@ -1064,12 +1064,24 @@ START_TEST(test_names) {
 }
 END_TEST
 
+static void check_row(const char *pattern, const Explanation *e, _unused_ void *userdata) {
+        static char seen[1024][FAILURE_CODE_MAX];
+        static size_t n;
+
+        for (size_t i = 0; i < n; i++)
+                ck_assert_msg(!streq(seen[i], pattern), "%s has two rows", pattern);
+        ck_assert_uint_lt(n, ELEMENTSOF(seen));
+        strcpy(seen[n++], pattern);
+        ck_assert_msg(e->summary && e->causes[0] && e->actions[0] && e->dbus_name, "%s is not complete", pattern);
+}
+
 /* Each reply code that has a name and is an error has a row of its own in the error table. */
 START_TEST(test_explanations) {
         static const int answers[] = {0x80, 0x81, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xab, 0xae, 0xaf, 0xb0, 0xb1,
                                       0xb2, 0xb5, 0xb8, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xc0, 0xff};
         Explanation general, e;
 
+        explanation_foreach(check_row, NULL);
         ck_assert(explanation_find("write-refused", &general));
         for (int i = 0x80; i < 0x100; i++) {
                 char code[32];
