@@ -26,8 +26,8 @@ int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint
         return command_ack(s, BSL_CMD_START_DATA, payload, checksum ? 12 : 8, s->deadlines.start, f);
 }
 
-/* Name and size as FDL2 takes them; 64 bits only where needed, old loaders do not know that form. Returns the length, or
- * -EINVAL for a name that cannot be sent. */
+/* Name and size as FDL2 takes them; 64 bits only where needed, old loaders do not know that form. Returns the length,
+ * or -EINVAL for a name that cannot be sent. */
 static int put_name(uint8_t *payload, const char *name, uint64_t size, const uint32_t *checksum) {
         size_t n = strlen(name);
         int at = NAME_BYTES + 4;
@@ -136,7 +136,8 @@ int bsl_erase_name(BslSession *s, const char *name, uint64_t size, Failure *f) {
 static int wrong_length(BslSession *s, const Command *c, uint64_t since, size_t asked, size_t got, Failure *f) {
         Wait w = {.command = bsl_command_name(c->code), .since = since};
 
-        failure_set(f, CLASS_GARBLED, "length", "The device answered %s with %zu bytes instead of %zu.", w.command, got, asked);
+        failure_set(f, CLASS_GARBLED, "length", "The device answered %s with %zu bytes instead of %zu.", w.command, got,
+                    asked);
         session_note(s, &w, f);
         return 1;
 }
@@ -198,8 +199,11 @@ int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data,
                    size_t *ret_size, Failure *f) {
         bool logical = address >> 31;
         uint8_t payload[12];
-        const Command c = {.code = BSL_CMD_READ_FLASH, .payload = payload, .size = logical ? 12 : 8,
-                           .deadline = s->deadlines.read, .want = BSL_REP_READ_FLASH};
+        const Command c = {.code = BSL_CMD_READ_FLASH,
+                           .payload = payload,
+                           .size = logical ? 12 : 8,
+                           .deadline = s->deadlines.read,
+                           .want = BSL_REP_READ_FLASH};
 
         put_be32(payload, logical ? address : address + offset);
         put_be32(payload + 4, (uint32_t) size);
@@ -213,8 +217,11 @@ int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f) {
 
 int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f) {
         uint8_t payload[12];
-        const Command c = {.code = BSL_CMD_READ_MIDST, .payload = payload, .size = offset > UINT32_MAX ? 12 : 8,
-                           .deadline = s->deadlines.read, .want = BSL_REP_READ_FLASH};
+        const Command c = {.code = BSL_CMD_READ_MIDST,
+                           .payload = payload,
+                           .size = offset > UINT32_MAX ? 12 : 8,
+                           .deadline = s->deadlines.read,
+                           .want = BSL_REP_READ_FLASH};
 
         put_le32(payload, (uint32_t) size);
         put_le64(payload + 4, offset);
@@ -237,7 +244,8 @@ static void take_name(const uint8_t *p, char ret[static 37]) {
 }
 
 int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f) {
-        const Command c = {.code = BSL_CMD_READ_PARTITION, .deadline = s->deadlines.read, .want = BSL_REP_READ_PARTITION};
+        const Command c = {
+                .code = BSL_CMD_READ_PARTITION, .deadline = s->deadlines.read, .want = BSL_REP_READ_PARTITION};
         uint64_t since = channel_now(s->channel);
         _cleanup_free_ BslPartition *table = NULL;
         Failure own = FAILURE_INIT;
@@ -267,7 +275,8 @@ int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failur
 }
 
 int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f) {
-        const Command c = {.code = BSL_CMD_READ_CHIP_UID, .deadline = s->deadlines.other, .want = BSL_REP_READ_CHIP_UID};
+        const Command c = {
+                .code = BSL_CMD_READ_CHIP_UID, .deadline = s->deadlines.other, .want = BSL_REP_READ_CHIP_UID};
         BslFrame frame;
         int r;
 

@@ -79,7 +79,7 @@ bool bsl_device_info_parse(const void *data, size_t size, BslDeviceInfo *ret) {
         else if (size >= 4 && get_le32(p) >= 1 && get_le32(p) <= 4)
                 ok = parse_struct(p, size, &info);
         if (!ok)
-                info = (BslDeviceInfo) {};
+                info = (BslDeviceInfo){};
         info.present = ok;
         *ret = info;
         return ok;

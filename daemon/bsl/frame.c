@@ -69,7 +69,7 @@ void bsl_decoder_reset(BslDecoder *d, bool transcode) {
 }
 
 static BslDecoded frame_found(const uint8_t *body, size_t size, BslFrame *ret) {
-        *ret = (BslFrame) {
+        *ret = (BslFrame){
                 .type = get_be16(body),
                 .body = body,
                 .body_size = size,

@@ -8,9 +8,9 @@
 #define BSL_FLAG 0x7e
 #define BSL_ESCAPE 0x7d
 #define BSL_PAYLOAD_MAX 0xffff
-#define BSL_HEAD 4                                      /* type and length */
-#define BSL_BODY_MAX (BSL_HEAD + BSL_PAYLOAD_MAX + 2)   /* all between the flags, unescaped */
-#define BSL_WIRE_MAX (2 * BSL_BODY_MAX + 2)             /* every byte escaped */
+#define BSL_HEAD 4                                    /* type and length */
+#define BSL_BODY_MAX (BSL_HEAD + BSL_PAYLOAD_MAX + 2) /* all between the flags, unescaped */
+#define BSL_WIRE_MAX (2 * BSL_BODY_MAX + 2)           /* every byte escaped */
 
 /* Writes one frame to `out` (room for BSL_WIRE_MAX). Returns its length on the wire; 0: the payload is too long. An odd
  * payload is sent as it is, with the check in the order that devices expect. */
@@ -21,28 +21,28 @@ bool bsl_body_check(const uint8_t *body, size_t size, BslCheck check);
 
 typedef struct BslFrame {
         uint16_t type;
-        const uint8_t *body;    /* type, length, payload, check; valid until the decoder is used again */
+        const uint8_t *body; /* type, length, payload, check; valid until the decoder is used again */
         size_t body_size;
         const uint8_t *payload;
-        size_t size;            /* of the payload; agrees with the length field */
+        size_t size; /* of the payload; agrees with the length field */
 } BslFrame;
 
 /* Takes frames out of a byte stream, however it was cut into transfers. With escaping on, flags separate frames; with
  * escaping off, the length field decides. What does not belong to a frame is counted and dropped; the work is linear in
  * the bytes, whatever they say. */
 typedef struct BslDecoder {
-        bool raw;               /* escaping is off */
-        bool inside;            /* escaping on: a flag was seen */
-        bool escape;            /* escaping on: the last byte was an escape */
-        size_t head, tail;      /* escaping on: the body is [0, tail); off: unread bytes are [head, tail) */
-        uint64_t garbage;       /* bytes dropped so far, flags not counted */
+        bool raw;          /* escaping is off */
+        bool inside;       /* escaping on: a flag was seen */
+        bool escape;       /* escaping on: the last byte was an escape */
+        size_t head, tail; /* escaping on: the body is [0, tail); off: unread bytes are [head, tail) */
+        uint64_t garbage;  /* bytes dropped so far, flags not counted */
         uint8_t buffer[2 * (BSL_BODY_MAX + 2)];
 } BslDecoder;
 
 typedef enum BslDecoded {
-        BSL_DECODED_MORE,       /* all bytes used, no frame yet */
-        BSL_DECODED_FRAME,      /* *ret filled; its check is not tested yet */
-        BSL_DECODED_BAD,        /* something between two flags that is no frame; dropped */
+        BSL_DECODED_MORE,  /* all bytes used, no frame yet */
+        BSL_DECODED_FRAME, /* *ret filled; its check is not tested yet */
+        BSL_DECODED_BAD,   /* something between two flags that is no frame; dropped */
 } BslDecoded;
 
 void bsl_decoder_reset(BslDecoder *d, bool transcode);

@@ -6,7 +6,10 @@
 #define QUIET_MS 20
 
 int bsl_open_port(BslSession *s, Failure *f) {
-        Wait w = {.command = "SET_LINE_STATE", .deadline = s->deadlines.other, .since = channel_now(s->channel), .harmless = true};
+        Wait w = {.command = "SET_LINE_STATE",
+                  .deadline = s->deadlines.other,
+                  .since = channel_now(s->channel),
+                  .harmless = true};
         int r = channel_line_state(s->channel, LINE_STATE_OPEN, s->deadlines.other);
 
         s->port_error = 0;
@@ -83,8 +86,11 @@ int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f) {
                 r = session_drain(s, QUIET_MS);
         s->adopting = false;
         if (r < 0) {
-                Wait w = {.command = bsl_command_name(BSL_CMD_SYNC), .deadline = window_ms, .since = since,
-                          .attempts = attempts, .harmless = true};
+                Wait w = {.command = bsl_command_name(BSL_CMD_SYNC),
+                          .deadline = window_ms,
+                          .since = since,
+                          .attempts = attempts,
+                          .harmless = true};
                 s->check = before;
                 return session_fail(s, &w, r, f);
         }

@@ -11,9 +11,9 @@
 
 /* What was heard since the last command left: decides the failure's class. */
 typedef struct Heard {
-        uint64_t garbage;    /* bytes that belong to no frame */
-        uint32_t bad;        /* frames that do not decode or have a wrong check */
-        uint32_t valid;      /* frames that are fine but not the answer */
+        uint64_t garbage; /* bytes that belong to no frame */
+        uint32_t bad;     /* frames that do not decode or have a wrong check */
+        uint32_t valid;   /* frames that are fine but not the answer */
         uint64_t bytes;
         uint32_t transfers;
         uint64_t first_bad_ms;
@@ -28,19 +28,19 @@ struct BslSession {
         BslStage stage;
         BslCheck check;
         bool transcode;
-        bool adopting;          /* a sync is on: the check is not known yet */
-        bool sent;              /* the last command left this computer whole */
-        bool probed;            /* bsl_probe_fdl2() was used */
+        bool adopting; /* a sync is on: the check is not known yet */
+        bool sent;     /* the last command left this computer whole */
+        bool probed;   /* bsl_probe_fdl2() was used */
         int probe_result;
         Failure probe_failure;
-        int port_error;         /* why the control request failed, 0 it did not */
+        int port_error; /* why the control request failed, 0 it did not */
         char version[64];
 
         bool tainted;
         Failure taint;
 
         Heard heard;
-        size_t rx_at, rx_end;   /* received, not yet decoded */
+        size_t rx_at, rx_end; /* received, not yet decoded */
         BslDecoder decoder;
         uint8_t rx[RX_SIZE];
         uint8_t tx[BSL_WIRE_MAX];
@@ -52,9 +52,9 @@ typedef struct Command {
         const void *payload;
         size_t size;
         uint32_t deadline;
-        int want;               /* type of the answer */
-        int want2;              /* another one that is as good, 0 none */
-        bool patient;           /* damaged frames do not shorten the wait: the device restarts meanwhile */
+        int want;     /* type of the answer */
+        int want2;    /* another one that is as good, 0 none */
+        bool patient; /* damaged frames do not shorten the wait: the device restarts meanwhile */
 } Command;
 
 /* One command and its answer. *ret may be NULL; its bytes stay valid until the session is used again. */
@@ -75,12 +75,12 @@ typedef struct Wait {
         uint32_t deadline;
         uint64_t since;
         uint32_t attempts;
-        bool sending;           /* it failed while bytes were sent */
-        bool harmless;          /* no later answer can be mistaken: no taint */
+        bool sending;  /* it failed while bytes were sent */
+        bool harmless; /* no later answer can be mistaken: no taint */
 } Wait;
 
-/* Turns the error of a wait into a typed failure and taints the session where the answer is still outstanding. Returns 1,
- * or -ECANCELED. */
+/* Turns the error of a wait into a typed failure and taints the session where the answer is still outstanding. Returns
+ * 1, or -ECANCELED. */
 int session_fail(BslSession *s, const Wait *w, int error, Failure *f);
 /* A failure that is a definite answer or was found by us: no taint. */
 void session_note(BslSession *s, const Wait *w, Failure *f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bsl/internal.h"
 
-/* The protocol of the UIS8910 ROM: no check, no escaping, header, tag and data as transfers of their own (module §1.3). */
+/* The protocol of the UIS8910 ROM: no check, no escaping, header, tag and data as transfers of their own (module §1.3).
+ */
 
 #define PDL_MARK 0xae
 #define PDL_FLOW 0xff
@@ -13,10 +14,12 @@
 #define QUIET_MS 20
 
 static bool is_reply(const uint8_t *p) {
-        return p[0] == PDL_MARK && get_le32(p + 1) == 4 && (p[5] == PDL_FLOW || p[5] == PDL_FLOW_ERROR) && get_le16(p + 6) == 0;
+        return p[0] == PDL_MARK && get_le32(p + 1) == 4 && (p[5] == PDL_FLOW || p[5] == PDL_FLOW_ERROR) &&
+               get_le16(p + 6) == 0;
 }
 
-/* Takes one reply out of what was received; bytes before it are garbage. The window of twelve bytes lives in scratch. */
+/* Takes one reply out of what was received; bytes before it are garbage. The window of twelve bytes lives in scratch.
+ */
 static bool take_reply(BslSession *s, size_t *have, uint32_t *ret) {
         uint8_t *window = s->scratch;
 
@@ -138,7 +141,8 @@ int bsl_pdl_connect(BslSession *s, Failure *f) {
                 uint64_t left = until - channel_now(s->channel);
                 s->tainted = false; /* only an earlier CONNECT is outstanding, and all its answers are alike */
                 own = FAILURE_INIT;
-                r = pdl_command(s, PDL_CMD_CONNECT, 0, 0, NULL, 0, (uint32_t) MIN(left, s->deadlines.pdl_connect), &own);
+                r = pdl_command(s, PDL_CMD_CONNECT, 0, 0, NULL, 0, (uint32_t) MIN(left, s->deadlines.pdl_connect),
+                                &own);
                 attempts++;
         } while (r > 0 && own.class != CLASS_GONE && own.class != CLASS_HOST && own.class != CLASS_REFUSED &&
                  attempts < 10000 && channel_now(s->channel) < until);
@@ -179,7 +183,8 @@ int bsl_pdl_end(BslSession *s, Failure *f) {
 }
 
 int bsl_pdl_exec(BslSession *s, Failure *f) {
-        Wait w = {.command = bsl_pdl_command_name(PDL_CMD_EXEC_DATA), .deadline = s->deadlines.pdl_exec,
+        Wait w = {.command = bsl_pdl_command_name(PDL_CMD_EXEC_DATA),
+                  .deadline = s->deadlines.pdl_exec,
                   .since = channel_now(s->channel)};
         uint32_t reply = 0;
         int r;

@@ -12,7 +12,7 @@
 #define DRAIN_MAX_MS 2000
 
 void bsl_deadlines_default(BslDeadlines *ret) {
-        *ret = (BslDeadlines) {
+        *ret = (BslDeadlines){
 #define X(field, value, floor) .field = value,
                 BSL_DEADLINES(X)
 #undef X
@@ -108,7 +108,7 @@ void session_clear_rx(BslSession *s) {
 }
 
 void session_begin_wait(BslSession *s) {
-        s->heard = (Heard) {};
+        s->heard = (Heard){};
         s->decoder.garbage = 0;
 }
 
@@ -248,14 +248,18 @@ static void classify_expired(const BslSession *s, const Wait *w, Failure *f) {
         const char *port = s->port_error ? " The request that opens its port had failed before." : "";
 
         if (w->sending)
-                failure_set(f, CLASS_SILENT, "", "The device did not accept %s within %u ms.%s", w->command, w->deadline, port);
+                failure_set(f, CLASS_SILENT, "", "The device did not accept %s within %u ms.%s", w->command,
+                            w->deadline, port);
         else if (s->heard.bad > 0 || stray > 0)
-                failure_set(f, CLASS_GARBLED, "", "The device's answer to %s could not be decoded (%u damaged frames, %llu stray bytes).",
+                failure_set(f, CLASS_GARBLED, "",
+                            "The device's answer to %s could not be decoded (%u damaged frames, %llu stray bytes).",
                             w->command, s->heard.bad, (unsigned long long) stray);
         else if (s->heard.valid > 0)
-                failure_set(f, CLASS_SLOW, "", "The device is alive but did not finish %s within %u ms.", w->command, w->deadline);
+                failure_set(f, CLASS_SLOW, "", "The device is alive but did not finish %s within %u ms.", w->command,
+                            w->deadline);
         else
-                failure_set(f, CLASS_SILENT, "", "The device did not answer %s within %u ms.%s", w->command, w->deadline, port);
+                failure_set(f, CLASS_SILENT, "", "The device did not answer %s within %u ms.%s", w->command,
+                            w->deadline, port);
 }
 
 int session_fail(BslSession *s, const Wait *w, int error, Failure *f) {
@@ -272,7 +276,8 @@ int session_fail(BslSession *s, const Wait *w, int error, Failure *f) {
                         own.deadline_ms = w->deadline;
                 break;
         case -EBADMSG:
-                failure_set(&own, CLASS_GARBLED, "", "The device floods the bus with bytes that are no answer to %s.", w->command);
+                failure_set(&own, CLASS_GARBLED, "", "The device floods the bus with bytes that are no answer to %s.",
+                            w->command);
                 break;
         case -EPIPE:
                 failure_set(&own, CLASS_GARBLED, "stall", "The device stalled its endpoint during %s.", w->command);
@@ -305,8 +310,9 @@ static int reply_failure(BslSession *s, const Wait *w, int type, bool stale, Fai
 
         own.reply = type;
         if (stale)
-                failure_set(&own, CLASS_REFUSED, "", "Before %s was sent, the device took back its last answer: %02X %s.",
-                            w->command, type, bsl_reply_name(type));
+                failure_set(&own, CLASS_REFUSED, "",
+                            "Before %s was sent, the device took back its last answer: %02X %s.", w->command, type,
+                            bsl_reply_name(type));
         else
                 failure_set(&own, CLASS_REFUSED, "", "The device answered %s with %02X %s.", w->command, type,
                             bsl_reply_name(type));

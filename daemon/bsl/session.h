@@ -5,21 +5,22 @@
 #include "bsl/check.h"
 #include "common/failure.h"
 
-/* One conversation with one device in boot mode: framing, check sums, escaping, deadlines, one function for
- * each command. It knows commands, not plans. Facts: bsl-protocol.md and module-and-vendor-flow.md.
+/* One conversation with one device in boot mode: framing, check sums, escaping, deadlines, one function for each
+ * command. It knows commands, not plans. Facts: bsl-protocol.md and module-and-vendor-flow.md.
  *
  * Return values of all commands: 0 done; 1 failed, *f filled (class, command, reply, deadline, waited; the caller
  * prepares it with FAILURE_INIT and adds stage, step, partition, offset); -ECANCELED; other negative errno for our own
  * faults (-EINVAL, -EMSGSIZE: a wrong argument, nothing was sent). f may be NULL.
  *
  * Classes: `silent` not a byte came within the deadline; `slow` something valid came (log frames), the answer did not;
- * `refused` an error reply; `gone` left the bus; `garbled` bytes came that do not decode, or an answer of the wrong kind
- * ("unexpected") or length ("length"); `host` errno of the channel.
+ * `refused` an error reply; `gone` left the bus; `garbled` bytes came that do not decode, or an answer of the wrong
+ * kind ("unexpected") or length ("length"); `host` errno of the channel.
  *
  * When a command ends without a definite answer (silent, slow, garbled, cancelled, host fault) the session is
- * `tainted`: the answer may still come and could pass for that of the next command. Every later command returns the same
- * failure again without sending (design §2.3), reset and power-off too. What remains: bsl_listen(), and bsl_sync() while the device is not
- * in FDL2: devices answer in order, so the VER frame proves that nothing is outstanding, and ends the taint. */
+ * `tainted`: the answer may still come and could pass for that of the next command. Every later command returns the
+ * same failure again without sending (design §2.3), reset and power-off too. What remains: bsl_listen(), and
+ * bsl_sync() while the device is not in FDL2: devices answer in order, so the VER frame proves that nothing is
+ * outstanding, and ends the taint. */
 
 /* Where the device stands, as far as its own answers show. */
 typedef enum BslStage {
@@ -30,7 +31,7 @@ typedef enum BslStage {
         BSL_STAGE_PDL, /* UIS8910 ROM, before its FDL1 */
 } BslStage;
 
-/* Deadlines in milliseconds: settings with floors (bsl-protocol §8.2, column "suggestion"). X(field, default, floor). */
+/* Deadlines in milliseconds: settings with floors (bsl-protocol §8.2, "suggestion"). X(field, default, floor). */
 #define BSL_DEADLINES(X)                      \
         X(sync_brom, 20, 5)                   \
         X(sync_brom_window, 30000, 100)       \
@@ -81,16 +82,19 @@ typedef struct BslPartition {
         uint64_t size;           /* as the device says, in `unit`s decided by the caller */
 } BslPartition;
 
-/* Called for each frame in either direction (evidence, tests), log frames (type 00FF) too. `data` is type+length+payload,
- * unescaped, valid during the call. A sync byte is handed over as the single byte 7E, PDL as it stands on the wire, from AE. */
+/* Called for each frame in either direction (evidence, tests), log frames (type 00FF) too. `data` is
+ * type+length+payload, unescaped, valid during the call. A sync byte is handed over as the single byte 7E, PDL as it
+ * stands on the wire, from AE. */
 typedef void (*BslTraceFunc)(void *userdata, bool out, const uint8_t *data, size_t size, uint64_t now_ms);
 
 typedef struct BslSession BslSession;
 
-BslSession *bsl_session_new(Channel *channel, const BslDeadlines *deadlines); /* NULL: no memory. Borrows the channel. */
+/* Borrows the channel; copies the deadlines. */
+BslSession *bsl_session_new(Channel *channel, const BslDeadlines *deadlines); /* NULL: no memory */
 BslSession *bsl_session_free(BslSession *s);
 DEFINE_CLEANUP(BslSession *, bsl_session_free)
-/* Other deadlines from now on (copied): while nobody knows what runs, questions are short; afterwards the settings hold. */
+/* Other deadlines from now on (copied): while nobody knows what runs, questions are short; afterwards the settings
+ * hold. */
 void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines);
 void bsl_session_set_trace(BslSession *s, BslTraceFunc fn, void *userdata);
 /* After re-enumeration: the same session goes on over a new channel. */
@@ -99,8 +103,8 @@ void bsl_session_set_channel(BslSession *s, Channel *channel);
 BslStage bsl_session_stage(const BslSession *s);
 BslCheck bsl_session_check(const BslSession *s);
 void bsl_session_set_check(BslSession *s, BslCheck check);
-/* VER with a sum means FDL1 or a loader that is alone (UIS8850, feature phones): only the caller knows the family. It says
- * FDL2 for a lone loader before the first command that touches flash, so that no sync ends a taint there. */
+/* VER with a sum means FDL1 or a loader that is alone (UIS8850, feature phones): only the caller knows the family. It
+ * says FDL2 for a lone loader before the first command that touches flash, so that no sync ends a taint there. */
 void bsl_session_set_stage(BslSession *s, BslStage stage);
 const char *bsl_session_version(const BslSession *s); /* last VER text, cleaned of control characters, "" none */
 bool bsl_session_tainted(const BslSession *s);
@@ -109,21 +113,22 @@ bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
 /* Opens the port; a failing control request is noted for the text of later failures, not fatal. */
 int bsl_open_port(BslSession *s, Failure *f);
 /* Sends single bytes 7E until a VER frame comes; adopts the check that fits (§3.4): CRC means BROM, sum means FDL1, a
- * lone loader, or an autodloader past its first EXEC. Each try is up to three bytes, `sync_brom` apart (some loaders want
- * three), then try_ms of listening; `window_ms` bounds the whole. Answers to surplus bytes are drained. */
+ * lone loader, or an autodloader past its first EXEC. Each try is up to three bytes, `sync_brom` apart (some loaders
+ * want three), then try_ms of listening; `window_ms` bounds the whole. Answers to surplus bytes are drained. */
 int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f);
-/* After a sync that stayed silent: is it an FDL2 left over from an earlier session (§6.1)? Sends one CONNECT with a sum; ACK or FE
- * mean yes, and the stage becomes FDL2. At most once in a session (a repeated call sends nothing and tells the same). Whether escaping
- * is on there is unknown: bsl_disable_transcode() next makes it certain, where the family has it. */
+/* After a sync that stayed silent: is it an FDL2 left over from an earlier session (§6.1)? Sends one CONNECT with a
+ * sum; ACK or FE mean yes, and the stage becomes FDL2. At most once in a session (a repeated call sends nothing and
+ * tells the same). Whether escaping is on there is unknown: bsl_disable_transcode() next makes it certain, where the
+ * family has it. */
 int bsl_probe_fdl2(BslSession *s, Failure *f);
 /* CONNECT, tried twice (some ROMs fail the first); a late VER or surplus ACK is drained. */
 int bsl_connect(BslSession *s, Failure *f);
-/* Listens for ms without sending. True: the device is alive (something valid arrived); a failure of class silent in *f and
- * in the taint then becomes slow. The taint stays. */
+/* Listens for ms without sending. True: the device is alive (something valid arrived); a failure of class silent in *f
+ * and in the taint then becomes slow. The taint stays. */
 bool bsl_listen(BslSession *s, uint32_t ms, Failure *f);
 
-/* START sizes must be even and exactly what will be sent: the caller rounds up, bsl_midst() pads the odd last block. Size 0
- * is -EINVAL. */
+/* START sizes must be even and exactly what will be sent: the caller rounds up, bsl_midst() pads the odd last block.
+ * Size 0 is -EINVAL. */
 int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint32_t *checksum, Failure *f);
 /* Name form: 76 bytes, 88 when size needs it, 80/92 with checksum (§4.1). */
 int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_t *checksum, Failure *f);
@@ -136,9 +141,9 @@ int bsl_disable_transcode(BslSession *s, Failure *f);
 
 int bsl_erase_address(BslSession *s, uint32_t address, uint32_t size, Failure *f);
 int bsl_erase_name(BslSession *s, const char *name, uint64_t size, Failure *f);
-/* READ_FLASH: 12-byte form with offset when address bit 31 is set, else 8 bytes with moving address (module §5.5). Exactly
- * `size` bytes (at most 0xfffe) or a failure, unless allow_short. This and READ_MIDST: one retry after draining when the
- * answer was damaged, of wrong length or 84; never after an expired deadline. */
+/* READ_FLASH: 12-byte form with offset when address bit 31 is set, else 8 bytes with moving address (module §5.5).
+ * Exactly `size` bytes (at most 0xfffe) or a failure, unless allow_short. This and READ_MIDST: one retry after
+ * draining when the answer was damaged, of wrong length or 84; never after an expired deadline. */
 int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data, size_t size, bool allow_short,
                    size_t *ret_size, Failure *f);
 int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f);
@@ -159,8 +164,8 @@ int bsl_pdl_midst(BslSession *s, uint32_t index, const void *data, size_t size, 
 int bsl_pdl_end(BslSession *s, Failure *f);
 int bsl_pdl_exec(BslSession *s, Failure *f); /* no reply comes; waits pdl_exec, then switches to sum */
 
-/* Names for texts and records; never NULL, "unknown" for a code without a name. PDL errors have two numberings, the text
- * gives both meanings. */
+/* Names for texts and records; never NULL, "unknown" for a code without a name. PDL errors have two numberings, the
+ * text gives both meanings. */
 const char *bsl_command_name(int command);
 const char *bsl_reply_name(int reply);
 const char *bsl_pdl_reply_name(int reply);

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* The signal handler may look at nothing but this table: it can interrupt anything, malloc included. A slot is in use while
- * base is not 0; size is written before base, and base is cleared before the pages go. */
+/* The signal handler may look at nothing but this table: it can interrupt anything, malloc included. A slot is in use
+ * while base is not 0; size is written before base, and base is cleared before the pages go. */
 #define MAPPINGS_MAX 512
 
 typedef struct Slot {

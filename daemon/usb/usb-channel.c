@@ -23,7 +23,7 @@
 
 typedef struct Transfer {
         struct libusb_transfer *urb;
-        int completed;          /* set by libusb's event handling, which only this channel's thread runs */
+        int completed; /* set by libusb's event handling, which only this channel's thread runs */
         bool submitted;
 } Transfer;
 
@@ -38,7 +38,7 @@ struct UsbChannel {
         bool claimed, detached, stuck;
         uint8_t ep_in, ep_out;
         Transfer in, out, control;
-        size_t in_at, in_end;   /* received, not yet taken by the caller */
+        size_t in_at, in_end; /* received, not yet taken by the caller */
         uint8_t *in_buffer, *out_buffer;
         uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE];
 };
@@ -178,8 +178,8 @@ static int status_of(UsbChannel *u, const Transfer *t) {
         case LIBUSB_TRANSFER_NO_DEVICE:
                 return -ENODEV;
         case LIBUSB_TRANSFER_STALL:
-                /* Only the halt of this endpoint is lifted. Never a reset or a new configuration: loaders that inherited the
-                 * controller from the ROM do not survive it. */
+                /* Only the halt of this endpoint is lifted. Never a reset or a new configuration: loaders that
+                 * inherited the controller from the ROM do not survive it. */
                 if (t != &u->control && libusb_clear_halt(u->handle, t->urb->endpoint) == LIBUSB_ERROR_NO_DEVICE)
                         return -ENODEV;
                 return -EPIPE;
@@ -223,7 +223,8 @@ static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_
         if (u->stuck)
                 return -EIO;
         memcpy(u->out_buffer, data, size);
-        libusb_fill_bulk_transfer(u->out.urb, u->handle, u->ep_out, u->out_buffer, (int) size, on_completed, &u->out, 0);
+        libusb_fill_bulk_transfer(u->out.urb, u->handle, u->ep_out, u->out_buffer, (int) size, on_completed, &u->out,
+                                  0);
         /* A frame that fills its last packet would leave the device waiting for more. */
         u->out.urb->flags = LIBUSB_TRANSFER_ADD_ZERO_PACKET;
         r = run_transfer(u, &u->out, timeout_ms);
@@ -235,7 +236,8 @@ static int fetch(UsbChannel *u, uint64_t until) {
         int r;
 
         if (!u->in.submitted) {
-                libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, IN_SIZE, on_completed, &u->in, 0);
+                libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, IN_SIZE, on_completed, &u->in,
+                                          0);
                 r = submit(u, &u->in, until);
                 if (r < 0)
                         return r;
@@ -370,11 +372,13 @@ static int open_failed(const char *devnode, int error, Failure *f) {
         struct stat st;
 
         if (error == ENOENT || error == ENODEV || error == ENXIO)
-                return failure_set(f, CLASS_GONE, "", "The device left the bus before it could be opened (%s).", devnode);
+                return failure_set(f, CLASS_GONE, "", "The device left the bus before it could be opened (%s).",
+                                   devnode);
         if ((error == EACCES || error == EPERM) && stat(devnode, &st) == 0) {
                 user_name(st.st_uid, owner);
                 group_name(st.st_gid, group);
-                return failure_set_errno(f, error, "No permission to use %s (owner %s, group %s, mode %04o). Install the udev "
+                return failure_set_errno(f, error,
+                                         "No permission to use %s (owner %s, group %s, mode %04o). Install the udev "
                                          "rules of fdld, or run it as a user who may write there.",
                                          devnode, owner, group, (unsigned) st.st_mode & 07777);
         }
@@ -403,7 +407,8 @@ static int wrap_node(UsbChannel *u, Failure *f) {
         u->handle = NULL;
         if (r == LIBUSB_ERROR_NO_DEVICE || is_gone(u))
                 return failure_set(f, CLASS_GONE, "", "The device left the bus while it was opened (%s).", u->devnode);
-        return failure_set_errno(f, error_of(r), "%s cannot be used as a USB device: %s.", u->devnode, libusb_strerror(r));
+        return failure_set_errno(f, error_of(r), "%s cannot be used as a USB device: %s.", u->devnode,
+                                 libusb_strerror(r));
 }
 
 static int check_identity(UsbChannel *u, uint16_t vendor, uint16_t product, Failure *f) {
@@ -415,8 +420,10 @@ static int check_identity(UsbChannel *u, uint16_t vendor, uint16_t product, Fail
                                          libusb_strerror(r));
         if (d.idVendor == vendor && d.idProduct == product)
                 return 0;
-        return failure_set(f, CLASS_MISMATCH, "device", "Another device took this number: %s is %04x:%04x now, expected "
-                           "%04x:%04x.", u->devnode, d.idVendor, d.idProduct, vendor, product);
+        return failure_set(f, CLASS_MISMATCH, "device",
+                           "Another device took this number: %s is %04x:%04x now, expected "
+                           "%04x:%04x.",
+                           u->devnode, d.idVendor, d.idProduct, vendor, product);
 }
 
 /* One bulk endpoint in each direction; others, of other kinds, do not matter. */
@@ -457,8 +464,10 @@ static int find_interface(UsbChannel *u, Failure *f) {
                         found = take_endpoints(u, config->interface[i].altsetting);
         libusb_free_config_descriptor(config);
         if (!found)
-                return failure_set(f, CLASS_MISMATCH, "interface", "%s has no interface with one bulk endpoint in each "
-                                   "direction: this is no download port.", u->devnode);
+                return failure_set(f, CLASS_MISMATCH, "interface",
+                                   "%s has no interface with one bulk endpoint in each "
+                                   "direction: this is no download port.",
+                                   u->devnode);
         return 0;
 }
 

@@ -45,27 +45,44 @@ typedef struct Worked {
 #define ZERO64 ZERO60 "00000000"
 
 static const Worked worked[] = {
-        {0x00, "", "7E 00 00 00 00 00 00 7E", CRC}, {0x00, "", "7E 00 00 00 00 FF FF 7E", SUM},
-        {0x03, "", "7E 00 03 00 00 59 50 7E", CRC}, {0x03, "", "7E 00 03 00 00 FF FC 7E", SUM},
-        {0x04, "", "7E 00 04 00 00 DC C0 7E", CRC}, {0x04, "", "7E 00 04 00 00 FF FB 7E", SUM},
-        {0x05, "", "7E 00 05 00 00 FF FA 7E", SUM}, {0x0c, "", "7E 00 0C 00 00 FF F3 7E", SUM},
-        {0x0d, "", "7E 00 0D 00 00 FF F2 7E", SUM}, {0x12, "", "7E 00 12 00 00 FF ED 7E", SUM},
-        {0x13, "", "7E 00 13 00 00 FF EC 7E", SUM}, {0x17, "", "7E 00 17 00 00 FF E8 7E", SUM},
-        {0x1a, "", "7E 00 1A 00 00 FF E5 7E", SUM}, {0x1b, "", "7E 00 1B 00 00 FF E4 7E", SUM},
-        {0x21, "", "7E 00 21 00 00 FF DE 7E", SUM}, {0x28, "", "7E 00 28 00 00 FF D7 7E", SUM},
-        {0x2d, "", "7E 00 2D 00 00 FF D2 7E", SUM}, {0x33, "", "7E 00 33 00 00 FF CC 7E", SUM},
-        {0x80, "", "7E 00 80 00 00 3B 5A 7E", CRC}, {0x80, "", "7E 00 80 00 00 FF 7F 7E", SUM},
-        {0x84, "", "7E 00 84 00 00 E7 9A 7E", CRC}, {0x84, "", "7E 00 84 00 00 FF 7B 7E", SUM},
-        {0x8a, "", "7E 00 8A 00 00 FF 75 7E", SUM}, {0x8b, "", "7E 00 8B 00 00 CB AB 7E", CRC},
-        {0x8b, "", "7E 00 8B 00 00 FF 74 7E", SUM}, {0x96, "", "7E 00 96 00 00 FF 69 7E", SUM},
-        {0xa6, "", "7E 00 A6 00 00 0F 3C 7E", CRC}, {0xa6, "", "7E 00 A6 00 00 FF 59 7E", SUM},
-        {0xfe, "", "7E 00 FE 00 00 FF 01 7E", SUM}, {0x82, "", "7E 00 82 00 00 FF 7D 5D 7E", SUM},
+        {0x00, "", "7E 00 00 00 00 00 00 7E", CRC},
+        {0x00, "", "7E 00 00 00 00 FF FF 7E", SUM},
+        {0x03, "", "7E 00 03 00 00 59 50 7E", CRC},
+        {0x03, "", "7E 00 03 00 00 FF FC 7E", SUM},
+        {0x04, "", "7E 00 04 00 00 DC C0 7E", CRC},
+        {0x04, "", "7E 00 04 00 00 FF FB 7E", SUM},
+        {0x05, "", "7E 00 05 00 00 FF FA 7E", SUM},
+        {0x0c, "", "7E 00 0C 00 00 FF F3 7E", SUM},
+        {0x0d, "", "7E 00 0D 00 00 FF F2 7E", SUM},
+        {0x12, "", "7E 00 12 00 00 FF ED 7E", SUM},
+        {0x13, "", "7E 00 13 00 00 FF EC 7E", SUM},
+        {0x17, "", "7E 00 17 00 00 FF E8 7E", SUM},
+        {0x1a, "", "7E 00 1A 00 00 FF E5 7E", SUM},
+        {0x1b, "", "7E 00 1B 00 00 FF E4 7E", SUM},
+        {0x21, "", "7E 00 21 00 00 FF DE 7E", SUM},
+        {0x28, "", "7E 00 28 00 00 FF D7 7E", SUM},
+        {0x2d, "", "7E 00 2D 00 00 FF D2 7E", SUM},
+        {0x33, "", "7E 00 33 00 00 FF CC 7E", SUM},
+        {0x80, "", "7E 00 80 00 00 3B 5A 7E", CRC},
+        {0x80, "", "7E 00 80 00 00 FF 7F 7E", SUM},
+        {0x84, "", "7E 00 84 00 00 E7 9A 7E", CRC},
+        {0x84, "", "7E 00 84 00 00 FF 7B 7E", SUM},
+        {0x8a, "", "7E 00 8A 00 00 FF 75 7E", SUM},
+        {0x8b, "", "7E 00 8B 00 00 CB AB 7E", CRC},
+        {0x8b, "", "7E 00 8B 00 00 FF 74 7E", SUM},
+        {0x96, "", "7E 00 96 00 00 FF 69 7E", SUM},
+        {0xa6, "", "7E 00 A6 00 00 0F 3C 7E", CRC},
+        {0xa6, "", "7E 00 A6 00 00 FF 59 7E", SUM},
+        {0xfe, "", "7E 00 FE 00 00 FF 01 7E", SUM},
+        {0x82, "", "7E 00 82 00 00 FF 7D 5D 7E", SUM},
         {0x81, "535052443300", "7E 00 81 00 06 53 50 52 44 33 00 57 0A 7E", CRC},
         {0x81, "53505244343A4175746F4400", "7E 00 81 00 0C 53 50 52 44 34 3A 41 75 74 6F 44 00 FD 8B 7E", CRC},
         {0x81, "53505244343A4175746F4400", "7E 00 81 00 0C 53 50 52 44 34 3A 41 75 74 6F 44 00 2B BF 7E", SUM},
         {0x81, "5370726561647472756D20426F6F7420426C6F636B2076657273696F6E20312E3100",
-         "7E 00 81 00 22 53 70 72 65 61 64 74 72 75 6D 20 42 6F 6F 74 20 42 6C 6F 63 6B 20 76 65 72 73 69 6F 6E 20 31 2E 31 "
-         "00 AA E9 7E", SUM},
+         "7E 00 81 00 22 53 70 72 65 61 64 74 72 75 6D 20 42 6F 6F 74 20 42 6C 6F 63 6B 20 76 65 72 73 69 6F 6E 20 31 "
+         "2E 31 "
+         "00 AA E9 7E",
+         SUM},
         {0x81, "5370726561647472756d20426f6f7420426c6f636b2076657273696f6e20312e3200",
          "7e008100225370726561647472756d20426f6f7420426c6f636b2076657273696f6e20312e3200a9e97e", SUM},
         {0x01, "000055000000B000", "7E 00 01 00 08 00 00 55 00 00 00 B0 00 DC 2E 7E", CRC},
@@ -79,7 +96,8 @@ static const Worked worked[] = {
         {0x06, "800000030000080000000000", "7E 00 06 00 0C 80 00 00 03 00 00 08 00 00 00 00 00 77 EA 7E", SUM},
         {0x11, "0010000000000000", "7E 00 11 00 08 00 10 00 00 00 00 00 00 FF D6 7E", SUM},
         {0x11, "00F800000000000001000000", "7E 00 11 00 0C 00 F8 00 00 00 00 00 00 01 00 00 00 FD EA 7E", SUM},
-        {0x01, "62006F006F0074005F006100" ZERO60 "00000004", "7E 00 01 00 4C 62006F006F0074005F006100" ZERO60 "00000004 8B AC 7E", SUM},
+        {0x01, "62006F006F0074005F006100" ZERO60 "00000004",
+         "7E 00 01 00 4C 62006F006F0074005F006100" ZERO60 "00000004 8B AC 7E", SUM},
         {0x10, "6D00690073006300" ZERO64 "20080000", "7E 00 10 00 4C 6D00690073006300" ZERO64 "20080000 33 9A 7E", SUM},
         {0x0a, "6D00690073006300" ZERO64 "00000000", "7E 00 0A 00 4C 6D00690073006300" ZERO64 "00000000 53 A8 7E", SUM},
         {0x0a, "650072006100730065005F0061006C006C00" ZERO54 "FFFFFFFF",
@@ -95,7 +113,10 @@ static const Worked worked[] = {
         {0x0a, "00000000ffffffff", "7e000a000800000000ffffffffffed7e", SUM},
         {0x0a, "fe00000653595346", "7e000a0008fe000006535953465b477e", SUM},
         {0x06, "fe0000030000300000000000", "7e0006000cfe0000030000300000000000d1e97e", SUM},
-        {0x01, "fe0000030002000000ac9d20", "7e0001000cfe000003000200" "0000ac9d2064207e", SUM},
+        {0x01, "fe0000030002000000ac9d20",
+         "7e0001000cfe000003000200"
+         "0000ac9d2064207e",
+         SUM},
         {0x01, "fe000003000280000072b7f5", "7e0001000cfe000003000280000072b7f5c9847e", SUM},
 };
 
@@ -222,9 +243,24 @@ END_TEST
 
 /* A good frame after each of these is still found. */
 static const char *const junk[] = {
-        "", "00", "55 55 55", "7E", "7E 7E 7E 7E", "7E 00 80 00 00 FF 7E", "7E 00 80 00 04 FF 7F 7E", "7E 7D 7E", "7D", "7E 7D",
-        "7E 00 80 FF FF 00", "7E 00", "00 80 00 00 FF 7F 7E", "7E 00 80 00 00 FF 7F 00 7E", "7E 00 80 00 00 FF 7D 7E", "7E 7D 7D 7E",
-        "0D 0A 62 6F 6F 74 7E", "7E 00 80 00 01 FF 7E",
+        "",
+        "00",
+        "55 55 55",
+        "7E",
+        "7E 7E 7E 7E",
+        "7E 00 80 00 00 FF 7E",
+        "7E 00 80 00 04 FF 7F 7E",
+        "7E 7D 7E",
+        "7D",
+        "7E 7D",
+        "7E 00 80 FF FF 00",
+        "7E 00",
+        "00 80 00 00 FF 7F 7E",
+        "7E 00 80 00 00 FF 7F 00 7E",
+        "7E 00 80 00 00 FF 7D 7E",
+        "7E 7D 7D 7E",
+        "0D 0A 62 6F 6F 74 7E",
+        "7E 00 80 00 01 FF 7E",
 };
 
 START_TEST(test_junk_before) {
@@ -253,7 +289,8 @@ START_TEST(test_raw_junk_before) {
 }
 END_TEST
 
-/* Whatever comes, the decoder uses it up, stays within its buffer (sanitizers see to that) and finds the frame behind. */
+/* Whatever comes, the decoder uses it up, stays within its buffer (sanitizers see to that) and finds the frame behind.
+ */
 START_TEST(test_hostile) {
         static uint8_t stream[512 * 1024];
         bool transcode = _i % 2;
@@ -266,10 +303,10 @@ START_TEST(test_hostile) {
                         stream[i] = (uint8_t) draw();
                         break;
                 case 1: /* many beginnings of the longest frame */
-                        stream[i] = (uint8_t[]) {0x7e, 0x00, 0x93, 0xff, 0xff}[i % 5];
+                        stream[i] = (uint8_t[]){0x7e, 0x00, 0x93, 0xff, 0xff}[i % 5];
                         break;
                 case 2: /* small frames that do not end */
-                        stream[i] = (uint8_t[]) {0x7e, 0x00, 0x80, 0x00, 0x01, 0x00, 0x00}[i % 7];
+                        stream[i] = (uint8_t[]){0x7e, 0x00, 0x80, 0x00, 0x01, 0x00, 0x00}[i % 7];
                         break;
                 default:
                         stream[i] = draw() % 4 ? 0x7d : 0x7e;
@@ -322,7 +359,8 @@ static bool parse_hex(const char *text, BslDeviceInfo *ret) {
 }
 
 START_TEST(test_info_tlv) {
-        const char *whole = "7E 00 96 00 26 6E 65 77 74 00 00 04 00 01 00 00 00 01 00 01 00 02 02 00 01 00 01 03 00 04 00 00 08 00 00 06 "
+        const char *whole = "7E 00 96 00 26 6E 65 77 74 00 00 04 00 01 00 00 00 01 00 01 00 02 02 00 01 00 01 03 00 04 "
+                            "00 00 08 00 00 06 "
                             "00 04 00 03 01 00 00 FC 5C 7E";
         BslDeviceInfo i;
         BslFrame f;

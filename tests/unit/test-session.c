@@ -7,9 +7,9 @@
 #include "bsl/session.h"
 
 /* A device that follows a script, in virtual time. Each Step answers one transfer of the host, in order:
- *      out     the transfer that must come: tokens joined by '+', each plain hex or "@type[:payload]", a frame in the device's
- *              present check and escaping; "*" anything; NULL: one more answer to the same transfer
- *      in      what it answers `delay` ms later, one transfer; "" a zero-length packet; NULL nothing;
+ *      out     the transfer that must come: tokens joined by '+', each plain hex or "@type[:payload]", a frame in the
+ * device's present check and escaping; "*" anything; NULL: one more answer to the same transfer in      what it answers
+ * `delay` ms later, one transfer; "" a zero-length packet; NULL nothing;
  *              "!19" fails the receive with errno 19
  *      "!19" as out fails the send; -ETIMEDOUT after its time */
 typedef struct Step {
@@ -125,7 +125,8 @@ static int dev_send(_unused_ Channel *c, const void *data, size_t size, uint32_t
         }
         if (!streq(s->out, "*")) {
                 size_t n = build(s->out, build_buffer);
-                ck_assert_msg(size == n && memcmp(data, build_buffer, n) == 0, "step %zu: not %s", dev.step - 1, s->out);
+                ck_assert_msg(size == n && memcmp(data, build_buffer, n) == 0, "step %zu: not %s", dev.step - 1,
+                              s->out);
         }
         arrive(s->delay, s->in);
         for (; dev.step < dev.n_steps && !dev.steps[dev.step].out; dev.step++)
@@ -211,20 +212,20 @@ static void end(void) {
         session = bsl_session_free(session);
 }
 
-#define BEGIN(check, ...)                              \
-        static const Step script_[] = {__VA_ARGS__};   \
+#define BEGIN(check, ...)                                                                                              \
+        static const Step script_[] = {__VA_ARGS__};                                                                   \
         begin(check, script_, ELEMENTSOF(script_))
 #define BEGIN_NOTHING(check) begin(check, NULL, 0)
 
 /* ck_assert_* without `fail` noise: class, detail or reply, command. */
-#define EXPECT_FAILURE(call, class_, reply_, command_)                          \
-        do {                                                                    \
-                fail = FAILURE_INIT;                                            \
-                ck_assert_int_eq((call), 1);                                    \
-                ck_assert_str_eq(fail_class_to_string(fail.class), class_);     \
-                ck_assert_int_eq(fail.reply, reply_);                           \
-                ck_assert_str_eq(fail.command, command_);                       \
-                ck_assert_uint_gt(strlen(fail.text), 10);                       \
+#define EXPECT_FAILURE(call, class_, reply_, command_)                                                                 \
+        do {                                                                                                           \
+                fail = FAILURE_INIT;                                                                                   \
+                ck_assert_int_eq((call), 1);                                                                           \
+                ck_assert_str_eq(fail_class_to_string(fail.class), class_);                                            \
+                ck_assert_int_eq(fail.reply, reply_);                                                                  \
+                ck_assert_str_eq(fail.command, command_);                                                              \
+                ck_assert_uint_gt(strlen(fail.text), 10);                                                              \
         } while (0)
 #define EXPECT_OK(call) ck_assert_msg((call) == 0, "%s", fail.text)
 
@@ -263,7 +264,8 @@ END_TEST
 
 /* Answers to surplus bytes come late: none may stand for the answer to CONNECT. */
 START_TEST(test_late_versions) {
-        BEGIN(CRC, {"7E"}, {"7E"}, {"7E", 15, VER_BROM}, {NULL, 25, VER_BROM}, {NULL, 80, VER_BROM}, {"@00", 70, "@80"});
+        BEGIN(CRC, {"7E"}, {"7E"}, {"7E", 15, VER_BROM}, {NULL, 25, VER_BROM}, {NULL, 80, VER_BROM},
+              {"@00", 70, "@80"});
         EXPECT_OK(bsl_sync(session, 20, 30000, &fail));
         EXPECT_OK(bsl_connect(session, &fail));
         ck_assert_uint_eq(dev.next_arrival, dev.n_arrivals);
@@ -456,10 +458,7 @@ END_TEST
 static const char *const damaged[] = {
         "7E 00 80 00 00 FF 7E 7E", /* wrong check */
         "7E 00 80 00 00 3B 5A 7E", /* that of the boot ROM */
-        "7E 00 80 00 04 FF 7F 7E",
-        "7E 00 80 00 00 FF",
-        "55 AA 55 AA",
-        "7E 7D 7E",
+        "7E 00 80 00 04 FF 7F 7E", "7E 00 80 00 00 FF", "55 AA 55 AA", "7E 7D 7E",
 };
 
 START_TEST(test_garbled) {
@@ -681,7 +680,8 @@ END_TEST
 /* ---- log frames ------------------------------------------------------------------------------------------- */
 
 START_TEST(test_logs_anywhere) {
-        BEGIN(SUM, {"@02:4142", 1, LOG "+@80+" LOG}, {"@03", 1, LOG}, {NULL, 2, LOG "+7E 00 80 00"}, {NULL, 3, "00 FF 7F 7E"});
+        BEGIN(SUM, {"@02:4142", 1, LOG "+@80+" LOG}, {"@03", 1, LOG}, {NULL, 2, LOG "+7E 00 80 00"},
+              {NULL, 3, "00 FF 7F 7E"});
         EXPECT_OK(bsl_midst(session, "AB", 2, false, &fail));
         EXPECT_OK(bsl_end(session, &fail));
         ck_assert_uint_eq(dev.logs, 4);
@@ -702,7 +702,8 @@ START_TEST(test_start_forms) {
 
         BEGIN(SUM, {"@01:0081000000 00cbe0", 1, "@80"}, {"@01:fe00000300020000 00ac9d20", 1, "@80"},
               {"@01:" BOOT_A_PAD "00000004", 1, "@80"}, {"@01:" BOOT_A_PAD "00000000 01000000" Z, 1, "@80"},
-              {"@01:" BOOT_A_PAD "00000004 209dac00", 1, "@80"}, {"@01:" BOOT_A_PAD "00000000 01000000" Z "209dac00", 1, "@80"});
+              {"@01:" BOOT_A_PAD "00000004 209dac00", 1, "@80"},
+              {"@01:" BOOT_A_PAD "00000000 01000000" Z "209dac00", 1, "@80"});
         EXPECT_OK(bsl_start_address(session, 0x810000, 0xcbe0, NULL, &fail));
         EXPECT_OK(bsl_start_address(session, 0xfe000003, 0x20000, &sum, &fail));
         EXPECT_OK(bsl_start_name(session, "boot_a", 0x4000000, NULL, &fail));
@@ -772,8 +773,10 @@ END_TEST
 START_TEST(test_exec_fdl2) {
         BslDeviceInfo info;
 
-        BEGIN(SUM, {"@04", 1, LOG}, {NULL, 3000, "7E 00 96 00 26 6E 65 77 74 00 00 04 00 01 00 00 00 01 00 01 00 02 02 00 01 00 01 03 00 04 00 "
-                    "00 08 00 00 06 00 04 00 03 01 00 00 FC 5C 7E"});
+        BEGIN(SUM, {"@04", 1, LOG},
+              {NULL, 3000,
+               "7E 00 96 00 26 6E 65 77 74 00 00 04 00 01 00 00 00 01 00 01 00 02 02 00 01 00 01 03 00 04 00 "
+               "00 08 00 00 06 00 04 00 03 01 00 00 FC 5C 7E"});
         EXPECT_OK(bsl_exec_fdl2(session, &info, &fail));
         ck_assert(info.present && info.disable_transcode);
         ck_assert_uint_eq(info.storage, 0x103);
@@ -811,7 +814,8 @@ START_TEST(test_exec_fdl2_refused) {
 END_TEST
 
 START_TEST(test_erase_deadlines) {
-        BEGIN(SUM, {"@0A:00000000ffffffff", 3500000, "@80"}, {"*", 3500000, "@80"}, {"@0A:fe00000653595346", 599000, "@80"});
+        BEGIN(SUM, {"@0A:00000000ffffffff", 3500000, "@80"}, {"*", 3500000, "@80"},
+              {"@0A:fe00000653595346", 599000, "@80"});
         EXPECT_OK(bsl_erase_address(session, 0, UINT32_MAX, &fail));
         EXPECT_OK(bsl_erase_name(session, "erase_all", UINT32_MAX, &fail));
         EXPECT_OK(bsl_erase_address(session, 0xfe000006, 0x53595346, &fail));
@@ -839,11 +843,11 @@ END_TEST
 START_TEST(test_read_retry) {
         uint8_t data[4];
 
-        BEGIN(SUM, {"@11:0400000000000000", 1, "7E 00 93 00 04 01 02 03 04 00 00 7E"}, {"@11:0400000000000000", 1, "@93:01020304"},
-              {"@11:0400000000000000", 1, "@84"}, {"@11:0400000000000000", 1, "@93:01020304"},
-              {"@11:0400000000000000", 1, "@93:0102"}, {"@11:0400000000000000", 1, "@93:01020304"},
-              {"@11:0400000000000000", 1, "@93:0102"}, {"@11:0400000000000000", 1, "@93:0102030405"},
-              {"@11:0400000000000000", 1, "@FE"});
+        BEGIN(SUM, {"@11:0400000000000000", 1, "7E 00 93 00 04 01 02 03 04 00 00 7E"},
+              {"@11:0400000000000000", 1, "@93:01020304"}, {"@11:0400000000000000", 1, "@84"},
+              {"@11:0400000000000000", 1, "@93:01020304"}, {"@11:0400000000000000", 1, "@93:0102"},
+              {"@11:0400000000000000", 1, "@93:01020304"}, {"@11:0400000000000000", 1, "@93:0102"},
+              {"@11:0400000000000000", 1, "@93:0102030405"}, {"@11:0400000000000000", 1, "@FE"});
         for (int i = 0; i < 3; i++)
                 EXPECT_OK(bsl_read_midst(session, 0, data, 4, &fail));
         EXPECT_FAILURE(bsl_read_midst(session, 0, data, 4, &fail), "garbled", -1, "READ_MIDST");
@@ -868,7 +872,8 @@ END_TEST
 START_TEST(test_read_far) {
         uint8_t data[2];
 
-        BEGIN(SUM, {"@11:02000000 0000000001000000", 1, "@93:0102"}, {"@10:" BOOT_A_PAD "20080000", 1, "@80"}, {"@12", 1, "@80"});
+        BEGIN(SUM, {"@11:02000000 0000000001000000", 1, "@93:0102"}, {"@10:" BOOT_A_PAD "20080000", 1, "@80"},
+              {"@12", 1, "@80"});
         EXPECT_OK(bsl_read_midst(session, 1ull << 32, data, 2, &fail));
         EXPECT_OK(bsl_read_start(session, "boot_a", 0x820, &fail));
         EXPECT_OK(bsl_read_end(session, &fail));
@@ -880,7 +885,10 @@ START_TEST(test_partitions) {
         BslPartition *table = NULL;
         size_t n = 0;
 
-        BEGIN(SUM, {"@2D", 1, "@BA:" BOOT_A_PAD "00100000" "1B00 6100 4100 0030" Z Z Z Z Z Z Z Z "ffffffff"},
+        BEGIN(SUM,
+              {"@2D", 1,
+               "@BA:" BOOT_A_PAD "00100000"
+               "1B00 6100 4100 0030" Z Z Z Z Z Z Z Z "ffffffff"},
               {"@2D", 1, "@BA:0102"}, {"@2D", 1, "@BA"}, {"@2D", 1, "@FE"});
         EXPECT_OK(bsl_read_partitions(session, &table, &n, &fail));
         ck_assert_uint_eq(n, 2);
@@ -967,7 +975,9 @@ START_TEST(test_large_blocks) {
 
         for (size_t i = 0; i < sizeof(big); i++)
                 big[i] = (uint8_t) (i % 3 ? 0x7e : i);
-        const Step script[] = {{"@21", 1, _i ? "@80" : "@FE"}, {hex_frame("02", 0xfc00, out), 1, "@80"}, {"*", 1, hex_frame("93", read, in)}};
+        const Step script[] = {{"@21", 1, _i ? "@80" : "@FE"},
+                               {hex_frame("02", 0xfc00, out), 1, "@80"},
+                               {"*", 1, hex_frame("93", read, in)}};
         begin(SUM, script, ELEMENTSOF(script));
         ck_assert_int_eq(bsl_disable_transcode(session, &fail), !_i);
         dev.raw = _i;
@@ -984,11 +994,11 @@ END_TEST
 
 START_TEST(test_pdl) {
         memset(big, 0x11, sizeof(big));
-        BEGIN(CRC, {"ae0c000000ff0000"}, {"000000000000000000000000", 5, PDL_ACK},
-              {"ae11000000ff0000"}, {"0400000000808300a0330000"}, {"50444c3100", 1, PDL_ACK},
-              {"ae0e000000ff0000"}, {"050000000600000002000000"}, {"1111", 1, "ae04000000"}, {NULL, 2, "ff000000000000"},
-              {"ae10000000ff0000"}, {"060000000000000000000000"}, {"1c3c6e06", 1, PDL_ACK},
-              {"ae0c000000ff0000"}, {"070000000000000000000000"});
+        BEGIN(CRC, {"ae0c000000ff0000"}, {"000000000000000000000000", 5, PDL_ACK}, {"ae11000000ff0000"},
+              {"0400000000808300a0330000"}, {"50444c3100", 1, PDL_ACK}, {"ae0e000000ff0000"},
+              {"050000000600000002000000"}, {"1111", 1, "ae04000000"}, {NULL, 2, "ff000000000000"},
+              {"ae10000000ff0000"}, {"060000000000000000000000"}, {"1c3c6e06", 1, PDL_ACK}, {"ae0c000000ff0000"},
+              {"070000000000000000000000"});
         EXPECT_OK(bsl_pdl_connect(session, &fail));
         ck_assert_int_eq(bsl_session_stage(session), BSL_STAGE_PDL);
         EXPECT_OK(bsl_pdl_start(session, 0x838000, 0x33a0, &fail));
@@ -1001,16 +1011,21 @@ START_TEST(test_pdl) {
 }
 END_TEST
 
-#define PDL_CONNECT {"ae0c000000ff0000"}, {"000000000000000000000000"
+#define PDL_CONNECT                                                                                                    \
+        {"ae0c000000ff0000"}, {                                                                                        \
+                "000000000000000000000000"
 
 START_TEST(test_pdl_connect_again) {
         /* Three tries, two answers: the surplus one is not START's. */
-        BEGIN(CRC, PDL_CONNECT}, PDL_CONNECT, 1005, PDL_ACK}, PDL_CONNECT, 10, PDL_ACK}, {"*"}, {"*"}, {"*", 1, "ae04000000ee0000 04000000"});
-        EXPECT_OK(bsl_pdl_connect(session, &fail));
-        EXPECT_FAILURE(bsl_pdl_start(session, 0, 0x100, &fail), "refused", 4, "PDL START_DATA");
-        ck_assert(fail.pdl);
-        ck_assert_ptr_nonnull(strstr(fail.text, "invalid address (device)"));
-        end();
+        BEGIN(CRC, PDL_CONNECT}, PDL_CONNECT, 1005, PDL_ACK
+}
+, PDL_CONNECT, 10, PDL_ACK
+}, {"*"}, {"*"}, {"*", 1, "ae04000000ee0000 04000000"});
+EXPECT_OK(bsl_pdl_connect(session, &fail));
+EXPECT_FAILURE(bsl_pdl_start(session, 0, 0x100, &fail), "refused", 4, "PDL START_DATA");
+ck_assert(fail.pdl);
+ck_assert_ptr_nonnull(strstr(fail.text, "invalid address (device)"));
+end();
 }
 END_TEST
 
@@ -1077,8 +1092,9 @@ static void check_row(const char *pattern, const Explanation *e, _unused_ void *
 
 /* Each reply code that has a name and is an error has a row of its own in the error table. */
 START_TEST(test_explanations) {
-        static const int answers[] = {0x80, 0x81, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xab, 0xae, 0xaf, 0xb0, 0xb1,
-                                      0xb2, 0xb5, 0xb8, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xc0, 0xff};
+        static const int answers[] = {0x80, 0x81, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x9b, 0x9c,
+                                      0x9d, 0x9e, 0x9f, 0xab, 0xae, 0xaf, 0xb0, 0xb1, 0xb2,
+                                      0xb5, 0xb8, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xc0, 0xff};
         Explanation general, e;
 
         explanation_foreach(check_row, NULL);
