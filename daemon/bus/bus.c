@@ -153,7 +153,7 @@ static int watch(Bus *b) {
                                          "org.freedesktop.DBus", "NameLost", on_name_lost, NULL, b);
 }
 
-/* Not sd_bus_open_system(): it would do the same, but this way the address is ours to choose. Nothing here waits; the
+/* Step by step, so that the address is ours to choose. Nothing here waits; the
  * handshake runs from the event loop. */
 static int connect_bus(Bus *b, const char *address) {
         int r;

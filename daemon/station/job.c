@@ -300,6 +300,7 @@ void job_note(Job *job, const char *text) {
                 text_clean(job->note + have + (have > 0), sizeof(job->note) - have - (have > 0), text);
         if (have > 0 && job->note[have] == '\0')
                 job->note[have] = '\n';
+        NOTIFY(job->station, OBJECT_JOB, job, "Note");
 }
 
 /* ---- the end of a job ---- */

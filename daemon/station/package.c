@@ -155,7 +155,8 @@ static void package_set_pac(Package *p, Pac *pac) {
                 snprintf(p->problem, sizeof(p->problem), "The stored package cannot be opened: %s.", strerror(-r));
 }
 
-static const char *const package_ready_properties[] = {"Product", "Version", "Alias", "Family", "Files", "Ready", "Warnings", NULL};
+static const char *const package_ready_properties[] = {"Product", "Version", "Alias", "Family", "Files", "Ready",
+                                                       "Problem", "Warnings", NULL};
 
 static void verify_done(Task *task) {
         ImportTask *t = (ImportTask *) task;

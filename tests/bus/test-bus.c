@@ -106,6 +106,14 @@ START_TEST(test_every_method_has_an_action) {
                 lines_free(&l);
         }
         ck_assert_ptr_null(method_find(OBJECT_STATION, "FormatDisk"));
+        /* Without the flag sd-bus asks the bus daemon who is calling, and waits. */
+        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++)
+                for (const sd_bus_vtable *v = object_class(k)->vtable; v->type != _SD_BUS_VTABLE_END; v++) {
+                        if (v->type != _SD_BUS_VTABLE_METHOD)
+                                continue;
+                        ck_assert(v->flags & SD_BUS_VTABLE_UNPRIVILEGED);
+                        ck_assert(v->x.method.handler == bus_dispatch);
+                }
 }
 END_TEST
 
