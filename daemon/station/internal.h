@@ -81,7 +81,7 @@ struct Station {
         Pool *pool;
         Mailbox *mailbox;
         Hotplug *hotplug;
-        sd_event_source *store_source, *pool_source, *mailbox_source, *hotplug_source, *tick;
+        sd_event_source *store_source, *pool_source, *mailbox_source, *hotplug_source, *tick, *probe;
         StationObserver observer;
         Device *devices;
         Slot *slots;

@@ -8,6 +8,7 @@
 #define POOL_THREADS 4
 #define FIRST_IDS_MSEC 10000
 #define LAST_WRITES_MSEC 10000
+#define PROBE_USEC 2000000ULL
 
 /* ---- small tools ---- */
 
@@ -94,6 +95,25 @@ void notify_changed(Station *s, ObjectKind kind, void *object, const char *const
 
 /* ---- the store: is it well, and numbers for jobs ---- */
 
+/* While the directory cannot be written it is tried every now and then, so that work goes on soon after it was mended. */
+static void probed(int error, uint64_t first _unused_, unsigned n _unused_, void *userdata) {
+        Station *s = userdata;
+
+        s->store_probing = false;
+        station_note_write(s, error);
+}
+
+static int probe_store(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Station *s = userdata;
+
+        s->probe = sd_event_source_disable_unref(s->probe);
+        s->store_probing = true;
+        s->writes_pending++;
+        if (store_reserve_ids(s->store, 1, probed, s) < 0)
+                probed(s->store_error, 0, 0, s);
+        return 0;
+}
+
 void station_note_write(Station *s, int error) {
         if (s->writes_pending > 0)
                 s->writes_pending--;
@@ -103,6 +123,8 @@ void station_note_write(Station *s, int error) {
         else if (error >= 0 && s->store_error < 0)
                 log_notice("%s can be written again.", s->directory);
         s->store_error = error < 0 ? error : 0;
+        if (error < 0 && !s->probe && !s->store_probing && !s->stopping)
+                (void) sd_event_add_time_relative(s->event, &s->probe, CLOCK_MONOTONIC, PROBE_USEC, PROBE_USEC / 10, probe_store, s);
         station_check_stopped(s);
 }
 
@@ -139,22 +161,11 @@ uint64_t station_take_id(Station *s) {
         return s->id_next < s->id_end ? s->id_next++ : 0;
 }
 
-static void probed(int error, uint64_t first _unused_, unsigned n _unused_, void *userdata) {
-        Station *s = userdata;
-
-        s->store_probing = false;
-        station_note_write(s, error);
-}
-
 int station_check_store(Station *s, CallError *e) {
         int error = s->store_error;
 
         if (error == 0)
                 return 0;
-        if (!s->store_probing && store_reserve_ids(s->store, 1, probed, s) >= 0) { /* perhaps it was mended meanwhile */
-                s->store_probing = true;
-                s->writes_pending++;
-        }
         return call_error_set(e, BUS_ERROR_STORE,
                               "The state directory %s cannot be written (%s), so no job could be recorded. It must belong to the user of the "
                               "daemon (uid %u), be writable and have space. Mend that and try again.",
@@ -317,7 +328,7 @@ static void drain_store(Station *s) {
 
 Station *station_free(Station *s) {
         sd_event_source **sources[] = {&s->store_source, &s->pool_source, &s->mailbox_source, &s->hotplug_source, &s->tick,
-                                       &s->stopped_source};
+                                       &s->stopped_source, &s->probe};
 
         s->stopping = true;
         s->started = false;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "station/settings.h"
+
+static char directory[64];
+static Settings s;
+static CallError e;
+
+static void setup(void) {
+        snprintf(directory, sizeof(directory), "/tmp/fdld-settings-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(directory));
+        settings_default(&s);
+        e = (CallError) {};
+}
+
+static void put(const char *name, const char *text) {
+        char path[128];
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/fdld.conf.d", directory);
+        (void) mkdir(path, 0700);
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        f = fopen(path, "we");
+        ck_assert_ptr_nonnull(f);
+        fputs(text, f);
+        fclose(f);
+}
+
+static void teardown(void) {
+        static const char *const names[] = {"fdld.conf", "fdld.conf.d/10.conf", "fdld.conf.d/20.conf", "fdld.conf.d/readme", "fdld.conf.d", ""};
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char path[128];
+                snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+                (void) remove(path);
+        }
+}
+
+START_TEST(nothing_there) {
+        ck_assert_int_eq(settings_load(&s, directory, &e), 0);
+        ck_assert_uint_eq(s.max_parallel_jobs, 64);
+        ck_assert_uint_eq(s.package_quota, 16ULL << 30);
+        ck_assert_uint_eq(s.deadlines.erase, 600000);
+        ck_assert_int_eq(settings_load(&s, "/nonexistent/x", &e), 0);
+}
+END_TEST
+
+START_TEST(everything) {
+        put("fdld.conf", "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\n\n[Store]\nPackageQuota=2G\n"
+                         "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
+                         "[Devices]\nAllowIds=0525:a4a7 1782:4D16\n"
+                         "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\n");
+        ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
+        ck_assert_str_eq(s.station_name, "Line 4 (east)");
+        ck_assert_uint_eq(s.max_parallel_jobs, 8);
+        ck_assert_uint_eq(s.package_quota, 2ULL << 30);
+        ck_assert_uint_eq(s.deadlines.sync_brom, 10);
+        ck_assert_uint_eq(s.deadlines.erase, 1200000);
+        ck_assert_uint_eq(s.deadlines.reset, 500);
+        ck_assert_uint_eq(s.deadlines.erase_all, 3600000);
+        ck_assert_uint_eq(s.deadlines.start, 700);
+        ck_assert_uint_eq(s.n_allow_ids, 2);
+        ck_assert_str_eq(s.allow_ids[1], "1782:4d16");
+        ck_assert_uint_eq(s.n_slot_options, 1);
+        ck_assert_str_eq(s.slot_options[0], "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4 0525:a4a7 1782:4d16");
+}
+END_TEST
+
+START_TEST(drop_ins_in_order) {
+        put("fdld.conf", "[Station]\nMaxParallelJobs=1\n");
+        put("fdld.conf.d/20.conf", "[Station]\nMaxParallelJobs=20\n");
+        put("fdld.conf.d/10.conf", "[Station]\nMaxParallelJobs=10\nName=ten\n");
+        put("fdld.conf.d/readme", "nonsense");
+        ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
+        ck_assert_uint_eq(s.max_parallel_jobs, 20);
+        ck_assert_str_eq(s.station_name, "ten");
+}
+END_TEST
+
+static const struct {
+        const char *text, *line, *word;
+} mistakes[] = {
+        {"[Station]\nName=x\nColour=red\n", ":3:", "Colour="},
+        {"[Station]\n[Staton]\n", ":2:", "[Staton]"},
+        {"Name=x\n", ":1:", "before the first"},
+        {"[Station]\nMaxParallelJobs=0\n", ":2:", "MaxParallelJobs"},
+        {"[Station]\nMaxParallelJobs=many\n", ":2:", "MaxParallelJobs"},
+        {"[Station]\nName=\n", ":2:", "Name="},
+        {"[Station]\nName=a\x01" "b\n", ":2:", "Name="},
+        {"[Store]\nPackageQuota=12Q\n", ":2:", "PackageQuota"},
+        {"[Store]\nPackageQuota=99999999999999999999\n", ":2:", "PackageQuota"},
+        {"[Store]\nPackageQuota=99999999T\n", ":2:", "PackageQuota"},
+        {"[Timeouts]\nEraseSec=0.01\n", ":2:", "too short"},
+        {"[Timeouts]\nEraseSec=-1\n", ":2:", "not a time"},
+        {"[Timeouts]\nEraseSec=nan\n", ":2:", "not a time"},
+        {"[Timeouts]\nEraseSec=25h\n", ":2:", "not a time"},
+        {"[Timeouts]\nErasSec=5\n", ":2:", "ErasSec="},
+        {"[Timeouts]\nErase=5\n", ":2:", "Erase="},
+        {"[Devices]\nAllowIds=1782:4d00\n", ":2:", "1782:4d00"},
+        {"[Devices]\nAllowIds=0525:a4a7,1782:4d16\n", ":2:", "not an id"},
+        {"[Slot nowhere]\nAllowIds=0525:a4a7\n", ":2:", "port"},
+        {"[Slot usb-0:1]\nLabel=x\n", ":2:", "Label="},
+        {"[Station]\njunk\n", ":2:", "neither"},
+        {"[Station\n", ":1:", "neither"},
+        {"[Station]\nName=a\n  b\n", ":3:", "blank"},
+};
+
+START_TEST(mistake) {
+        Settings before = s;
+
+        put("fdld.conf", mistakes[_i].text);
+        ck_assert_int_eq(settings_load(&s, directory, &e), -1);
+        ck_assert_msg(strstr(e.text, "fdld.conf") && strstr(e.text, mistakes[_i].line) && strstr(e.text, mistakes[_i].word), "%s", e.text);
+        ck_assert(memcmp(&before, &s, sizeof(s)) == 0); /* all or nothing */
+}
+END_TEST
+
+START_TEST(long_line) {
+        char text[1000] = "[Station]\nName=";
+
+        memset(text + strlen(text), 'a', 900);
+        put("fdld.conf", text);
+        ck_assert_int_eq(settings_load(&s, directory, &e), -1);
+        ck_assert(strstr(e.text, ":2:"));
+}
+END_TEST
+
+START_TEST(unreadable) {
+        char path[128];
+
+        snprintf(path, sizeof(path), "%s/fdld.conf", directory);
+        ck_assert_int_eq(mkdir(path, 0700), 0);
+        ck_assert_int_eq(settings_load(&s, directory, &e), -1);
+        ck_assert_ptr_nonnull(strstr(e.text, path));
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("settings");
+        TCase *t = tcase_create("all");
+        SRunner *r = srunner_create(suite);
+        int failed;
+
+        tcase_add_checked_fixture(t, setup, teardown);
+        tcase_add_test(t, nothing_there);
+        tcase_add_test(t, everything);
+        tcase_add_test(t, drop_ins_in_order);
+        tcase_add_loop_test(t, mistake, 0, ELEMENTSOF(mistakes));
+        tcase_add_test(t, long_line);
+        tcase_add_test(t, unreadable);
+        suite_add_tcase(suite, t);
+        srunner_run_all(r, CK_ENV);
+        failed = srunner_ntests_failed(r);
+        srunner_free(r);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

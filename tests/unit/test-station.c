@@ -1,0 +1,1348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The station with doubles of everything below it: store, workers, pool, hotplug, plans. Time is the test's. */
+#include <check.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "station/internal.h"
+
+/* ---- time ---- */
+
+static uint64_t clock_offset; /* µs */
+
+int clock_gettime(clockid_t clock, struct timespec *t) {
+        long r = syscall(SYS_clock_gettime, clock, t);
+        uint64_t nsec = (uint64_t) t->tv_nsec + clock_offset % 1000000 * 1000;
+
+        t->tv_sec += (time_t) (clock_offset / 1000000 + nsec / 1000000000);
+        t->tv_nsec = (long) (nsec % 1000000000);
+        return (int) r;
+}
+
+/* ---- store ---- */
+
+typedef struct Pending {
+        StoreCallback cb;
+        void (*ids)(int error, uint64_t first, unsigned n, void *userdata);
+        void *userdata;
+        unsigned n;
+} Pending;
+
+static struct {
+        Pending pending[4096];
+        size_t n_pending;
+        bool held; /* the disk is busy: callbacks wait */
+        int error; /* of every write */
+        uint64_t next_id;
+        StoreJob rows[4096];
+        size_t n_rows;
+        unsigned n_intents, n_backups;
+        StoreSlot slot;
+        StoreSnapshot snapshot;
+} disk;
+
+static int pend(Pending p) {
+        if (disk.n_pending == ELEMENTSOF(disk.pending))
+                return -ENOBUFS;
+        disk.pending[disk.n_pending++] = p;
+        return 0;
+}
+
+int store_open(const char *directory _unused_, Store **ret, StoreSnapshot *snapshot, char **notice, CallError *e _unused_) {
+        *ret = (Store *) &disk;
+        *snapshot = disk.snapshot;
+        *notice = NULL;
+        return 0;
+}
+void store_snapshot_clear(StoreSnapshot *s _unused_) {}
+Store *store_close(Store *s _unused_) {
+        return NULL;
+}
+int store_fd(const Store *s _unused_) {
+        static int fd = -1;
+        return fd >= 0 ? fd : (fd = eventfd(0, EFD_CLOEXEC));
+}
+void store_dispatch(Store *s _unused_) {
+        while (disk.n_pending > 0 && !disk.held) {
+                Pending p = disk.pending[0];
+                memmove(disk.pending, disk.pending + 1, --disk.n_pending * sizeof(Pending));
+                if (p.ids) {
+                        p.ids(disk.error, disk.next_id, p.n, p.userdata);
+                        disk.next_id += p.n;
+                } else
+                        p.cb(disk.error, p.userdata);
+        }
+}
+int store_put_job(Store *s _unused_, const StoreJob *job, StoreCallback cb, void *userdata) {
+        if (disk.n_rows < ELEMENTSOF(disk.rows))
+                disk.rows[disk.n_rows++] = *job;
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_put_slot(Store *s _unused_, const StoreSlot *slot, StoreCallback cb, void *userdata) {
+        disk.slot = *slot;
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_put_package(Store *s _unused_, const StorePackage *p _unused_, StoreCallback cb, void *userdata) {
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_remove_package(Store *s _unused_, const char *d _unused_, StoreCallback cb, void *userdata) {
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_put_intent(Store *s _unused_, uint64_t j _unused_, int st _unused_, Stage g _unused_, const char *p _unused_,
+                     StoreCallback cb, void *userdata) {
+        disk.n_intents++;
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_put_backup(Store *s _unused_, uint64_t j _unused_, const char *p _unused_, const char *n _unused_, void *data,
+                     size_t size _unused_, StoreCallback cb, void *userdata) {
+        disk.n_backups++;
+        free(data);
+        return pend((Pending) {.cb = cb, .userdata = userdata});
+}
+int store_reserve_ids(Store *s _unused_, unsigned n, void (*cb)(int, uint64_t, unsigned, void *), void *userdata) {
+        return pend((Pending) {.ids = cb, .n = n, .userdata = userdata});
+}
+int store_list_jobs(Store *s _unused_, uint64_t b _unused_, unsigned l _unused_, StoreJobsCallback cb _unused_, void *u _unused_) {
+        return 0;
+}
+
+/* ---- packages, pool, plans ---- */
+
+static struct {
+        Task *tasks[64];
+        size_t n_tasks;
+        int fd_check, map_error, plan_error;
+        unsigned n_plans;
+} pool;
+
+int package_store_open(const char *d _unused_, uint64_t q _unused_, PackageStore **ret, CallError *e _unused_) {
+        *ret = (PackageStore *) &pool;
+        return 0;
+}
+PackageStore *package_store_free(PackageStore *p _unused_) {
+        return NULL;
+}
+int package_fd_check(int fd _unused_, CallError *e) {
+        return pool.fd_check < 0 ? call_error_set(e, BUS_ERROR_BAD_FILE, "bad file") : 0;
+}
+static ImportTask *task_new(int fd, void *userdata) {
+        ImportTask *t = calloc(1, sizeof(*t));
+        t->fd = fd;
+        t->failure = FAILURE_INIT;
+        t->userdata = userdata;
+        return t;
+}
+ImportTask *import_task_new(PackageStore *p _unused_, int fd, void *userdata) {
+        return task_new(fd, userdata);
+}
+ImportTask *verify_task_new(PackageStore *p _unused_, const char *digest, void *userdata) {
+        ImportTask *t = task_new(-1, userdata);
+        snprintf(t->digest, sizeof(t->digest), "%s", digest);
+        return t;
+}
+ImportTask *import_task_free(ImportTask *t) {
+        if (t->fd >= 0)
+                close(t->fd);
+        pac_free(t->pac);
+        free(t);
+        return NULL;
+}
+int package_store_map(PackageStore *p _unused_, const char *d _unused_, MappedFile **ret) {
+        *ret = pool.map_error ? NULL : (MappedFile *) &pool;
+        return pool.map_error;
+}
+int package_store_remove(PackageStore *p _unused_, const char *d _unused_) {
+        return 0;
+}
+MappedFile *mapped_file_ref(MappedFile *m) {
+        return m;
+}
+MappedFile *mapped_file_unref(MappedFile *m _unused_) {
+        return NULL;
+}
+Pac *pac_free(Pac *p) {
+        free(p);
+        return NULL;
+}
+int pool_new(unsigned max _unused_, Pool **ret) {
+        *ret = (Pool *) &pool;
+        return 0;
+}
+Pool *pool_free(Pool *p _unused_) {
+        while (pool.n_tasks > 0)
+                import_task_free((ImportTask *) pool.tasks[--pool.n_tasks]);
+        return NULL;
+}
+int pool_fd(const Pool *p _unused_) {
+        static int fd = -1;
+        return fd >= 0 ? fd : (fd = eventfd(0, EFD_CLOEXEC));
+}
+void pool_dispatch(Pool *p _unused_) {}
+int pool_submit(Pool *p _unused_, Task *t) {
+        if (pool.n_tasks == ELEMENTSOF(pool.tasks))
+                return -ENOBUFS;
+        pool.tasks[pool.n_tasks++] = t;
+        return 0;
+}
+void pool_abandon(Pool *p _unused_, Task *t) {
+        for (size_t i = 0; i < pool.n_tasks; i++)
+                if (pool.tasks[i] == t) {
+                        memmove(pool.tasks + i, pool.tasks + i + 1, (--pool.n_tasks - i) * sizeof(Task *));
+                        import_task_free((ImportTask *) t);
+                        return;
+                }
+        ck_abort_msg("abandoned what is not there");
+}
+
+/* handshake, backup, erase, write */
+int plan_make(const Pac *pac _unused_, const PlanOptions *options, Plan **ret, Failure *f) {
+        static const PlanStep steps[] = {
+                {.op = PLAN_HANDSHAKE, .stage = STAGE_HANDSHAKE},
+                {.op = PLAN_BACKUP, .stage = STAGE_BACKUP},
+                {.op = PLAN_ERASE, .stage = STAGE_ERASE, .destructive = true},
+                {.op = PLAN_WRITE, .stage = STAGE_WRITE, .destructive = true},
+        };
+        if (pool.plan_error)
+                return failure_set(f, CLASS_PLAN, "x", "does not fit");
+        Plan *p = calloc(1, sizeof(*p));
+        p->options = *options;
+        p->n_steps = ELEMENTSOF(steps);
+        p->steps = malloc(sizeof(steps));
+        memcpy(p->steps, steps, sizeof(steps));
+        p->bytes_total = 1000;
+        pool.n_plans++;
+        *ret = p;
+        return 0;
+}
+Plan *plan_free(Plan *p) {
+        if (p)
+                free(p->steps);
+        free(p);
+        return NULL;
+}
+bool engine_cancel_safe(const Plan *p, unsigned step) {
+        return !p->steps[step].destructive;
+}
+
+/* ---- workers ---- */
+
+struct Worker {
+        uint64_t job;
+        JobSpec *spec;
+        bool cancelled, reaped, abandoned;
+        int n_go, go_error;
+        int answers; /* -1 it did not come back */
+        UsbTarget answered;
+        uint64_t done, total;
+};
+static struct {
+        Worker all[512];
+        size_t n;
+        int error;
+        WorkerRecord records[64];
+        size_t n_records;
+} workers;
+
+JobSpec *job_spec_free(JobSpec *spec) {
+        if (spec)
+                plan_free(spec->plan);
+        free(spec);
+        return NULL;
+}
+int mailbox_new(Mailbox **ret) {
+        *ret = (Mailbox *) &workers;
+        return 0;
+}
+Mailbox *mailbox_free(Mailbox *m _unused_) {
+        return NULL;
+}
+int mailbox_fd(const Mailbox *m _unused_) {
+        static int fd = -1;
+        return fd >= 0 ? fd : (fd = eventfd(0, EFD_CLOEXEC));
+}
+bool mailbox_take(Mailbox *m _unused_, WorkerRecord *ret) {
+        if (workers.n_records == 0)
+                return false;
+        *ret = workers.records[0];
+        memmove(workers.records, workers.records + 1, --workers.n_records * sizeof(*ret));
+        return true;
+}
+int worker_start(JobSpec **spec, Mailbox *m _unused_, Worker **ret) {
+        if (workers.error)
+                return workers.error;
+        ck_assert_uint_lt(workers.n, ELEMENTSOF(workers.all));
+        Worker *w = workers.all + workers.n++;
+        *w = (Worker) {.job = (*spec)->job_id, .spec = *spec};
+        *spec = NULL;
+        *ret = w;
+        return 0;
+}
+void worker_cancel(Worker *w) {
+        w->cancelled = true;
+}
+void worker_go(Worker *w, int error) {
+        w->n_go++;
+        w->go_error = error;
+}
+void worker_answer_device(Worker *w, const UsbTarget *target) {
+        w->answers += target ? 1 : -1;
+        if (target)
+                w->answered = *target;
+}
+void worker_progress(const Worker *w, uint64_t *done, uint64_t *total) {
+        *done = w->done;
+        *total = w->total;
+}
+Worker *worker_reap(Worker *w) {
+        w->reaped = true;
+        w->spec = job_spec_free(w->spec);
+        return NULL;
+}
+void worker_abandon(Worker *w) {
+        w->abandoned = true;
+        w->spec = job_spec_free(w->spec);
+}
+
+/* ---- hotplug, settings ---- */
+
+int hotplug_new(HotplugFunc fn _unused_, void *u _unused_, Hotplug **ret) {
+        *ret = (Hotplug *) &workers;
+        return 0;
+}
+Hotplug *hotplug_free(Hotplug *h _unused_) {
+        return NULL;
+}
+int hotplug_fd(const Hotplug *h _unused_) {
+        static int fd = -1;
+        return fd >= 0 ? fd : (fd = eventfd(0, EFD_CLOEXEC));
+}
+int hotplug_dispatch(Hotplug *h _unused_) {
+        return 0;
+}
+static HotplugDevice present_at_start[4];
+static size_t n_present_at_start;
+static Station *st;
+static Station *starting;
+int hotplug_enumerate(Hotplug *h _unused_) {
+        for (size_t i = 0; i < n_present_at_start; i++)
+                device_event(starting, true, present_at_start + i);
+        return 0;
+}
+HotplugId hotplug_id(uint16_t v, uint16_t p) {
+        return v == 0x1782 && p == 0x4d00 ? HOTPLUG_ID_BOOT : v == 0x0525 ? HOTPLUG_ID_OPT_IN : HOTPLUG_ID_NOT_BOOT;
+}
+bool hotplug_port_valid(const char *port) {
+        return strncmp(port, "usb-0:", 6) == 0;
+}
+void settings_default(Settings *s) {
+        *s = (Settings) {.station_name = "test", .max_parallel_jobs = 64};
+        s->deadlines.start = 1000;
+        s->deadlines.erase_all = 5000;
+}
+
+/* ---- what the observer saw ---- */
+
+static struct {
+        unsigned finished, actions, added[5], removed[5];
+        JobResult last;
+        char action[32];
+} seen;
+
+static void on_added(void *u _unused_, ObjectKind kind, void *object _unused_) {
+        seen.added[kind]++;
+}
+static void on_removed(void *u _unused_, ObjectKind kind, void *object _unused_) {
+        seen.removed[kind]++;
+}
+static void on_changed(void *u _unused_, ObjectKind k _unused_, void *o _unused_, const char *const *p _unused_) {}
+static void on_finished(void *u _unused_, Job *job) {
+        ck_assert_int_eq(job->state, JOB_STATE_FINISHED);
+        ck_assert(job->exported);
+        seen.finished++;
+        seen.last = job->result;
+}
+static void on_action(void *u _unused_, Job *job _unused_, const char *action) {
+        seen.actions++;
+        snprintf(seen.action, sizeof(seen.action), "%s", action);
+}
+
+/* ---- fixture ---- */
+
+static sd_event *event;
+static CallError err;
+static Package *package;
+static const PlanOptions upgrade = {.mode = FLASH_MODE_UPGRADE};
+static const Target any = {.kind = TARGET_ANY};
+#define DIGEST "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static void settle(void) {
+        for (int i = 0; i < 5; i++) {
+                while (workers.n_records > 0)
+                        mailbox_event(NULL, 0, 0, st);
+                store_dispatch(NULL);
+                while (sd_event_run(event, 0) > 0)
+                        ;
+        }
+}
+
+static void finish_task(int result, const Failure *f) {
+        ImportTask *t = (ImportTask *) pool.tasks[0];
+
+        memmove(pool.tasks, pool.tasks + 1, --pool.n_tasks * sizeof(Task *));
+        t->result = result;
+        if (f)
+                t->failure = *f;
+        if (result == 0) {
+                t->pac = calloc(1, sizeof(Pac));
+                t->pac->size = 1234;
+                snprintf(t->digest, sizeof(t->digest), "%s", DIGEST);
+        }
+        t->task.done(&t->task);
+        settle();
+}
+
+static void begin(void) {
+        static const StationObserver observer = {on_added, on_removed, on_changed, on_finished, on_action, NULL};
+        Settings s;
+
+        settings_default(&s);
+        ck_assert_int_eq(station_new(event, &s, "/state", &st, &err), 0);
+        starting = st;
+        station_set_observer(st, &observer);
+        ck_assert_int_eq(station_start(st, &err), 0);
+}
+
+static void setup(void) {
+        memset(&disk, 0, sizeof(disk));
+        memset(&pool, 0, sizeof(pool));
+        memset(&workers, 0, sizeof(workers));
+        memset(&seen, 0, sizeof(seen));
+        n_present_at_start = 0;
+        clock_offset = 0;
+        disk.next_id = 1;
+        st = NULL;
+        ck_assert_int_ge(sd_event_new(&event), 0);
+}
+
+static void import_package(void) {
+        Job *job;
+
+        ck_assert_int_eq(station_import(st, -1, "x.pac", 0, &job, &err), 0);
+        finish_task(0, NULL);
+        ck_assert_int_eq(job->result, JOB_RESULT_DONE);
+        package = station_find_package(st, DIGEST);
+        ck_assert_ptr_nonnull(package);
+        seen.finished = 0;
+}
+
+static void setup_ready(void) {
+        setup();
+        begin();
+        import_package();
+}
+
+static void teardown(void) {
+        disk.held = false;
+        disk.error = 0;
+        if (st)
+                station_free(st);
+        event = sd_event_unref(event);
+}
+
+static HotplugDevice device_at(int port, uint8_t devnum) {
+        HotplugDevice d = {.vendor = 0x1782, .product = 0x4d00, .busnum = 1, .devnum = devnum, .id = HOTPLUG_ID_BOOT, .fits = true};
+
+        snprintf(d.sysfs, sizeof(d.sysfs), "/sys/1-%d", port);
+        snprintf(d.devnode, sizeof(d.devnode), "/dev/bus/usb/001/%03u", devnum);
+        snprintf(d.port, sizeof(d.port), "usb-0:%d", port);
+        return d;
+}
+static uint8_t next_devnum = 1;
+static Device *plug(int port) {
+        HotplugDevice d = device_at(port, next_devnum++);
+
+        device_event(st, true, &d);
+        return station_find_device_by_sysfs(st, d.sysfs);
+}
+static void unplug(int port) {
+        HotplugDevice d = device_at(port, 0);
+        device_event(st, false, &d);
+}
+static Slot *slot_at(int port) {
+        char name[32];
+        snprintf(name, sizeof(name), "usb-0:%d", port);
+        return station_need_slot(st, name, &err);
+}
+static Job *flash(Target t) {
+        Job *job;
+        int r = station_flash(st, &t, package, &upgrade, 0, &job, &err);
+        ck_assert_msg(r == 0, "%s", err.text);
+        return job;
+}
+#define ON_SLOT(port) ((Target) {.kind = TARGET_SLOT, .slot = slot_at(port)})
+#define ON_DEVICE(d) ((Target) {.kind = TARGET_DEVICE, .device = (d)})
+
+static Worker *worker_of(const Job *job) {
+        for (size_t i = 0; i < workers.n; i++)
+                if (workers.all[i].job == job->id)
+                        return workers.all + i;
+        return NULL;
+}
+static void post(Job *job, WorkerRecord r) {
+        r.job_id = job->id;
+        workers.records[workers.n_records++] = r;
+}
+static void step(Job *job, int n, Stage stage) {
+        post(job, (WorkerRecord) {.type = RECORD_STEP, .step = n, .stage = stage, .partition = "p"});
+        settle();
+}
+static void done(Job *job, int result, FailClass class, Stage stage) {
+        WorkerRecord r = {.type = RECORD_DONE, .result = result, .failure = FAILURE_INIT};
+        if (class != CLASS_NONE)
+                failure_set(&r.failure, class, "", "made up");
+        r.failure.stage = stage;
+        post(job, r);
+        settle();
+}
+static void pass(Job *job) {
+        step(job, 0, STAGE_HANDSHAKE);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+}
+
+static void pass_time(uint64_t usec) {
+        clock_offset += usec;
+        settle();
+}
+
+/* ---- queue and devices ---- */
+
+START_TEST(plug_starts_waiting_job_at_once) {
+        Job *job = flash(any);
+
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        ck_assert_str_eq(job->user_action, "plug-in");
+        Device *d = plug(1);
+        ck_assert_ptr_nonnull(worker_of(job)); /* no dispatch, no disk in between */
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+        ck_assert_str_eq(job->user_action, "");
+        ck_assert_int_eq(d->state, DEVICE_STATE_BUSY);
+        ck_assert_ptr_eq(job->slot, slot_at(1));
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_BUSY);
+        ck_assert_ptr_eq(slot_at(1)->job, job);
+        ck_assert_uint_eq(station_jobs_running(st), 1);
+}
+END_TEST
+
+START_TEST(no_plan_is_computed_when_a_device_appears) {
+        Job *job = flash(any);
+        unsigned before = pool.n_plans;
+
+        ck_assert_ptr_nonnull(job->run->cache->spare);
+        (void) plug(1);
+        ck_assert_ptr_nonnull(worker_of(job)->spec->plan);
+        ck_assert_ptr_ne(worker_of(job)->spec->plan, job->plan);
+        ck_assert_uint_le(pool.n_plans, before + 1); /* the refill comes after the start */
+}
+END_TEST
+
+START_TEST(finished_only_when_on_disk) {
+        Job *job = flash(any);
+        Slot *slot = slot_at(1);
+
+        (void) plug(1);
+        settle();
+        disk.held = true;
+        step(job, 0, STAGE_HANDSHAKE);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert(worker_of(job)->reaped);
+        ck_assert_int_ne(job->state, JOB_STATE_FINISHED);
+        ck_assert_int_eq(job->result, JOB_RESULT_NONE);
+        ck_assert_uint_eq(seen.finished, 0);
+        ck_assert_int_eq(disk.rows[disk.n_rows - 1].state, JOB_STATE_FINISHED);
+        ck_assert_int_eq(disk.rows[disk.n_rows - 1].result, JOB_RESULT_DONE);
+        disk.held = false;
+        settle();
+        ck_assert_uint_eq(seen.finished, 1);
+        ck_assert_int_eq(job->result, JOB_RESULT_DONE);
+        ck_assert_uint_eq(slot->passed, 1);
+        ck_assert_str_eq(slot->last_result, "done");
+        ck_assert_int_eq(slot->state, SLOT_STATE_PASSED);
+        ck_assert_double_eq(job->progress, 1);
+}
+END_TEST
+
+START_TEST(a_used_unit_is_not_the_next_unit) {
+        Job *first = flash(any), *second = flash(any), *third = flash(ON_SLOT(1));
+
+        (void) plug(1);
+        ck_assert_int_eq(second->state, JOB_STATE_WAITING);
+        ck_assert_int_eq(third->state, JOB_STATE_QUEUED); /* its slot is busy */
+        pass(first);
+        ck_assert_int_eq(second->state, JOB_STATE_WAITING);
+        ck_assert_int_eq(third->state, JOB_STATE_WAITING);
+        unplug(1);
+        (void) plug(1);
+        ck_assert_int_eq(second->state, JOB_STATE_RUNNING);
+        pass(second);
+        unplug(1);
+        (void) plug(2);
+        ck_assert_int_eq(third->state, JOB_STATE_WAITING);
+        (void) plug(1);
+        ck_assert_int_eq(third->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(present_idle_device_is_next) {
+        (void) plug(3);
+        ck_assert_int_eq(flash(any)->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(device_target_waits_while_busy_and_fails_when_it_leaves) {
+        Device *d = plug(1);
+        Job *first = flash(ON_DEVICE(d)), *second = flash(ON_DEVICE(d));
+
+        ck_assert_int_eq(first->state, JOB_STATE_RUNNING);
+        ck_assert_int_eq(second->state, JOB_STATE_QUEUED);
+        pass(first);
+        ck_assert_int_eq(second->state, JOB_STATE_RUNNING); /* asked for by name: used or not */
+        Job *third = flash(ON_DEVICE(d));
+        unplug(1);
+        settle();
+        ck_assert_int_eq(third->result, JOB_RESULT_FAILED);
+        ck_assert_str_eq(third->code, "claim-gone");
+        ck_assert_int_eq(second->state, JOB_STATE_RUNNING);
+        ck_assert_ptr_null(second->device);
+}
+END_TEST
+
+START_TEST(add_twice_is_one_device) {
+        HotplugDevice d = device_at(1, 77);
+
+        device_event(st, true, &d);
+        device_event(st, true, &d);
+        ck_assert_uint_eq(seen.added[OBJECT_DEVICE], 1);
+        device_event(st, false, &d);
+        device_event(st, false, &d);
+        ck_assert_uint_eq(seen.removed[OBJECT_DEVICE], 1);
+        ck_assert_ptr_null(station_devices(st));
+}
+END_TEST
+
+START_TEST(limits_and_inhibition_queue) {
+        st->settings.max_parallel_jobs = 1;
+        Job *a = flash(any), *b = flash(any);
+        (void) plug(1);
+        (void) plug(2);
+        ck_assert_int_eq(a->state, JOB_STATE_RUNNING);
+        ck_assert_int_eq(b->state, JOB_STATE_QUEUED);
+        ck_assert_str_eq(b->user_action, "");
+        station_inhibit(st);
+        pass(a);
+        ck_assert_int_eq(b->state, JOB_STATE_QUEUED);
+        station_uninhibit(st);
+        ck_assert_int_eq(b->state, JOB_STATE_RUNNING);
+        ck_assert_str_eq(b->run->port, "usb-0:2");
+}
+END_TEST
+
+START_TEST(disabled_slot_is_left_alone) {
+        ck_assert_int_eq(slot_set_enabled(slot_at(1), false, &err), 0);
+        Job *job = flash(any);
+        (void) plug(1);
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_DISABLED);
+        ck_assert_int_eq(slot_set_enabled(slot_at(1), true, &err), 0);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+static int load_opt_in(void *userdata _unused_, Settings *s, CallError *e _unused_) {
+        snprintf(s->slot_options[s->n_slot_options++], sizeof(s->slot_options[0]), "usb-0:1 0525:a4a7");
+        return 0;
+}
+
+START_TEST(foreign_ids_only_by_opt_in_and_shape) {
+        HotplugDevice good = device_at(1, 50), odd = device_at(2, 51), elsewhere = device_at(3, 52);
+        Job *job, *never;
+
+        good.vendor = odd.vendor = elsewhere.vendor = 0x0525;
+        good.product = odd.product = elsewhere.product = 0xa4a7;
+        odd.fits = false;
+        device_event(st, true, &good);
+        device_event(st, true, &odd);
+        device_event(st, true, &elsewhere);
+        job = flash(any);
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        Device *d = station_find_device_by_sysfs(st, good.sysfs);
+        ck_assert_int_eq(d->state, DEVICE_STATE_FOREIGN);
+        ck_assert_int_eq(station_flash(st, &ON_DEVICE(d), package, &upgrade, 0, &never, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_NOT_IN_BOOT_MODE);
+        station_set_loader(st, load_opt_in, NULL);
+        ck_assert_int_eq(station_reload(st, &err), 0);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+        ck_assert_ptr_eq(job->device, d);
+        ck_assert_int_eq(flash(any)->state, JOB_STATE_WAITING);
+}
+END_TEST
+
+START_TEST(running_system_is_shown_only) {
+        HotplugDevice h = device_at(1, 60);
+        h.product = 0x4d10;
+        Job *job = flash(any);
+        device_event(st, true, &h);
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        ck_assert_str_eq(station_devices(st)->mode, "not-boot");
+        ck_assert_int_eq(station_probe(st, station_devices(st), 0, &job, &err), -1);
+}
+END_TEST
+
+/* ---- failing, retry, cancel ---- */
+
+START_TEST(refused_write_can_be_retried_at_once) {
+        Job *job = flash(any), *again;
+        Device *d = plug(1);
+
+        step(job, 0, STAGE_HANDSHAKE);
+        step(job, 3, STAGE_WRITE);
+        done(job, 1, CLASS_REFUSED, STAGE_WRITE);
+        ck_assert_str_eq(job->code, "write-refused");
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_FAILED);
+        ck_assert_uint_eq(slot_at(1)->failed, 1);
+        ck_assert_str_eq(slot_at(1)->last_code, "write-refused");
+        ck_assert_int_eq(job_retry(job, 0, &again, &err), 0);
+        ck_assert_uint_eq(again->retry_of, job->id);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+        ck_assert_ptr_eq(again->device, d);
+}
+END_TEST
+
+START_TEST(broken_session_needs_a_replug) {
+        Job *job = flash(any), *again;
+
+        (void) plug(1);
+        step(job, 0, STAGE_HANDSHAKE);
+        done(job, 1, CLASS_SILENT, STAGE_HANDSHAKE);
+        ck_assert_int_eq(job_retry(job, 0, &again, &err), 0);
+        ck_assert_int_eq(again->state, JOB_STATE_WAITING);
+        ck_assert_str_eq(again->user_action, "replug");
+        ck_assert_str_eq(seen.action, "replug");
+        ck_assert_uint_eq(workers.n, 1);
+        unplug(1);
+        ck_assert_str_eq(again->user_action, "plug-in");
+        (void) plug(2);
+        ck_assert_int_eq(again->state, JOB_STATE_WAITING);
+        (void) plug(1);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(pulled_out_and_retried) {
+        Job *job = flash(any), *other = flash(any), *again;
+
+        (void) plug(1);
+        (void) plug(2);
+        step(job, 0, STAGE_HANDSHAKE);
+        step(job, 3, STAGE_WRITE);
+        unplug(1);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING); /* until the worker says what happened */
+        done(job, 1, CLASS_GONE, STAGE_WRITE);
+        ck_assert_str_eq(job->code, "write-gone");
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_EMPTY);
+        ck_assert_str_eq(slot_at(1)->last_code, "write-gone");
+        ck_assert_int_eq(other->state, JOB_STATE_RUNNING);
+        ck_assert(!worker_of(other)->cancelled);
+        ck_assert_int_eq(job_retry(job, 0, &again, &err), 0);
+        ck_assert_int_eq(again->state, JOB_STATE_WAITING);
+        ck_assert_str_eq(again->user_action, "plug-in");
+        (void) plug(1);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+        pass(again);
+        ck_assert_int_eq(again->result, JOB_RESULT_DONE);
+}
+END_TEST
+
+START_TEST(retry_never_takes_another_unit_that_passed) {
+        Job *job = flash(any), *second, *again;
+
+        (void) plug(1);
+        step(job, 0, STAGE_HANDSHAKE);
+        unplug(1);
+        done(job, 1, CLASS_GONE, STAGE_HANDSHAKE);
+        second = flash(any);
+        (void) plug(1);
+        pass(second);
+        ck_assert_int_eq(job_retry(job, 0, &again, &err), 0);
+        ck_assert_int_eq(again->state, JOB_STATE_WAITING);
+}
+END_TEST
+
+START_TEST(claim_failure_does_not_eat_the_queue) {
+        Job *a = flash(any), *b = flash(any), *again;
+
+        (void) plug(1);
+        done(a, 1, CLASS_HOST, STAGE_CLAIM);
+        ck_assert_int_eq(a->result, JOB_RESULT_FAILED);
+        ck_assert_int_eq(b->state, JOB_STATE_WAITING);
+        ck_assert_int_eq(job_retry(a, 0, &again, &err), 0);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(worker_that_cannot_start) {
+        workers.error = -EAGAIN;
+        Job *a = flash(any), *b = flash(any);
+        (void) plug(1);
+        settle();
+        ck_assert_int_eq(a->result, JOB_RESULT_FAILED);
+        ck_assert_int_eq(a->failure.class, CLASS_HOST);
+        ck_assert_int_eq(b->state, JOB_STATE_WAITING);
+}
+END_TEST
+
+START_TEST(cancel) {
+        Job *queued = flash(ON_SLOT(5)), *running = flash(any), *again;
+
+        ck_assert_int_eq(job_cancel(queued, &err), 0);
+        settle();
+        ck_assert_int_eq(queued->result, JOB_RESULT_CANCELED);
+        ck_assert_int_eq(job_cancel(queued, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_WRONG_STATE);
+        Device *d = plug(1);
+        ck_assert_int_eq(job_cancel(running, &err), 0);
+        ck_assert_int_eq(running->state, JOB_STATE_CANCELLING);
+        ck_assert(worker_of(running)->cancelled);
+        ck_assert_int_eq(job_cancel(running, &err), 0);
+        done(running, -ECANCELED, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(running->result, JOB_RESULT_CANCELED);
+        ck_assert_str_eq(running->code, "");
+        ck_assert_uint_eq(slot_at(1)->failed, 0);
+        ck_assert(!d->touched); /* no byte was sent */
+        ck_assert_int_eq(job_retry(running, 0, &again, &err), 0);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(safe_to_unplug_and_cancelable_follow_the_steps) {
+        Job *job = flash(any);
+        Slot *slot = slot_at(1);
+
+        (void) plug(1);
+        step(job, 1, STAGE_BACKUP);
+        ck_assert(slot->safe_to_unplug && job->cancelable);
+        step(job, 2, STAGE_ERASE);
+        ck_assert(slot->safe_to_unplug && !job->cancelable);
+        post(job, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        disk.held = true;
+        settle();
+        ck_assert(!slot->safe_to_unplug);
+        ck_assert_int_eq(worker_of(job)->n_go, 0); /* not before it is on disk */
+        ck_assert_int_eq(disk.rows[disk.n_rows - 1].step, 2);
+        disk.held = false;
+        settle();
+        ck_assert_int_eq(worker_of(job)->n_go, 1);
+        ck_assert_int_eq(worker_of(job)->go_error, 0);
+        ck_assert_uint_eq(station_jobs_destructive(st), 1);
+        done(job, 1, CLASS_REFUSED, STAGE_ERASE);
+        ck_assert(slot->safe_to_unplug);
+}
+END_TEST
+
+START_TEST(no_go_without_disk) {
+        Job *job = flash(any);
+
+        (void) plug(1);
+        settle();
+        disk.error = -ENOSPC;
+        post(job, (WorkerRecord) {.type = RECORD_BACKUP, .step = 1, .partition = "nv", .blob = malloc(8), .blob_size = 8});
+        settle();
+        ck_assert_uint_eq(disk.n_backups, 1);
+        ck_assert_int_eq(worker_of(job)->go_error, -ENOSPC);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+        done(job, 1, CLASS_HOST, STAGE_BACKUP);
+        ck_assert_int_eq(job->state, JOB_STATE_FINISHED); /* although the row could not be written */
+        ck_assert(strstr(job->note, "could not be recorded"));
+        Job *refused;
+        ck_assert_int_eq(station_flash(st, &any, package, &upgrade, 0, &refused, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_STORE);
+        ck_assert(strstr(err.text, "/state") && strstr(err.text, "No space"));
+        pass_time(3000000);
+        ck_assert_int_eq(station_flash(st, &any, package, &upgrade, 0, &refused, &err), -1);
+        disk.error = 0; /* mended: found out without anybody asking */
+        pass_time(3000000);
+        ck_assert_int_eq(station_flash(st, &any, package, &upgrade, 0, &refused, &err), 0);
+}
+END_TEST
+
+START_TEST(queued_job_that_cannot_be_recorded_is_not_begun) {
+        disk.error = -EROFS;
+        Job *job = flash(any);
+        settle();
+        ck_assert_int_eq(job->result, JOB_RESULT_FAILED);
+        ck_assert_str_eq(job->code, "claim-host-read-only");
+}
+END_TEST
+
+/* ---- re-enumeration ---- */
+
+static void expect(Job *job) {
+        post(job, (WorkerRecord) {.type = RECORD_EXPECT_BACK, .timeout_ms = 5000});
+        settle();
+}
+
+START_TEST(back_after_the_record) {
+        Job *job = flash(any), *next = flash(any);
+
+        Device *d = plug(1);
+        step(job, 0, STAGE_HANDSHAKE);
+        expect(job);
+        ck_assert_int_eq(d->state, DEVICE_STATE_EXPECTED_BACK);
+        unplug(1);
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_BUSY);
+        ck_assert_int_eq(worker_of(job)->answers, 0);
+        Device *back = plug(1);
+        ck_assert_int_eq(worker_of(job)->answers, 1);
+        ck_assert_uint_eq(worker_of(job)->answered.devnum, back->devnum);
+        ck_assert_ptr_eq(job->device, back);
+        ck_assert_int_eq(back->state, DEVICE_STATE_BUSY);
+        ck_assert_int_eq(next->state, JOB_STATE_WAITING);
+}
+END_TEST
+
+START_TEST(back_before_the_record) {
+        Job *job = flash(any), *next = flash(any);
+
+        (void) plug(1);
+        step(job, 0, STAGE_HANDSHAKE);
+        unplug(1);
+        Device *back = plug(1);
+        ck_assert_int_eq(next->state, JOB_STATE_WAITING); /* the newcomer belongs to the running job */
+        ck_assert_int_eq(worker_of(job)->answers, 0);
+        expect(job);
+        ck_assert_int_eq(worker_of(job)->answers, 1);
+        ck_assert_ptr_eq(job->device, back);
+}
+END_TEST
+
+START_TEST(not_back_in_time) {
+        Job *job = flash(any);
+
+        (void) plug(1);
+        expect(job);
+        unplug(1);
+        (void) plug(2); /* another port does not count */
+        ck_assert_int_eq(worker_of(job)->answers, 0);
+        clock_offset += 6000000;
+        settle();
+        ck_assert_int_eq(worker_of(job)->answers, -1);
+        done(job, 1, CLASS_GONE, STAGE_REENUMERATE);
+        ck_assert_str_eq(job->code, "reenumerate-gone");
+}
+END_TEST
+
+/* ---- progress and stuck workers ---- */
+
+START_TEST(progress_never_falls) {
+        Job *job = flash(any);
+        Worker *w;
+
+        (void) plug(1);
+        w = worker_of(job);
+        w->total = 1000;
+        for (int i = 1; i <= 10; i++) {
+                w->done = (uint64_t) i * 50;
+                pass_time(300000);
+        }
+        ck_assert(job->progress_valid);
+        ck_assert_double_eq(job->progress, 0.5);
+        ck_assert_uint_gt(job->rate, 100);
+        ck_assert_uint_lt(job->rate, 200);
+        ck_assert_uint_ne(job->expected_end_usec, U64_UNKNOWN);
+        w->done = 100;
+        pass_time(300000);
+        ck_assert_double_eq(job->progress, 0.5);
+        for (int i = 0; i < 30; i++)
+                pass_time(300000);
+        ck_assert_uint_eq(job->rate, 0);
+        ck_assert_uint_eq(job->expected_end_usec, U64_UNKNOWN);
+}
+END_TEST
+
+START_TEST(stuck_worker_wedges_its_slot_only) {
+        Job *job = flash(any), *other = flash(any), *next;
+        Slot *slot = slot_at(1);
+
+        (void) plug(1);
+        (void) plug(2);
+        step(job, 0, STAGE_HANDSHAKE);
+        worker_of(other)->total = 100;
+        for (int i = 0; i < 33; i++) {
+                worker_of(other)->done++;
+                pass_time(1000000);
+        }
+        ck_assert(worker_of(job)->cancelled);
+        ck_assert(!worker_of(other)->cancelled);
+        ck_assert(!worker_of(job)->abandoned);
+        for (int i = 0; i < 11; i++) {
+                worker_of(other)->done++;
+                pass_time(1000000);
+        }
+        ck_assert(worker_of(job)->abandoned);
+        ck_assert_str_eq(job->code, "handshake-host-worker-stuck");
+        ck_assert_int_eq(slot->state, SLOT_STATE_WEDGED);
+        next = flash(ON_SLOT(1));
+        ck_assert_int_eq(next->state, JOB_STATE_QUEUED);
+        ck_assert_int_eq(slot_clear_wedged(slot, &err), -1);
+        unplug(1);
+        ck_assert_int_eq(slot->state, SLOT_STATE_WEDGED);
+        ck_assert_int_eq(slot_clear_wedged(slot, &err), 0);
+        (void) plug(1);
+        ck_assert_int_eq(next->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(waiting_for_the_disk_is_not_stuck) {
+        Job *job = flash(any);
+
+        (void) plug(1);
+        settle();
+        post(job, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        disk.held = true;
+        for (int i = 0; i < 50; i++)
+                pass_time(1000000);
+        ck_assert(!worker_of(job)->cancelled);
+}
+END_TEST
+
+START_TEST(late_end_of_a_stuck_worker_frees_the_slot) {
+        Job *job = flash(any);
+        Slot *slot = slot_at(1);
+
+        (void) plug(1);
+        for (int i = 0; i < 45; i++)
+                pass_time(1000000);
+        ck_assert_int_eq(slot->state, SLOT_STATE_WEDGED);
+        done(job, 1, CLASS_SILENT, STAGE_HANDSHAKE);
+        ck_assert_int_eq(slot->state, SLOT_STATE_WEDGED);
+        unplug(1);
+        ck_assert_int_eq(slot->state, SLOT_STATE_EMPTY);
+}
+END_TEST
+
+/* ---- packages and imports ---- */
+
+START_TEST(import_fails_and_is_cancelled) {
+        Failure f = FAILURE_INIT;
+        Job *job;
+
+        failure_set(&f, CLASS_PLAN, "crc2", "bad");
+        ck_assert_int_eq(station_import(st, -1, "x", 0, &job, &err), 0);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+        finish_task(1, &f);
+        ck_assert_str_eq(job->code, "import-plan-crc2");
+        ck_assert_int_eq(station_import(st, -1, "x", 0, &job, &err), 0);
+        ck_assert_int_eq(job_cancel(job, &err), 0);
+        settle();
+        ck_assert_int_eq(job->result, JOB_RESULT_CANCELED);
+        ck_assert_uint_eq(pool.n_tasks, 0);
+        pool.fd_check = -1;
+        ck_assert_int_eq(station_import(st, -1, "x", 0, &job, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_BAD_FILE);
+        pool.fd_check = 0;
+        ck_assert_int_eq(station_import(st, -1, "x", 0, &job, &err), 0);
+        for (int i = 0; i < 65; i++)
+                pass_time(1000000);
+        ck_assert_str_eq(job->code, "import-host-stalled");
+        ck_assert_uint_eq(st->n_imports, 0);
+}
+END_TEST
+
+START_TEST(name_of_a_package_is_cleaned) {
+        Job *job;
+        ck_assert_int_eq(station_import(st, -1, "a\nb\xe2\x80\xae" "c\xff\xc3\xa4", 0, &job, &err), 0);
+        ck_assert_str_eq(job->package_name, "a_b_c_\xc3\xa4");
+}
+END_TEST
+
+START_TEST(package_in_use_stays) {
+        Job *job = flash(any);
+
+        ck_assert_uint_eq(package->users, 1);
+        ck_assert_int_eq(package_remove(package, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_PACKAGE_IN_USE);
+        ck_assert_int_eq(job_cancel(job, &err), 0);
+        settle();
+        ck_assert_uint_eq(package->users, 0);
+        ck_assert_int_eq(package_remove(package, &err), 0);
+        ck_assert_ptr_null(station_packages(st));
+        Job *again;
+        ck_assert_int_eq(job_retry(job, 0, &again, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_NO_SUCH_PACKAGE);
+}
+END_TEST
+
+START_TEST(plan_that_is_refused_makes_no_job) {
+        Job *job;
+        pool.plan_error = 1;
+        ck_assert_int_eq(station_flash(st, &any, package, &upgrade, 0, &job, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_PLAN_REFUSED);
+        ck_assert_uint_eq(package->users, 0);
+        ck_assert_uint_eq(station_jobs_queued(st), 0);
+}
+END_TEST
+
+START_TEST(drafts) {
+        Job *a, *b;
+        ck_assert_int_eq(station_draft(st, "flash", &any, package, &upgrade, 0, &a, &err), 0);
+        ck_assert_int_eq(station_draft(st, "flash", &any, package, &upgrade, 0, &b, &err), 0);
+        ck_assert_int_eq(station_draft(st, "tea", &any, package, &upgrade, 0, &b, &err), -1);
+        (void) plug(1);
+        ck_assert_int_eq(a->state, JOB_STATE_DRAFT);
+        job_discard(b);
+        ck_assert_uint_eq(st->n_drafts, 1);
+        ck_assert_int_eq(job_submit(a, &err), 0);
+        ck_assert_int_eq(a->state, JOB_STATE_RUNNING);
+        ck_assert_int_eq(job_submit(a, &err), -1);
+        ck_assert_uint_eq(st->n_drafts, 0);
+        ck_assert_uint_eq(package->users, 1);
+}
+END_TEST
+
+START_TEST(many_jobs_are_bounded) {
+        Job *last = NULL;
+        unsigned exported = 0;
+
+        for (int i = 0; i < 1500; i++) {
+                last = flash(any);
+                settle(); /* numbers come in blocks of a thousand */
+        }
+        for (Job *j = station_jobs(st); j; j = j->next)
+                exported += j->exported && j->state == JOB_STATE_WAITING;
+        ck_assert_uint_eq(exported, EXPORTED_WAITING);
+        ck_assert_ptr_eq(station_find_job(st, last->id), last);
+        for (Job *j = station_jobs(st), *next; j; j = next) {
+                next = j->next;
+                if (j->state != JOB_STATE_FINISHED)
+                        ck_assert_int_eq(job_cancel(j, &err), 0);
+        }
+        settle();
+        ck_assert_uint_eq(st->n_finished, JOBS_FINISHED_KEPT);
+        ck_assert_uint_eq(st->n_unfinished, 0);
+        ck_assert_uint_eq(package->users, 0);
+}
+END_TEST
+
+START_TEST(numbers_wait_for_the_disk) {
+        Job *job;
+        unsigned n = 0;
+
+        disk.held = true;
+        while (station_draft(st, "flash", &any, package, &upgrade, 0, &job, &err) == 0) {
+                n++;
+                job_discard(job);
+        }
+        ck_assert_int_eq(err.error, BUS_ERROR_STORE);
+        ck_assert_uint_ge(n, ID_BLOCK - 10);
+        disk.held = false;
+        settle();
+        ck_assert_int_eq(station_draft(st, "flash", &any, package, &upgrade, 0, &job, &err), 0);
+}
+END_TEST
+
+START_TEST(labels) {
+        ck_assert_int_eq(slot_set_label(slot_at(1), "left 1", &err), 0);
+        ck_assert_str_eq(disk.slot.label, "left 1");
+        ck_assert_int_eq(slot_set_label(slot_at(2), "left 1", &err), -1);
+        ck_assert_int_eq(slot_set_label(slot_at(2), "a/b", &err), -1);
+        ck_assert_int_eq(slot_set_label(slot_at(2), "123456789012345678901234567890123", &err), -1);
+        ck_assert_int_eq(slot_set_label(slot_at(1), "", &err), 0);
+        ck_assert_int_eq(slot_set_label(slot_at(2), "", &err), 0);
+        ck_assert_ptr_null(station_need_slot(st, "nonsense", &err));
+}
+END_TEST
+
+START_TEST(probe_leaves_the_unit_fresh) {
+        Device *d = plug(1);
+        Job *job, *other;
+
+        ck_assert_int_eq(station_probe(st, d, 0, &job, &err), 0);
+        ck_assert_int_eq(d->state, DEVICE_STATE_PROBING);
+        ck_assert_int_eq(station_probe(st, d, 0, &other, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_DEVICE_BUSY);
+        step(job, 0, STAGE_HANDSHAKE);
+        post(job, (WorkerRecord) {.type = RECORD_FACT, .key = "loader-version", .value = "SPRD3"});
+        post(job, (WorkerRecord) {.type = RECORD_FACT, .key = "chip-uid", .value = "1234"});
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(job->result, JOB_RESULT_DONE);
+        ck_assert_str_eq(d->loader_version, "SPRD3");
+        ck_assert_str_eq(d->facts[0].value, "1234");
+        ck_assert_uint_eq(slot_at(1)->passed, 0);
+        ck_assert_int_eq(flash(any)->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+/* ---- stopping and starting again ---- */
+
+static unsigned stopped;
+static void on_stopped(void *userdata _unused_) {
+        stopped++;
+}
+
+START_TEST(stop_lets_writers_finish) {
+        Job *harmless = flash(any), *writer = flash(any), *waiting = flash(any);
+
+        (void) plug(1);
+        (void) plug(2);
+        step(harmless, 0, STAGE_HANDSHAKE);
+        post(writer, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        settle();
+        stopped = 0;
+        station_stop(st, on_stopped, NULL);
+        ck_assert(worker_of(harmless)->cancelled);
+        ck_assert(!worker_of(writer)->cancelled);
+        done(harmless, -ECANCELED, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(harmless->result, JOB_RESULT_INTERRUPTED);
+        ck_assert_str_eq(harmless->code, "handshake-host-interrupted");
+        ck_assert_uint_eq(stopped, 0);
+        (void) plug(3);
+        ck_assert_int_ne(waiting->state, JOB_STATE_RUNNING);
+        station_stop(st, on_stopped, NULL);
+        ck_assert(worker_of(writer)->cancelled);
+        disk.held = true;
+        done(writer, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_uint_eq(stopped, 0);
+        disk.held = false;
+        settle();
+        ck_assert_uint_eq(stopped, 1);
+        ck_assert_int_eq(writer->result, JOB_RESULT_DONE);
+}
+END_TEST
+
+static StoreJob row(uint64_t id, JobState state) {
+        StoreJob j = {.id = id, .kind = "flash", .state = state, .target_any = true, .stage = STAGE_INVALID, .failure = FAILURE_INIT};
+        snprintf(j.digest, sizeof(j.digest), DIGEST);
+        return j;
+}
+
+START_TEST(restart) {
+        static StorePackage p = {.digest = DIGEST, .name = "x.pac", .size = 1234};
+        static StoreSlot slots[] = {{.port = "usb-0:1", .label = "left", .enabled = true, .passed = 7}};
+        StoreJob jobs[3] = {row(10, JOB_STATE_FINISHED), row(11, JOB_STATE_RUNNING), row(12, JOB_STATE_WAITING)};
+        Job *again;
+
+        jobs[0].result = JOB_RESULT_DONE;
+        jobs[1].stage = STAGE_WRITE;
+        jobs[1].step = 3;
+        jobs[1].step_count = 4;
+        jobs[1].started_usec = 5;
+        snprintf(jobs[1].port, sizeof(jobs[1].port), "usb-0:1");
+        disk.snapshot = (StoreSnapshot) {1, 1, 3, slots, &p, jobs, 1001};
+        disk.next_id = 1001;
+        present_at_start[n_present_at_start++] = device_at(1, 9);
+        begin();
+        settle();
+        ck_assert_str_eq(slot_at(1)->label, "left");
+        ck_assert_uint_eq(slot_at(1)->passed, 7);
+        Job *interrupted = station_find_job(st, 11), *queued = station_find_job(st, 12);
+        ck_assert_int_eq(station_find_job(st, 10)->result, JOB_RESULT_DONE);
+        ck_assert_int_eq(interrupted->result, JOB_RESULT_INTERRUPTED);
+        ck_assert_str_eq(interrupted->code, "write-host-interrupted");
+        ck_assert(interrupted->failure.must_reflash);
+        ck_assert(strstr(interrupted->failure.text, "step 4 of 4"));
+        ck_assert_int_eq(queued->state, JOB_STATE_QUEUED); /* its package is being checked */
+        ck_assert_ptr_null(queued->plan);
+        finish_task(0, NULL);
+        ck_assert_ptr_nonnull(queued->plan);
+        ck_assert_int_eq(queued->state, JOB_STATE_WAITING); /* the unit in the socket was in use: only on request */
+        ck_assert_int_eq(job_retry(interrupted, 0, &again, &err), 0);
+        ck_assert_uint_ge(again->id, 1001);
+        ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
+        (void) plug(2);
+        ck_assert_int_eq(queued->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(restart_with_damaged_package) {
+        static StorePackage p = {.digest = DIGEST, .name = "x.pac"};
+        StoreJob jobs[1] = {row(12, JOB_STATE_QUEUED)};
+        Failure f = FAILURE_INIT;
+        Job *job;
+
+        disk.snapshot = (StoreSnapshot) {0, 1, 1, NULL, &p, jobs, 1001};
+        disk.next_id = 1001;
+        begin();
+        settle();
+        failure_set(&f, CLASS_PLAN, "crc2", "The copy is damaged.");
+        finish_task(1, &f);
+        package = station_packages(st);
+        ck_assert_str_eq(package->problem, "The copy is damaged.");
+        ck_assert_int_eq(station_find_job(st, 12)->result, JOB_RESULT_FAILED);
+        ck_assert_int_eq(station_flash(st, &any, package, &upgrade, 0, &job, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_BAD_PACKAGE);
+        import_package(); /* the same content again mends it */
+        (void) flash(any);
+}
+END_TEST
+
+static Suite *suite(void) {
+        Suite *s = suite_create("station");
+        TCase *t = tcase_create("running"), *restarts = tcase_create("restart");
+
+        tcase_add_checked_fixture(t, setup_ready, teardown);
+        tcase_add_test(t, plug_starts_waiting_job_at_once);
+        tcase_add_test(t, no_plan_is_computed_when_a_device_appears);
+        tcase_add_test(t, finished_only_when_on_disk);
+        tcase_add_test(t, a_used_unit_is_not_the_next_unit);
+        tcase_add_test(t, present_idle_device_is_next);
+        tcase_add_test(t, device_target_waits_while_busy_and_fails_when_it_leaves);
+        tcase_add_test(t, add_twice_is_one_device);
+        tcase_add_test(t, limits_and_inhibition_queue);
+        tcase_add_test(t, disabled_slot_is_left_alone);
+        tcase_add_test(t, foreign_ids_only_by_opt_in_and_shape);
+        tcase_add_test(t, running_system_is_shown_only);
+        tcase_add_test(t, refused_write_can_be_retried_at_once);
+        tcase_add_test(t, broken_session_needs_a_replug);
+        tcase_add_test(t, pulled_out_and_retried);
+        tcase_add_test(t, retry_never_takes_another_unit_that_passed);
+        tcase_add_test(t, claim_failure_does_not_eat_the_queue);
+        tcase_add_test(t, worker_that_cannot_start);
+        tcase_add_test(t, cancel);
+        tcase_add_test(t, safe_to_unplug_and_cancelable_follow_the_steps);
+        tcase_add_test(t, no_go_without_disk);
+        tcase_add_test(t, queued_job_that_cannot_be_recorded_is_not_begun);
+        tcase_add_test(t, back_after_the_record);
+        tcase_add_test(t, back_before_the_record);
+        tcase_add_test(t, not_back_in_time);
+        tcase_add_test(t, progress_never_falls);
+        tcase_add_test(t, stuck_worker_wedges_its_slot_only);
+        tcase_add_test(t, waiting_for_the_disk_is_not_stuck);
+        tcase_add_test(t, late_end_of_a_stuck_worker_frees_the_slot);
+        tcase_add_test(t, import_fails_and_is_cancelled);
+        tcase_add_test(t, name_of_a_package_is_cleaned);
+        tcase_add_test(t, package_in_use_stays);
+        tcase_add_test(t, plan_that_is_refused_makes_no_job);
+        tcase_add_test(t, drafts);
+        tcase_add_test(t, many_jobs_are_bounded);
+        tcase_add_test(t, numbers_wait_for_the_disk);
+        tcase_add_test(t, labels);
+        tcase_add_test(t, probe_leaves_the_unit_fresh);
+        tcase_add_test(t, stop_lets_writers_finish);
+        suite_add_tcase(s, t);
+        tcase_add_checked_fixture(restarts, setup, teardown);
+        tcase_add_test(restarts, restart);
+        tcase_add_test(restarts, restart_with_damaged_package);
+        suite_add_tcase(s, restarts);
+        return s;
+}
+
+int main(void) {
+        SRunner *r = srunner_create(suite());
+        int failed;
+
+        srunner_run_all(r, CK_ENV);
+        failed = srunner_ntests_failed(r);
+        srunner_free(r);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
