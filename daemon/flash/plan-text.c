@@ -230,6 +230,8 @@ static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX
         case PLAN_CHECK_NV:
         case PLAN_INITIALISE:
                 return format_size(step->size, ret);
+        case PLAN_ERASE: /* of logical places the number is no size */
+                return !step->partition[0] && step->address < 0xfe000000 && step->size > 0 ? format_size(step->size, ret) : "-";
         default:
                 return "-";
         }
@@ -247,7 +249,7 @@ static const char *step_remark(const PlanStep *step) {
         case PLAN_REENUMERATE:
                 return "the device leaves and comes back";
         default:
-                return step->storage[0] ? step->storage : step->critical ? "boot chain at stake" : "";
+                return step->storage[0] ? step->storage : step->critical ? "critical" : "";
         }
 }
 
