@@ -13,30 +13,25 @@
 #define VERSION_LAST 0xff0c
 #define SIZE_FF0A 6020
 
-/* How numbers lie in an image. Modules and smartphones: little. Old feature phones: big; what they answer may also come with the
- * two bytes of each word swapped. */
-typedef enum Order { ORDER_LITTLE, ORDER_BIG, ORDER_SWAPPED, ORDER_NONE } Order;
+/* How numbers lie in an image. Modules and smartphones: little. Old feature phones: big. An image whose bytes come swapped
+ * in each word looks like one of the other order: only the comparison with the package's image tells. */
+typedef enum Order { ORDER_LITTLE, ORDER_BIG, ORDER_NONE } Order;
 
 typedef struct Image {
         const uint8_t *data;
         size_t size;
         Order order;
+        bool swapped; /* the data of the items, too, have to be swapped back */
 } Image;
 
-static uint8_t byte_at(const Image *i, size_t at) {
-        return i->data[i->order == ORDER_SWAPPED ? at ^ 1 : at];
-}
-
 static uint16_t word_at(const Image *i, size_t at) {
-        uint16_t a = byte_at(i, at), b = byte_at(i, at + 1);
-
-        return i->order == ORDER_BIG ? (uint16_t) (a << 8 | b) : (uint16_t) (b << 8 | a);
+        return i->order == ORDER_BIG ? get_be16(i->data + at) : get_le16(i->data + at);
 }
 
 /* Walks to the item; false if it is not there. *ret_sound says whether the walk met the end mark. With id ITEM_END it only
  * checks the structure. */
 static bool find(const Image *image, uint16_t id, size_t *ret_offset, size_t *ret_length, bool *ret_sound) {
-        size_t size = image->order == ORDER_SWAPPED ? image->size & ~(size_t) 1 : image->size;
+        size_t size = image->size;
         bool found = false;
 
         *ret_sound = false;
@@ -88,10 +83,10 @@ static const char *structure_fault(const Image *image) {
         return NULL;
 }
 
-static const char *open_image(Image *image, const void *data, size_t size, bool may_be_swapped) {
+static const char *open_image(Image *image, const void *data, size_t size) {
         const char *first = NULL;
 
-        for (Order order = ORDER_LITTLE; order < (may_be_swapped ? ORDER_NONE : ORDER_SWAPPED); order++) {
+        for (Order order = ORDER_LITTLE; order < ORDER_NONE; order++) {
                 const char *fault;
 
                 *image = (Image) {.data = data, .size = size, .order = order};
@@ -122,7 +117,7 @@ int nv_check(const void *image, size_t size, const char *whose, Failure *f) {
 
         if (nv_blank(image, size))
                 return crashed(whose, "they are blank", f);
-        fault = open_image(&i, image, size, streq(whose, "the device"));
+        fault = open_image(&i, image, size);
         return fault ? crashed(whose, fault, f) : 0;
 }
 
@@ -130,7 +125,7 @@ bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, si
         Image i;
         bool sound;
 
-        if (open_image(&i, image, size, false))
+        if (open_image(&i, image, size))
                 i = (Image) {.data = image, .size = size, .order = ORDER_LITTLE};
         return find(&i, id, ret_offset, ret_length, &sound);
 }
@@ -147,8 +142,10 @@ typedef struct Merge {
 typedef enum Need { NEED_BOTH, NEED_PACKAGE, NEED_NONE } Need;
 
 static void copy_item(Merge *m, size_t to, size_t from, size_t length) {
-        for (size_t i = 0; i < length; i++)
-                m->out[to + i] = byte_at(&m->device, from + i);
+        for (size_t i = 0; i < length; i++) {
+                size_t other = (from + i) ^ 1;
+                m->out[to + i] = m->device.data[m->device.swapped && other < m->device.size ? other : from + i];
+        }
 }
 
 /* NEED_PACKAGE: an item that the device lacks is left as the package has it. NEED_NONE: so is one that the package lacks. */
@@ -254,10 +251,9 @@ int nv_merge(void *image, size_t size, const void *device, size_t device_size, c
                 r = nv_check(image, size, "the package", f);
         if (r != 0)
                 return r;
-        open_image(&m.device, device, device_size, true);
-        open_image(&m.package, image, size, false);
-        if ((m.device.order == ORDER_BIG) != (m.package.order == ORDER_BIG))
-                return failure_set(f, CLASS_MISMATCH, "nv", "The NV data in the device and in the package differ in byte order.");
+        open_image(&m.device, device, device_size);
+        open_image(&m.package, image, size);
+        m.device.swapped = m.device.order != m.package.order;
         m.out = malloc(size);
         if (!m.out)
                 return -ENOMEM;
@@ -280,7 +276,7 @@ int nv_check_calibrated(const void *device, size_t size, const char *families, F
 
         if (families[0] && !strstr(families, "GSM"))
                 return 0;
-        if (open_image(&image, device, size, true))
+        if (open_image(&image, device, size))
                 return nv_check(device, size, "the device", f);
         if (!find(&image, ITEM_CALIBRATION, &at, &length, &sound) || word_at(&image, at) != VERSION_FIRST || length != SIZE_FF0A)
                 return 0;
