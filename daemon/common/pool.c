@@ -138,7 +138,16 @@ static void *thread_main(void *userdata) {
         return NULL;
 }
 
-/* Signals belong to the main thread; the new thread inherits a full mask. */
+/* Signals belong to the main thread. Not so those that a fault of the thread itself raises: a bad disk under a mapped file is
+ * survived by a handler of SIGBUS. */
+static void thread_signals(sigset_t *ret) {
+        static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+
+        sigfillset(ret);
+        for (size_t i = 0; i < ELEMENTSOF(own); i++)
+                sigdelset(ret, own[i]);
+}
+
 static int start_thread(Pool *p) {
         pthread_attr_t attr;
         sigset_t all, before;
@@ -150,7 +159,7 @@ static int start_thread(Pool *p) {
                 return -r;
         pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
         pthread_attr_setstacksize(&attr, STACK_SIZE);
-        sigfillset(&all);
+        thread_signals(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&thread, &attr, thread_main, p);
         pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -435,8 +435,11 @@ static int start_thread(Store *s) {
         sigset_t all, before;
         int r;
 
-        /* Signals belong to the main thread. */
+        /* Signals belong to the main thread, except those of a fault of the thread itself. */
         sigfillset(&all);
+        sigdelset(&all, SIGBUS);
+        sigdelset(&all, SIGSEGV);
+        sigdelset(&all, SIGABRT);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         r = pthread_create(&s->thread, NULL, store_thread, s);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
