@@ -21,15 +21,16 @@ static char source_digest[65];
 /* ---- system calls of the store pass through here, so that something can happen at each of them ---- */
 
 typedef ssize_t (*IoHook)(unsigned call, int fd);
-static IoHook read_hook, write_hook; /* 0 go on; else -1 with errno */
-static unsigned reads, writes;
+static _Atomic IoHook read_hook, write_hook; /* 0 go on; else -1 with errno */
+static _Atomic unsigned reads, writes;
 
 #define WRAP(type, name, hook, counter, parameters, arguments)          \
         type __real_##name parameters;                                  \
         type __wrap_##name parameters;                                  \
         type __wrap_##name parameters {                                 \
-                counter++;                                              \
-                if (hook && hook(counter, fd) < 0)                      \
+                unsigned call = ++counter;                              \
+                IoHook fn = hook;                                       \
+                if (fn && fn(call, fd) < 0)                             \
                         return -1;                                      \
                 return __real_##name arguments;                         \
         }
@@ -145,6 +146,13 @@ static void check_good(ImportTask *t) {
         ck_assert_uint_eq(t->done, t->total);
         ck_assert_uint_eq(t->total, t->pac->size);
         ck_assert_uint_eq(mode_of(package_path(t->digest)), 0400);
+}
+
+static void import_good(const char *path) {
+        ImportTask *t = import_path(path, O_RDONLY);
+
+        check_good(t);
+        import_task_free(t);
 }
 
 /* The failure has this code, a text, an explanation of its own, and left nothing behind. */
@@ -271,10 +279,9 @@ START_TEST(imports_and_keeps_the_bytes) {
 END_TEST
 
 START_TEST(the_same_content_twice) {
-        ImportTask *t = import_path(source, O_RDONLY);
+        ImportTask *t;
 
-        check_good(t);
-        import_task_free(t);
+        import_good(source);
         t = import_path(source, O_RDWR);
         check_good(t);
         ck_assert(t->existed);
@@ -461,7 +468,7 @@ static void exchange(int fd) {
 static void change_at_every_read(void (*fn)(int fd), bool size) {
         unsigned last, refused = 0;
 
-        check_good(import_path(source, O_RDONLY));
+        import_good(source);
         ck_assert_int_eq(package_store_remove(packages, source_digest), 0);
         last = reads;
         ck_assert_uint_gt(last, 5);
@@ -525,22 +532,16 @@ END_TEST
 /* ---- room ---- */
 
 START_TEST(the_quota_holds) {
-        ImportTask *t;
-
         reopen((uint64_t) source_size - 1);
         check_failed(import_path(source, O_RDONLY), "import-host-quota");
         ck_assert_uint_eq(stored(), 0);
         reopen((uint64_t) source_size);
-        t = import_path(source, O_RDONLY);
-        check_good(t);
-        import_task_free(t);
+        import_good(source);
         make_package(source, 3, 100000);
         check_failed(import_path(source, O_RDONLY), "import-host-quota");
         ck_assert_uint_eq(stored(), 1);
         ck_assert_int_eq(package_store_remove(packages, source_digest), 0);
-        t = import_path(source, O_RDONLY);
-        check_good(t);
-        import_task_free(t);
+        import_good(source);
 }
 END_TEST
 
@@ -556,7 +557,7 @@ START_TEST(imports_at_the_same_time_share_the_quota) {
         make_package(in_directory("other.pac"), 3, 2500000);
         reopen((uint64_t) source_size * 3 / 2);
         write_hook = second_import_hook;
-        check_good(import_path(source, O_RDONLY));
+        import_good(source);
         check_failed(second, "import-host-quota");
         ck_assert_uint_eq(stored(), 1);
 }
@@ -576,7 +577,7 @@ START_TEST(a_full_disk_is_said_before_the_copy) {
         check_failed(import_path(source, O_RDONLY), "import-host-disk-full");
         ck_assert_uint_eq(writes, 0);
         make_package(source, 3, 100000);
-        check_good(import_path(source, O_RDONLY));
+        import_good(source);
 }
 END_TEST
 
@@ -611,9 +612,7 @@ static void inject_everywhere(int error, const char *code) {
                 failed++;
         }
         ck_assert_uint_eq(failed, last);
-        t = import_path(source, O_RDONLY);
-        check_good(t);
-        import_task_free(t);
+        import_good(source);
 }
 
 START_TEST(the_disk_becomes_full) {
