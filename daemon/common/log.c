@@ -8,7 +8,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
-static bool to_journal, with_prefix;
+static bool to_journal, with_prefix, debug;
 
 /* systemd says in $JOURNAL_STREAM which file is the journal; it is ours only if stderr is still that file. */
 void log_setup(void) {
@@ -18,6 +18,7 @@ void log_setup(void) {
 
         to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
                      st.st_dev == device && st.st_ino == inode;
+        debug = getenv("FDLD_DEBUG") != NULL;
         with_prefix = !isatty(STDERR_FILENO);
 }
 
@@ -59,6 +60,8 @@ void log_write(int priority, const LogFields *fields, const char *format, ...) {
         char text[1024];
         va_list ap;
 
+        if (priority == LOG_DEBUG && !debug)
+                return;
         va_start(ap, format);
         vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);

@@ -22,7 +22,7 @@
 #define DEVICES_MAX 512
 #define SLOTS_MAX 1024
 #define ID_BLOCK 1000
-#define ID_LOW 1000
+#define ID_LOW 500
 #define JOB_HASH 1024
 #define TICK_USEC 250000ULL
 #define RATE_SAMPLES 21          /* at 4 Hz: 5 s */

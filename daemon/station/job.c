@@ -294,11 +294,12 @@ void job_set_action(Job *job, const char *action) {
 }
 
 void job_note(Job *job, const char *text) {
-        size_t have = strlen(job->note);
+        size_t have = strlen(job->note), at = have > 0 ? have + 1 : 0;
 
-        if (have + 2 < sizeof(job->note))
-                text_clean(job->note + have + (have > 0), sizeof(job->note) - have - (have > 0), text);
-        if (have > 0 && job->note[have] == '\0')
+        if (at + 2 > sizeof(job->note))
+                return;
+        text_clean(job->note + at, sizeof(job->note) - at, text);
+        if (have > 0)
                 job->note[have] = '\n';
         NOTIFY(job->station, OBJECT_JOB, job, "Note");
 }
@@ -424,7 +425,10 @@ void job_restore(Station *s, const StoreJob *row) {
                 restore_queued(job, row);
                 return;
         }
-        if (row->bytes_total > 0 && row->bytes_total != U64_UNKNOWN) {
+        if (row->result == JOB_RESULT_DONE) {
+                job->progress_valid = true;
+                job->progress = 1;
+        } else if (row->bytes_total > 0 && row->bytes_total != U64_UNKNOWN) {
                 job->progress_valid = true;
                 job->progress = MIN(1.0, (double) row->bytes_done / (double) row->bytes_total);
         }

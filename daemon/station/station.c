@@ -143,7 +143,7 @@ static void got_ids(int error, uint64_t first, unsigned n, void *userdata) {
 }
 
 static void reserve_ids(Station *s) {
-        if (s->id_pending || s->id2_next < s->id2_end)
+        if (s->id_pending || s->id2_next < s->id2_end || s->id_end - s->id_next > ID_LOW)
                 return;
         if (store_reserve_ids(s->store, ID_BLOCK, got_ids, s) < 0)
                 return;
