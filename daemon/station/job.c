@@ -243,7 +243,7 @@ static void log_state(const Job *job, JobState before) {
                           job_result_to_string(job->result), job->code[0] ? ", " : "", job->code, job->failure.text[0] ? ": " : "",
                           job->failure.text);
         else
-                log_write(is_waiting(job->state) && is_waiting(before) ? LOG_DEBUG : LOG_INFO, &fields, "Job %llu (%s%s%s): %s",
+                log_write((is_waiting(job->state) && is_waiting(before)) || job->state == JOB_STATE_DRAFT ? LOG_DEBUG : LOG_INFO, &fields, "Job %llu (%s%s%s): %s",
                           (unsigned long long) job->id, job->kind, port ? " at " : "", port ? port : "", job_state_to_string(job->state));
 }
 
