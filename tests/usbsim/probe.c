@@ -305,9 +305,11 @@ static void probe_replugs(void) {
 
         libusb_hotplug_register_callback(ctx, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT, 0, VENDOR,
                                          PRODUCT, LIBUSB_HOTPLUG_MATCH_ANY, on_hotplug, &c, NULL);
-        for (int i = 0; i < 150; i++) /* more than there are device numbers */
-                CHECK(control_ok(control("{\"cmd\":\"replug\",\"device\":\"0\",\"delay\":2}")), "replug %d", i);
-        handle_until(ctx, &c.arrived, 150);
+        for (int i = 0; i < 150; i++) { /* more than there are device numbers */
+                CHECK(control_ok(control("{\"cmd\":\"replug\",\"device\":\"0\"}")), "replug %d", i);
+                handle_until(ctx, &c.arrived, i + 1);
+        }
+        handle_until(ctx, &c.left, 150);
         CHECK(c.arrived == 150 && c.left == 150, "%d arrived and %d left of 150", c.arrived, c.left);
         libusb_exit(ctx);
 }

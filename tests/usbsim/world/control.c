@@ -102,6 +102,7 @@ static Json *describe(Unit *u, bool model) {
         add_bool(o, "present", u->node && !u->node->gone);
         add_bool(o, "booted", u->node && !u->node->runs_model);
         add_string(o, "port", u->o.port);
+        add_string(o, "tty", tty_path(u));
         add_number(o, "transfers", u->transfers);
         add_number(o, "bytes-out", u->bytes_out);
         add_number(o, "bytes-in", u->bytes_in);

@@ -64,7 +64,7 @@ static void mount_tmpfs(const char *where) {
 }
 
 static bool skipped_in_dev(const char *name) {
-        return strcmp(name, "bus") == 0 || strncmp(name, "vcs", 3) == 0 || strncmp(name, "ttyUSB", 6) == 0 ||
+        return strcmp(name, "bus") == 0 || strcmp(name, "ptmx") == 0 || strncmp(name, "vcs", 3) == 0 || strncmp(name, "ttyUSB", 6) == 0 ||
                strncmp(name, "loop", 4) == 0 || (strncmp(name, "tty", 3) == 0 && name[3] >= '0' && name[3] <= '9');
 }
 
@@ -160,8 +160,18 @@ static void make_run_udev(void) {
                 quit(77, "/run/udev cannot be filled: %m.");
 }
 
+/* /dev/ptmx works only beside the mount that it belongs to; a bind of the one file does not. Where devpts' own ptmx is
+ * closed to us, a devpts of our own is needed (the terminal stays open, only its name in /dev/pts is lost). */
+static void make_ptmx(void) {
+        if (access("/dev/pts/ptmx", R_OK | W_OK) < 0 &&
+            mount("usbsim", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620") < 0)
+                complain("There will be no pseudo terminals: %m");
+        make_link("pts/ptmx", "/dev", "ptmx");
+}
+
 static void make_dev(void) {
         cover("/dev", skipped_in_dev);
+        make_ptmx();
         if (make_dirs("/dev/bus/usb") < 0 || make_dirs("/dev/usbsim") < 0)
                 quit(77, "/dev cannot be filled: %m.");
 }

@@ -327,6 +327,7 @@ uint64_t rate_due(World *w, Controller *c, uint64_t bytes, uint64_t now);
 void tty_start(Unit *u);                        /* world.lock held */
 void tty_stop(Unit *u);
 void tty_wake(Unit *u);
+const char *tty_path(const Unit *u);
 
 /* control.c */
 void control_start(World *w);
