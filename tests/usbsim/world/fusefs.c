@@ -16,7 +16,14 @@ enum { INO_ROOT = 1, INO_BUS = 0x100, INO_NODE = 0x10000, THREADS = 8 };
 static World *world;
 
 static Permission node_permission(const Node *n) {
-        return n->unit ? n->unit->o.permission : PERM_OK;
+        Permission p = PERM_OK;
+
+        if (n->unit) {
+                pthread_mutex_lock(n->lock);
+                p = n->unit->o.permission;
+                pthread_mutex_unlock(n->lock);
+        }
+        return p;
 }
 
 static int fill(fuse_ino_t ino, struct stat *st) {
@@ -158,8 +165,12 @@ static void fs_flush(fuse_req_t req, fuse_ino_t ino UNUSED, struct fuse_file_inf
 static void fs_release(fuse_req_t req, fuse_ino_t ino UNUSED, struct fuse_file_info *fi) {
         File *f = file_of(fi);
 
-        if (f->poll_handle)
-                fuse_pollhandle_destroy(f->poll_handle);
+        pthread_mutex_lock(f->node->lock);
+        struct fuse_pollhandle *ph = f->poll_handle;
+        f->poll_handle = NULL;
+        pthread_mutex_unlock(f->node->lock);
+        if (ph)
+                fuse_pollhandle_destroy(ph);
         file_close(f);
         fuse_reply_err(req, 0);
 }
@@ -168,7 +179,10 @@ static void fs_read(fuse_req_t req, fuse_ino_t ino UNUSED, size_t size, off_t of
         const Node *n = file_of(fi)->node;
         size_t from = off < 0 ? 0 : MIN_OF((size_t) off, n->descriptors_size);
 
-        if (n->gone)
+        pthread_mutex_lock(n->lock);
+        bool gone = n->gone;
+        pthread_mutex_unlock(n->lock);
+        if (gone)
                 fuse_reply_err(req, ENODEV);
         else
                 fuse_reply_buf(req, (const char *) n->descriptors + from, MIN_OF(size, n->descriptors_size - from));
@@ -205,7 +219,7 @@ static void fs_ioctl(fuse_req_t req, fuse_ino_t ino UNUSED, unsigned cmd, void *
                 fuse_reply_err(req, ENOTTY);
                 return;
         }
-        if (f->closing)
+        if (atomic_load_explicit(&f->closing, memory_order_relaxed))
                 set_closing(f, false);
         ioctl_serve(req, f, cmd, (uintptr_t) arg);
 }

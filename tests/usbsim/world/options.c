@@ -245,8 +245,8 @@ static int take_option(UnitOptions *o, const char *key, const char *v) {
                 ok = set_boot_id(o, v);
         else if (strcmp(key, "reset") == 0)
                 ok = set_reset(o, v);
-        else if (strcmp(key, "line-state") == 0)
-                ok = o->stall_line_state = v && strcmp(v, "stall") == 0;
+        else if (strcmp(key, "line-state") == 0 && v && strcmp(v, "stall") == 0)
+                ok = o->stall_line_state = true; /* the other values are the model's */
         else if (strcmp(key, "name") == 0)
                 ok = set_name(o, v);
         else if (strcmp(key, "seed") == 0) {
@@ -264,7 +264,7 @@ bool unit_options_parse(UnitOptions *o, const char *spec, bool fast, char *err, 
         bool first = true, ok = true;
 
         while (ok && (word = strsep(&rest, ","))) {
-                char whole[256], *v;
+                char whole[1024], *v;
 
                 snprintf(whole, sizeof whole, "%s", word);
                 v = strchr(word, '=');

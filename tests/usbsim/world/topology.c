@@ -162,11 +162,13 @@ bool unit_place(Unit *u, const char *port, char *err, size_t err_size) {
                          ROOT_PORTS, HUB_PORTS, DEVICES_PER_BUS);
                 return false;
         }
+        pthread_mutex_lock(&u->lock);
         if (super)
                 u->o.speed = SPEED_SUPER;
         else if (u->o.speed == SPEED_SUPER)
                 u->o.speed = SPEED_HIGH;
         memcpy(u->o.port, name, sizeof name);
+        pthread_mutex_unlock(&u->lock);
         return true;
 }
 

@@ -157,7 +157,7 @@ struct File {
         uint64_t claimed;       /* a bit for each interface number */
         struct UrbQueue done;
         atomic_uint sleepers;   /* blocked in REAPURB */
-        bool closing;           /* a close was seen: release may be on its way */
+        atomic_bool closing;    /* a close was seen: release may be on its way */
         uint32_t disabled_eps;  /* bulk continuation: one bit for each endpoint and direction */
         void *poll_handle;      /* fuse_pollhandle of whoever sleeps in poll */
 };
