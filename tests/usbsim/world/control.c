@@ -104,8 +104,7 @@ static Json *describe(Unit *u, bool model) {
         add_string(o, "port", u->o.port);
         add_string(o, "tty", tty_path(u));
         add_number(o, "transfers", u->transfers);
-        add_number(o, "bytes-out", u->bytes_out);
-        add_number(o, "bytes-in", u->bytes_in);
+        add_number(o, "bytes", u->bytes_out);
         if (u->node && !u->node->gone) {
                 format_to(path, sizeof path, "/dev/bus/usb/%03u/%03u", u->node->bus->number, u->node->number);
                 add_string(o, "devnode", path);
@@ -213,9 +212,8 @@ static Json *cmd_replug(World *w UNUSED, Unit *u, Json *request) {
 
         if (!get_ms(request, "delay", 0, &delay))
                 return fail("\"delay\" is a number of milliseconds.");
-        if (!unit_unplug(u, err, sizeof err))
-                return fail("%s", err);
-        sleep_ms(delay);
+        if (unit_unplug(u, err, sizeof err)) /* else it is out already */
+                sleep_ms(delay);
         return unit_plug(u, get_string(request, "port"), err, sizeof err) ? with_device(u) : fail("%s", err);
 }
 
@@ -306,34 +304,56 @@ static void sleep_until(Unit *u, uint64_t until) {
         pthread_cond_timedwait(&u->changed, &u->lock, &t);
 }
 
-static Json *cmd_wait(World *w UNUSED, Unit *u, Json *request) {
-        Condition c;
-        uint64_t timeout;
-        Json *o = NULL;
-        bool holds = false;
+/* Besides "until": "stage":"fdl2" is equality, "bytes":4096 at least that many. */
+static bool plain_conditions_hold(Json *request, Json *o) {
+        json_object_object_foreach(request, key, wanted) {
+                if (strcmp(key, "cmd") == 0 || strcmp(key, "device") == 0 || strcmp(key, "timeout") == 0 || strcmp(key, "until") == 0)
+                        continue;
+                Json *v = lookup(o, key);
+                bool number = json_object_is_type(wanted, json_type_int) || json_object_is_type(wanted, json_type_double);
 
-        if (!condition_parse(get_string(request, "until"), &c))
-                return fail("\"until\" is a key, one of = != < > and a value, for example \"stage=fdl2\".");
-        if (!get_ms(request, "timeout", WAIT_DEFAULT_MS, &timeout))
-                return fail("\"timeout\" is a number of milliseconds.");
-        uint64_t end = clock_ns() + timeout * MS_NS;
-        pthread_mutex_lock(&u->lock);
-        u->waiters++;
+                if (number ? !v || json_object_get_double(v) < json_object_get_double(wanted)
+                           : strcmp(v ? json_object_get_string(v) : "", json_object_get_string(wanted) ?: "") != 0)
+                        return false;
+        }
+        return true;
+}
+
+/* The unit's lock is held; it is let go of in between. Returns the last description. */
+static Json *wait_for(Unit *u, Json *request, const Condition *c, uint64_t end, bool *ret_holds) {
+        Json *o = NULL;
+
         for (;;) {
                 json_object_put(o);
                 o = describe(u, true);
-                holds = condition_holds(&c, o);
-                if (holds || clock_ns() >= end)
-                        break;
+                *ret_holds = (!c || condition_holds(c, o)) && plain_conditions_hold(request, o);
+                if (*ret_holds || clock_ns() >= end)
+                        return o;
                 sleep_until(u, end);
                 /* Not at every transfer: a fast device would be slowed down by being watched. */
                 pthread_mutex_unlock(&u->lock);
                 sleep_ms(LOOK_AGAIN_MS);
                 pthread_mutex_lock(&u->lock);
         }
+}
+
+static Json *cmd_wait(World *w UNUSED, Unit *u, Json *request) {
+        const char *until = get_string(request, "until");
+        Condition c;
+        uint64_t timeout;
+        bool holds;
+
+        if (until && !condition_parse(until, &c))
+                return fail("\"until\" is a key, one of = != < > and a value, for example \"stage=fdl2\".");
+        if (!get_ms(request, "timeout", WAIT_DEFAULT_MS, &timeout))
+                return fail("\"timeout\" is a number of milliseconds.");
+        pthread_mutex_lock(&u->lock);
+        u->waiters++;
+        Json *o = wait_for(u, request, until ? &c : NULL, clock_ns() + timeout * MS_NS, &holds);
         u->waiters--;
         pthread_mutex_unlock(&u->lock);
-        Json *r = holds ? success() : fail("Waited %llu ms in vain for %s.", (unsigned long long) timeout, get_string(request, "until"));
+        Json *r = holds ? success()
+                        : fail("Waited %llu ms in vain for %s.", (unsigned long long) timeout, json_object_to_json_string(request));
         json_object_object_add(r, "device", o);
         return r;
 }

@@ -33,7 +33,8 @@ static const char help_text[] =
         "  {\"cmd\":\"replug\",\"device\":\"0\",\"delay\":200,\"port\":\"1-2\"}  {\"cmd\":\"swap\",\"device\":\"0\",\"spec\":\"FAMILY\"}\n"
         "  {\"cmd\":\"fault\",\"device\":\"0\",\"fault\":\"LINE\"} (see --list)  {\"cmd\":\"stall\",\"device\":\"0\",\"endpoint\":\"in\"}\n"
         "  {\"cmd\":\"set\",\"device\":\"0\",\"perm\":\"denied\",\"held\":\"usbserial\"}  {\"cmd\":\"set\",\"bus-rate\":\"20M\"}\n"
-        "  {\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"stage=fdl2\",\"timeout\":5000} (=, !=, <, > on what describe tells)\n"
+        "  {\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"stage=fdl2\",\"timeout\":5000} (=, !=, <, > on what describe tells;\n"
+        "  or \"stage\":\"fdl2\" for what must be equal and \"bytes\":4096 for at least that many)\n"
         "A script has such lines; \"after MS\" in front of one waits first; lines with # are comments.\n\n"
         "Exit status: that of COMMAND (128 + signal), 77 where this machine cannot make the world, 2 for wrong usage.\n";
 

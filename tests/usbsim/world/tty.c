@@ -81,7 +81,6 @@ static bool from_device(Tty *t) {
         pthread_mutex_lock(&u->lock);
         if (has_driver(u) && sim_in_ready(u->model)) {
                 n = sim_in(u->model, buf, sizeof buf, &end);
-                u->bytes_in += n;
                 unit_run(u);
         }
         pthread_mutex_unlock(&u->lock);

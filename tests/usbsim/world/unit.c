@@ -70,7 +70,6 @@ static bool move_in(Unit *u, Node *n, uint64_t now) {
                         break;
                 if (urb->due > now)
                         break;
-                u->bytes_in += urb->actual;
                 u->transfers++;
                 bool babble = urb->actual > urb->len, is_short = urb->actual < urb->len;
                 urb_finish(n, urb, babble                                                     ? -EOVERFLOW

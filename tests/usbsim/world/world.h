@@ -141,7 +141,7 @@ struct Unit {
         bool plugged;           /* a cable is in */
         bool powered;           /* the model runs */
         unsigned swaps;
-        uint64_t transfers, bytes_out, bytes_in;
+        uint64_t transfers, bytes_out;
 
         UnitAction action;      /* wish of the model that is still to be carried out */
         uint64_t action_at;
