@@ -167,6 +167,9 @@ static int connect_bus(Bus *b, const char *address) {
                 r = sd_bus_negotiate_fds(b->bus, true);
         if (r >= 0)
                 r = sd_bus_set_description(b->bus, "fdld");
+        /* At the end of the loop sd-bus would flush, and with a bus daemon that hangs the process would never end. */
+        if (r >= 0)
+                r = sd_bus_set_close_on_exit(b->bus, false);
         if (r >= 0)
                 r = sd_bus_start(b->bus);
         if (r >= 0)
@@ -222,6 +225,8 @@ int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e) {
 Bus *bus_free(Bus *b) {
         if (!b)
                 return NULL;
+        if (b->named && bus_listens(b))
+                objects_flush(b);
         b->named = false;
         waiters_drop(b, NULL, NULL);
         peers_free(b);

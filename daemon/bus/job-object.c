@@ -137,6 +137,19 @@ void waiters_drop(Bus *b, const BusObject *o, const Peer *p) {
         }
 }
 
+/* Everyone may wait, so those who may do nothing else get half of the room at most: root must never find it taken. */
+static bool may_wait(const Bus *b, const Peer *p) {
+        unsigned n_peers = 0;
+
+        if (p->n_waiters >= WAITERS_PER_PEER_MAX || b->n_waiters >= WAITERS_MAX)
+                return false;
+        if (p->state == PEER_KNOWN && call_authorised(b, p->uid))
+                return true;
+        for (const Peer *q = b->peers; q; q = q->next)
+                n_peers += q->n_waiters > 0;
+        return b->n_waiters < WAITERS_MAX / 2 && (p->n_waiters > 0 || n_peers < PEERS_MAX / 2);
+}
+
 int job_method_wait(Call *c) {
         const Job *job = c->object->object;
         Peer *p;
@@ -147,7 +160,7 @@ int job_method_wait(Call *c) {
         p = peer_need(c->bus, c->message, c->e);
         if (!p)
                 return -1;
-        if (p->n_waiters >= WAITERS_PER_PEER_MAX || c->bus->n_waiters >= WAITERS_MAX)
+        if (!may_wait(c->bus, p))
                 return call_error_set(c->e, BUS_ERROR_QUOTA,
                                       "Too many calls of Wait are open (at most %d for each caller). "
                                       "Listen to the signal JobFinished instead.",

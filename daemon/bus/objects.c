@@ -444,7 +444,7 @@ static int publish_class(Bus *b, ObjectKind kind) {
         const ObjectClass *class = object_class(kind);
         int r;
 
-        b->kinds[kind] = (BusKind) {b, kind};
+        b->kinds[kind] = (BusKind){b, kind};
         r = sd_bus_add_fallback_vtable(b->bus, NULL, class->prefix, class->interface, class->vtable, find, b);
         return r < 0 ? r : sd_bus_add_node_enumerator(b->bus, NULL, class->prefix, enumerate, b->kinds + kind);
 }

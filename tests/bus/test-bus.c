@@ -863,6 +863,27 @@ START_TEST(test_wait_is_bounded) {
 }
 END_TEST
 
+/* Who may only look cannot take all the room from who may act. */
+START_TEST(test_waiters_leave_room) {
+        const World w = world_make();
+        sd_bus *clients[PEERS_MAX / 2 + 1];
+        WaitResult r = {0};
+
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+                clients[i] = fixture_client();
+                start_wait(clients[i], w.paths[OBJECT_JOB], &r);
+        }
+        run_until_done(&r, 1);
+        ck_assert_uint_eq(r.quota, 1);
+        ok(call(BUS_ROOT, MANAGER, "Reload", NULL, NULL));
+        start_wait(fx.client, w.paths[OBJECT_JOB], &r);
+        run_until_waiters(PEERS_MAX / 2 + 1);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+                sd_bus_close_unref(clients[i]);
+        run_until_waiters(1);
+}
+END_TEST
+
 START_TEST(test_wait_for_a_job_that_vanishes) {
         Job *job = fake_add_job(fx.station, "flash", JOB_STATE_FINISHED, true);
         char path[BUS_PATH_MAX];
@@ -1102,6 +1123,25 @@ START_TEST(test_bus_daemon_hangs) {
 }
 END_TEST
 
+/* The end of the daemon does not wait for a bus daemon that hangs. */
+START_TEST(test_exit_while_bus_daemon_hangs) {
+        static const char *const changed[] = {"Error", "Progress", NULL};
+        const World w = world_make();
+        uint64_t queued = 0;
+
+        settle();
+        kill(fx.daemon, SIGSTOP);
+        while (queued < 8) {
+                fake_changed(fx.station, OBJECT_JOB, w.job, changed);
+                ck_assert_int_ge(sd_event_run(fx.event, 1000), 0);
+                ck_assert_int_ge(sd_bus_get_n_queued_write(fx.bus->bus, &queued), 0);
+        }
+        ck_assert_int_ge(sd_bus_set_close_on_exit(fx.client, false), 0);
+        ck_assert_int_ge(sd_event_exit(fx.event, 0), 0);
+        ck_assert_int_ge(sd_event_loop(fx.event), 0);
+}
+END_TEST
+
 START_TEST(test_no_bus_daemon) {
         CallError e = {.text = ""};
         sd_event *event = NULL;
@@ -1148,6 +1188,7 @@ int main(void) {
                 test_error_property,
                 test_wait_from_many,
                 test_wait_is_bounded,
+                test_waiters_leave_room,
                 test_wait_for_a_job_that_vanishes,
                 test_drafts,
                 test_drafts_are_bounded,
@@ -1158,6 +1199,7 @@ int main(void) {
                 test_second_daemon,
                 test_bus_daemon_dies,
                 test_bus_daemon_hangs,
+                test_exit_while_bus_daemon_hangs,
         };
         const TTest *const alone[] = {test_strangers_are_refused, test_shipped_policy, test_no_bus_daemon};
         TCase *c = make_case("bus", true), *d = make_case("alone", false);
