@@ -13,8 +13,8 @@
 #define VERSION_LAST 0xff0c
 #define SIZE_FF0A 6020
 
-/* How numbers lie in an image. Modules and smartphones: little. Old feature phones: big. An image whose bytes come swapped
- * in each word looks like one of the other order: only the comparison with the package's image tells. */
+/* How numbers lie in an image. Modules and smartphones: little. Old feature phones: big. An image whose bytes come
+ * swapped in each word looks like one of the other order: only the comparison with the package's image tells. */
 typedef enum Order { ORDER_LITTLE, ORDER_BIG, ORDER_NONE } Order;
 
 typedef struct Image {
@@ -28,8 +28,8 @@ static uint16_t word_at(const Image *i, size_t at) {
         return i->order == ORDER_BIG ? get_be16(i->data + at) : get_le16(i->data + at);
 }
 
-/* Walks to the item; false if it is not there. *ret_sound says whether the walk met the end mark. With id ITEM_END it only
- * checks the structure. */
+/* Walks to the item; false if it is not there. *ret_sound says whether the walk met the end mark. With id ITEM_END it
+ * only checks the structure. */
 static bool find(const Image *image, uint16_t id, size_t *ret_offset, size_t *ret_length, bool *ret_sound) {
         size_t size = image->size;
         bool found = false;
@@ -89,7 +89,7 @@ static const char *open_image(Image *image, const void *data, size_t size) {
         for (Order order = ORDER_LITTLE; order < ORDER_NONE; order++) {
                 const char *fault;
 
-                *image = (Image) {.data = data, .size = size, .order = order};
+                *image = (Image){.data = data, .size = size, .order = order};
                 fault = structure_fault(image);
                 if (!fault)
                         return NULL;
@@ -126,14 +126,14 @@ bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, si
         bool sound;
 
         if (open_image(&i, image, size))
-                i = (Image) {.data = image, .size = size, .order = ORDER_LITTLE};
+                i = (Image){.data = image, .size = size, .order = ORDER_LITTLE};
         return find(&i, id, ret_offset, ret_length, &sound);
 }
 
 /* ---- merge ---------------------------------------------------------------------------------------------- */
 
 typedef struct Merge {
-        uint8_t *out;          /* copy of the package's image, becomes the result */
+        uint8_t *out; /* copy of the package's image, becomes the result */
         Image package, device;
         Failure *f;
         FlashMode mode;
@@ -148,7 +148,8 @@ static void copy_item(Merge *m, size_t to, size_t from, size_t length) {
         }
 }
 
-/* NEED_PACKAGE: an item that the device lacks is left as the package has it. NEED_NONE: so is one that the package lacks. */
+/* NEED_PACKAGE: an item that the device lacks is left as the package has it. NEED_NONE: so is one that the package
+ * lacks. */
 static int merge_id(Merge *m, const char *name, uint16_t id, Need need) {
         size_t to, from, to_length, from_length;
         bool sound;
@@ -156,19 +157,23 @@ static int merge_id(Merge *m, const char *name, uint16_t id, Need need) {
         if (!find(&m->package, id, &to, &to_length, &sound)) {
                 if (need == NEED_NONE)
                         return 0;
-                return failure_set(m->f, CLASS_MISMATCH, "nv-file-id",
-                                   "The NV item %.40s (0x%x) that is to be kept does not exist in the new image of the package.", name, id);
+                return failure_set(
+                        m->f, CLASS_MISMATCH, "nv-file-id",
+                        "The NV item %.40s (0x%x) that is to be kept does not exist in the new image of the package.",
+                        name, id);
         }
         if (!find(&m->device, id, &from, &from_length, &sound)) {
                 if (need != NEED_BOTH)
                         return 0;
                 return failure_set(m->f, CLASS_MISMATCH, "nv-device-id",
-                                   "The NV item %.40s (0x%x) that is to be kept does not exist in the device.", name, id);
+                                   "The NV item %.40s (0x%x) that is to be kept does not exist in the device.", name,
+                                   id);
         }
         if (to_length != from_length)
                 return failure_set(m->f, CLASS_MISMATCH, "nv-length",
-                                   "The NV item %.40s (0x%x) has %zu bytes in the device but %zu in the package: its structure changed.", name,
-                                   id, from_length, to_length);
+                                   "The NV item %.40s (0x%x) has %zu bytes in the device but %zu in the package: its "
+                                   "structure changed.",
+                                   name, id, from_length, to_length);
         copy_item(m, to, from, to_length);
         return 0;
 }
@@ -193,12 +198,17 @@ static int check_calibration_versions(Merge *m) {
         if (package < VERSION_FIRST || package > VERSION_LAST)
                 return version_refused(m, "The calibration in the package has the unknown version 0x%x.", package, 0);
         if (device < package)
-                return version_refused(m, "The calibration in the device has the older structure 0x%x, the package needs 0x%x.", device, package);
+                return version_refused(
+                        m, "The calibration in the device has the older structure 0x%x, the package needs 0x%x.",
+                        device, package);
         if (device != package)
-                return version_refused(m, "The calibration versions do not match: 0x%x in the device, 0x%x in the package.", device, package);
+                return version_refused(
+                        m, "The calibration versions do not match: 0x%x in the device, 0x%x in the package.", device,
+                        package);
         if (device == VERSION_FIRST && find(&m->device, ITEM_CALIBRATION, &at, &length, &sound) && length != SIZE_FF0A)
-                return version_refused(m, "The calibration in the device has %u bytes, which does not match its structure (%u).",
-                                       (unsigned) length, SIZE_FF0A);
+                return version_refused(
+                        m, "The calibration in the device has %u bytes, which does not match its structure (%u).",
+                        (unsigned) length, SIZE_FF0A);
         return 0;
 }
 
@@ -216,8 +226,12 @@ static uint16_t id_by_name(const char *name) {
         static const struct {
                 const char *name;
                 uint16_t id;
-        } names[] = {{"TD_Calibration", ITEM_TD_CALIBRATION}, {"LTE_Calibration", ITEM_LTE_CALIBRATION}, {"BlueTooth", 0x191},
-                     {"WIFI", 0x199}, {"BandSelect", 0xd}, {"MMITest", 0x19a}};
+        } names[] = {{"TD_Calibration", ITEM_TD_CALIBRATION},
+                     {"LTE_Calibration", ITEM_LTE_CALIBRATION},
+                     {"BlueTooth", 0x191},
+                     {"WIFI", 0x199},
+                     {"BandSelect", 0xd},
+                     {"MMITest", 0x19a}};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
                 if (strncmp(name, names[i].name, strlen(names[i].name)) == 0)
@@ -226,7 +240,8 @@ static uint16_t id_by_name(const char *name) {
 }
 
 static int merge_item(Merge *m, const PacNvItem *item) {
-        bool go_on = (item->use && item->keep_going) || (m->mode == FLASH_MODE_UPGRADE && strncmp(item->name, "MMITest", 7) == 0);
+        bool go_on = (item->use && item->keep_going) ||
+                     (m->mode == FLASH_MODE_UPGRADE && strncmp(item->name, "MMITest", 7) == 0);
         Need need = go_on ? NEED_PACKAGE : NEED_BOTH;
         uint16_t id = item->id != UINT32_MAX ? (uint16_t) item->id : id_by_name(item->name);
 
@@ -278,7 +293,8 @@ int nv_check_calibrated(const void *device, size_t size, const char *families, F
                 return 0;
         if (open_image(&image, device, size))
                 return nv_check(device, size, "the device", f);
-        if (!find(&image, ITEM_CALIBRATION, &at, &length, &sound) || word_at(&image, at) != VERSION_FIRST || length != SIZE_FF0A)
+        if (!find(&image, ITEM_CALIBRATION, &at, &length, &sound) || word_at(&image, at) != VERSION_FIRST ||
+            length != SIZE_FF0A)
                 return 0;
         flag = image.order == ORDER_BIG ? (uint32_t) word_at(&image, at + 6016) << 16 | word_at(&image, at + 6018)
                                         : (uint32_t) word_at(&image, at + 6018) << 16 | word_at(&image, at + 6016);

@@ -4,24 +4,27 @@
 #include "common/failure.h"
 #include "firmware/pac.h"
 
-/* Calibration and identity data ("NV"): structure check, merge, CRC, sum (module §3.5-3.6, pac-format §8.2, protocol §9.2). */
+/* Calibration and identity data ("NV"): structure check, merge, CRC, sum. */
 
-/* Structure: 4-byte prefix, items {id, length, data, pad to 4}, id 0xFFFF ends. 0 or 1 with *f (class mismatch, detail "nv",
- * text says which image and what). `whose`: "the device" or "the package". */
+/* Structure: 4-byte prefix, items {id, length, data, pad to 4}, id 0xFFFF ends; the IMEI and calibration items must be
+ * there. 0 or 1 with *f (class mismatch, detail "nv", text says which image and what). `whose`: "the device" or "the
+ * package". */
 int nv_check(const void *image, size_t size, const char *whose, Failure *f);
 /* Finds an item. */
 bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, size_t *ret_length);
 /* Looks blank: all FF or all 00. */
 bool nv_blank(const void *image, size_t size);
 
-/* Checks both structures, then copies what the rules say from the device's image over the package's image, in place. Rules and order: module §3.6. Mode
- * upgrade forces Continue for MMITest. 0; 1 with *f (class mismatch; detail nv, nv-device-id, nv-file-id, nv-length,
- * nv-version); -ENOMEM. The image is untouched unless 0. */
+/* Checks both structures, then copies the items of the list from the device's image over the same ids of the package's,
+ * in place. An item that is missing in the package, or of another length, is a failure; one that is missing in the
+ * device, too, unless it may Continue. Mode upgrade forces Continue for MMITest. 0; 1 with *f (class mismatch; detail nv,
+ * nv-device-id, nv-file-id, nv-length, nv-version); -ENOMEM. The image is untouched unless 0. */
 int nv_merge(void *image, size_t size, const void *device, size_t device_size, const PacNvItem *items, size_t n_items,
              FlashMode mode, Failure *f);
-/* Calibration gate of upgrade mode (module §3.6 point 2): 0 calibrated or not applicable, 1 with *f (detail
+/* Calibration gate of upgrade mode: 0 calibrated or not applicable, 1 with *f (detail
  * "nv-uncalibrated"). `families`: attribute CheckCali, "" means GSM. */
 int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f);
 
-/* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real image). */
+/* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real
+ * image). */
 uint32_t nv_seal(void *image, size_t size);

@@ -10,7 +10,8 @@
 #define PAC_MAGIC 0xfffafffau
 #define PAC_NAME_MAX 35 /* characters of a partition name */
 
-/* What pac_parse() allocates: the public view first, then what pac_verify() needs to know that it reads the same bytes. */
+/* What pac_parse() allocates: the public view first, then what pac_verify() needs to know that it reads the same bytes.
+ */
 typedef struct PacPrivate {
         Pac pac;
         uint64_t head_size; /* header and table */
@@ -38,8 +39,9 @@ const char *pac_utf16_field(const uint8_t *data, size_t units, char *ret, size_t
 const char *pac_file_name_fault(const char *name);
 bool pac_same_id(const char *a, const char *b); /* ASCII case does not count */
 
-/* Product and scheme of the configuration; fills everything of *pac that stands in the XML. `at`: offset within the package. */
+/* Product and scheme of the configuration; fills everything of *pac that stands in the XML. `at`: offset within the
+ * package. */
 int pac_parse_xml(Pac *pac, const char *xml, size_t size, uint64_t at, Failure *f);
-/* Points 14 and 16-19 of pac-format §9. */
+/* What is well formed but dangerous; numbers as in the list of malformed packages that the tests follow. */
 int pac_collect_warnings(const PacReader *reader, Pac *pac);
 int pac_warn(Pac *pac, const char *format, ...) _printf_(2, 3);

@@ -36,7 +36,11 @@ static const char *char_fault(uint32_t c) {
 /* Decodes one character of well-formed or ill-formed UTF-8; 0 at the end, U32 max if ill-formed. */
 static uint32_t next_char(const char **p) {
         const uint8_t *s = (const uint8_t *) *p;
-        unsigned n = s[0] < 0x80 ? 0 : s[0] >= 0xc2 && s[0] < 0xe0 ? 1 : s[0] >= 0xe0 && s[0] < 0xf0 ? 2 : s[0] >= 0xf0 && s[0] < 0xf5 ? 3 : 9;
+        unsigned n = s[0] < 0x80                   ? 0
+                     : s[0] >= 0xc2 && s[0] < 0xe0 ? 1
+                     : s[0] >= 0xe0 && s[0] < 0xf0 ? 2
+                     : s[0] >= 0xf0 && s[0] < 0xf5 ? 3
+                                                   : 9;
         uint32_t c = n == 0 ? s[0] : n == 1 ? s[0] & 0x1fu : n == 2 ? s[0] & 0xfu : s[0] & 7u;
 
         if (n == 9)

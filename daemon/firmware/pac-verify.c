@@ -16,7 +16,7 @@ typedef struct Range {
 struct PacVerifier {
         PacPrivate *private;
         EVP_MD_CTX *whole, *part;
-        bool failed;             /* of OpenSSL, without memory */
+        bool failed; /* of OpenSSL, without memory */
         bool changed;
         uint64_t at;
         uint16_t crc;
@@ -33,13 +33,13 @@ static int by_offset(const void *a, const void *b) {
 static void add_ranges(PacVerifier *v) {
         PacPrivate *private = v->private;
 
-        v->ranges[v->n_ranges++] = (Range) {0, private->head_size, NULL, private->head_sha256};
+        v->ranges[v->n_ranges++] = (Range){0, private->head_size, NULL, private->head_sha256};
         for (size_t i = 0; i < private->pac.n_files; i++) {
                 PacFile *file = private->pac.files + i;
                 if (file->size > 0)
-                        v->ranges[v->n_ranges++] = (Range) {file->offset, file->size, file, NULL};
+                        v->ranges[v->n_ranges++] = (Range){file->offset, file->size, file, NULL};
         }
-        v->ranges[v->n_ranges++] = (Range) {private->xml_offset, private->xml_size, NULL, private->xml_sha256};
+        v->ranges[v->n_ranges++] = (Range){private->xml_offset, private->xml_size, NULL, private->xml_sha256};
         qsort(v->ranges, v->n_ranges, sizeof(Range), by_offset);
 }
 
@@ -127,8 +127,8 @@ int pac_verifier_finish(PacVerifier *v, uint8_t ret_sha256[static 32], Failure *
         if (v->changed)
                 return pac_refuse(f, "changed", "file", 0, "header, table or configuration changed while it was read");
         if (v->crc != pac->crc2)
-                return pac_refuse(f, "crc2", "data checksum", 2122, "it is 0x%04x but the data give 0x%04x; the file is damaged",
-                                  pac->crc2, v->crc);
+                return pac_refuse(f, "crc2", "data checksum", 2122,
+                                  "it is 0x%04x but the data give 0x%04x; the file is damaged", pac->crc2, v->crc);
         memcpy(ret_sha256, digest, 32);
         return 0;
 }

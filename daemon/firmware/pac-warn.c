@@ -68,12 +68,14 @@ static int warn_loaders(Pac *pac) {
                 if (!a->selected || !a->has_data || !pac_file_is_loader(a))
                         continue;
                 if (!plausible_base(family, a))
-                        r = pac_warn(pac, "The loader %s goes to address 0x%llx (%llu bytes), where this kind of chip has no memory for it.",
+                        r = pac_warn(pac,
+                                     "The loader %s goes to address 0x%llx (%llu bytes), where this kind of chip has "
+                                     "no memory for it.",
                                      a->id, (unsigned long long) block(a)->base, (unsigned long long) a->size);
                 for (size_t k = 0; r == 0 && k < i; k++) {
                         const PacFile *b = pac->files + k;
-                        if (b->selected && b->has_data && pac_file_is_loader(b) && block(a)->base < block(b)->base + b->size &&
-                            block(b)->base < block(a)->base + a->size)
+                        if (b->selected && b->has_data && pac_file_is_loader(b) &&
+                            block(a)->base < block(b)->base + b->size && block(b)->base < block(a)->base + a->size)
                                 r = pac_warn(pac, "The loaders %s and %s overlap in memory.", b->id, a->id);
                 }
         }
@@ -92,7 +94,8 @@ static bool written_later(const Pac *pac, size_t i) {
 
         for (size_t k = i + 1; k < pac->n_files; k++) {
                 const PacFile *file = pac->files + k;
-                if (file->selected && file->has_data && streq(block(file)->name, target->name) && block(file)->base == target->base)
+                if (file->selected && file->has_data && streq(block(file)->name, target->name) &&
+                    block(file)->base == target->base)
                         return true;
                 if (file->selected && file->has_data && target->name[0] && streq(block(file)->name, target->name))
                         return true;
@@ -122,9 +125,12 @@ static int warn_order(Pac *pac, size_t i) {
 
         if (!file->selected) {
                 if (strncasecmp(file->id, "FLASH", 5) == 0 && is_erase(file))
-                        return pac_warn(pac, "%s (erase of the running NV) is in the package but not selected.", file->id);
+                        return pac_warn(pac, "%s (erase of the running NV) is in the package but not selected.",
+                                        file->id);
                 if (pac->n_partitions > 0 && file->flag == 1 && !file->can_omit)
-                        return pac_warn(pac, "The package has a partition table but %s, which belongs to it, is not selected.", file->id);
+                        return pac_warn(
+                                pac, "The package has a partition table but %s, which belongs to it, is not selected.",
+                                file->id);
                 return 0;
         }
         if (erases_all(file))
@@ -134,7 +140,9 @@ static int warn_order(Pac *pac, size_t i) {
         else if (is_erase(file) && is_nv_place(block(file)) && !written_later(pac, i))
                 r = pac_warn(pac, "%s erases calibration and identity (NV), but nothing writes them again.", file->id);
         if (r == 0 && is_nv(file) && (file->backup == 0 || !keeps_items(pac)))
-                r = pac_warn(pac, "%s writes NV, but the package keeps none of the unit's own calibration and identity.", file->id);
+                r = pac_warn(pac,
+                             "%s writes NV, but the package keeps none of the unit's own calibration and identity.",
+                             file->id);
         return r;
 }
 
@@ -142,7 +150,8 @@ static int warn_spl_variants(Pac *pac) {
         const PacFile *emmc = pac_find_file(pac, "SPLLoaderEMMC"), *ufs = pac_find_file(pac, "SPLLoaderUFS");
 
         if (emmc && ufs && emmc->selected && ufs->selected)
-                return pac_warn(pac, "SPLLoaderEMMC and SPLLoaderUFS are both selected; the storage of the unit decides which is right.");
+                return pac_warn(pac, "SPLLoaderEMMC and SPLLoaderUFS are both selected; the storage of the unit "
+                                     "decides which is right.");
         return 0;
 }
 
@@ -181,7 +190,8 @@ static uint64_t limit_of(const Pac *pac, const PacFile *file) {
 }
 
 /* Size after expansion of an Android sparse image; *ret_sparse false if it is none. A text if it is broken. */
-static int sparse_size(const PacReader *reader, const PacFile *file, uint64_t at, bool *ret_sparse, uint64_t *ret, const char **fault) {
+static int sparse_size(const PacReader *reader, const PacFile *file, uint64_t at, bool *ret_sparse, uint64_t *ret,
+                       const char **fault) {
         uint64_t end = file->offset + file->size, pos = file->offset + at, blocks = 0;
         uint32_t n, block_size;
         uint8_t h[28];
@@ -196,7 +206,8 @@ static int sparse_size(const PacReader *reader, const PacFile *file, uint64_t at
         *ret_sparse = true;
         block_size = get_le32(h + 12);
         n = get_le32(h + 20);
-        if (get_le16(h + 4) != 1 || get_le16(h + 8) < 28 || get_le16(h + 10) < 12 || block_size == 0 || block_size % 4 || n > SPARSE_CHUNKS_MAX) {
+        if (get_le16(h + 4) != 1 || get_le16(h + 8) < 28 || get_le16(h + 10) < 12 || block_size == 0 ||
+            block_size % 4 || n > SPARSE_CHUNKS_MAX) {
                 *fault = "its header is not valid";
                 return 0;
         }
@@ -217,8 +228,9 @@ static int sparse_size(const PacReader *reader, const PacFile *file, uint64_t at
                 chunk_blocks = get_le32(c + 4);
                 total = get_le32(c + 8);
                 if (total < header || total > end - pos || type < 0xcac1 || type > 0xcac4 ||
-                    (type == 0xcac1 && total - header != chunk_blocks * block_size) || (type == 0xcac2 && total - header != 4) ||
-                    (type == 0xcac3 && total != header) || (type == 0xcac4 && total - header != 4)) {
+                    (type == 0xcac1 && total - header != chunk_blocks * block_size) ||
+                    (type == 0xcac2 && total - header != 4) || (type == 0xcac3 && total != header) ||
+                    (type == 0xcac4 && total - header != 4)) {
                         *fault = "one of its chunks is not valid";
                         return 0;
                 }
@@ -241,18 +253,19 @@ static int warn_size(const PacReader *reader, Pac *pac, const PacFile *file) {
         if (!sparse && file->size >= 4) {
                 r = reader->read(reader->userdata, head, sizeof(head), file->offset);
                 if (r == 0)
-                        r = sparse_size(reader, file, memcmp(head, "DHTB", 4) == 0 ? 0x200 : 0, &sparse, &expanded, &fault);
+                        r = sparse_size(reader, file, memcmp(head, "DHTB", 4) == 0 ? 0x200 : 0, &sparse, &expanded,
+                                        &fault);
                 if (r != 0)
                         return r;
         }
         if (fault)
                 return pac_warn(pac, "%s is a sparse image, but %s.", file->id, fault);
         if (sparse && expanded > limit)
-                return pac_warn(pac, "%s expands to %llu bytes, but its place has only %llu.", file->id, (unsigned long long) expanded,
-                                (unsigned long long) limit);
+                return pac_warn(pac, "%s expands to %llu bytes, but its place has only %llu.", file->id,
+                                (unsigned long long) expanded, (unsigned long long) limit);
         if (!sparse && file->size > limit)
-                return pac_warn(pac, "%s has %llu bytes, but its place has only %llu.", file->id, (unsigned long long) file->size,
-                                (unsigned long long) limit);
+                return pac_warn(pac, "%s has %llu bytes, but its place has only %llu.", file->id,
+                                (unsigned long long) file->size, (unsigned long long) limit);
         return 0;
 }
 
@@ -277,11 +290,12 @@ static int warn_foreign(const PacReader *reader, Pac *pac, const PacFile *file) 
                 return r;
         for (size_t i = 0; i < ELEMENTSOF(marks); i++)
                 if (memcmp(h, marks[i].magic, 4) == 0 && !streq(marks[i].family, family))
-                        return pac_warn(pac, "%s is %s, but the package is made for %s.", file->id, marks[i].what, family);
+                        return pac_warn(pac, "%s is %s, but the package is made for %s.", file->id, marks[i].what,
+                                        family);
         /* A loader says where it wants to run, behind its own header of 64 bytes. */
         if (pac_file_is_loader(file) && memcmp(h, marks[1].magic, 4) == 0 && get_be32(h + 16) != block(file)->base + 64)
-                return pac_warn(pac, "The loader %s was built for address 0x%x, but the package sends it to 0x%llx.", file->id,
-                                get_be32(h + 16) - 64, (unsigned long long) block(file)->base);
+                return pac_warn(pac, "The loader %s was built for address 0x%x, but the package sends it to 0x%llx.",
+                                file->id, get_be32(h + 16) - 64, (unsigned long long) block(file)->base);
         return 0;
 }
 

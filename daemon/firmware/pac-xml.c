@@ -10,8 +10,8 @@
 #define ATTRIBUTES_MAX 32
 #define TEXT_MAX 1024
 
-/* The configuration is walked twice, first for the product, which names the scheme, then for the scheme: nothing has to be
- * kept of the products and schemes that are not ours. */
+/* The configuration is walked twice, first for the product, which names the scheme, then for the scheme: nothing has to
+ * be kept of the products and schemes that are not ours. */
 typedef enum Pass { PASS_PRODUCT, PASS_SCHEME } Pass;
 
 typedef struct Walk {
@@ -19,14 +19,14 @@ typedef struct Walk {
         Failure *f;
         XML_Parser parser;
         Pass pass;
-        uint64_t at;          /* of the XML within the package */
-        int r;                /* first error */
+        uint64_t at; /* of the XML within the package */
+        int r;       /* first error */
         char path[512];
         unsigned depth, elements;
         char text[TEXT_MAX + 1];
         size_t text_size;
         bool text_cut;
-        bool ours;            /* inside our product or scheme */
+        bool ours; /* inside our product or scheme */
         unsigned found;
         size_t files_room, items_room, partitions_room;
         bool has_flag, has_check_flag, has_base;
@@ -90,7 +90,8 @@ static bool number(Walk *w, const char *what, const char *text, bool hex, uint64
         const char *digits = prefixed ? text + 2 : text;
         char *end;
 
-        if ((hex && !prefixed) || digits[0] == '\0' || strspn(digits, prefixed ? "0123456789abcdefABCDEF" : "0123456789") != strlen(digits)) {
+        if ((hex && !prefixed) || digits[0] == '\0' ||
+            strspn(digits, prefixed ? "0123456789abcdefABCDEF" : "0123456789") != strlen(digits)) {
                 refuse(w, "number", "%s is not a complete %snumber", what, hex ? "0x " : "");
                 return false;
         }
@@ -178,7 +179,8 @@ static void start_nv_item(Walk *w, const char **atts) {
 
         if (!backup)
                 return;
-        item = grow(w, &w->pac->nv_items, &w->pac->n_nv_items, &w->items_room, PAC_NV_ITEMS_MAX, sizeof(PacNvItem), "NV items");
+        item = grow(w, &w->pac->nv_items, &w->pac->n_nv_items, &w->items_room, PAC_NV_ITEMS_MAX, sizeof(PacNvItem),
+                    "NV items");
         if (!item || !copy(w, "NVItem name", name, item->name, sizeof(item->name)))
                 return;
         item->id = UINT32_MAX;
@@ -259,7 +261,8 @@ static void start_partition(Walk *w, const char **atts) {
 
         if (!size)
                 return;
-        p = grow(w, &w->pac->partitions, &w->pac->n_partitions, &w->partitions_room, max, sizeof(PacPartition), "partitions");
+        p = grow(w, &w->pac->partitions, &w->pac->n_partitions, &w->partitions_room, max, sizeof(PacPartition),
+                 "partitions");
         if (!p || !partition_name(w, "Partition id", id, p->name) || !partition_size(w, size, &p->size) ||
             !partition_gap(w, attribute(atts, "gap"), &p->gap))
                 return;
@@ -309,7 +312,8 @@ static void start_scheme(Walk *w, const char **atts) {
 static void start_file(Walk *w, const char **atts) {
         const char *backup = attribute(atts, "backup"), *cali = attribute(atts, "CheckCali");
         const char *by_flash = attribute(atts, "selbyflash"), *by_rf = attribute(atts, "selbyrf");
-        PacFile *file = grow(w, &w->pac->files, &w->pac->n_files, &w->files_room, PAC_FILES_MAX, sizeof(PacFile), "files");
+        PacFile *file =
+                grow(w, &w->pac->files, &w->pac->n_files, &w->files_room, PAC_FILES_MAX, sizeof(PacFile), "files");
         uint64_t v;
         bool on;
 
@@ -390,7 +394,8 @@ static void end_file(Walk *w, const char *text _unused_) {
         else if (!w->has_flag || !w->has_check_flag)
                 refuse(w, "xml", "the file \"%s\" has no %s", file->id, w->has_flag ? "CheckFlag" : "Flag");
         else if (strcasestr(file->type, "secureboot") || strcasestr(file->type, "efuse"))
-                refuse(w, "secure-boot", "the file \"%s\" asks for %s, which burns fuses; it is never sent", file->id, file->type);
+                refuse(w, "secure-boot", "the file \"%s\" asks for %s, which burns fuses; it is never sent", file->id,
+                       file->type);
         else if (!file->alias[0])
                 strcpy(file->alias, file->id);
         for (PacFile *other = w->pac->files; other < file; other++)
@@ -514,12 +519,13 @@ static void on_text(void *userdata, const char *s, int n) {
         w->text_cut = w->text_cut || take < (size_t) n;
 }
 
-static void on_doctype(void *userdata, const char *name _unused_, const char *system _unused_, const char *public _unused_,
-                       int internal _unused_) {
+static void on_doctype(void *userdata, const char *name _unused_, const char *system _unused_,
+                       const char *public _unused_, int internal _unused_) {
         refuse(userdata, "xml-dtd", "a document type, which configurations never have");
 }
 
-static void on_declaration(void *userdata, const char *version _unused_, const char *encoding, int standalone _unused_) {
+static void on_declaration(void *userdata, const char *version _unused_, const char *encoding,
+                           int standalone _unused_) {
         static const char *const known[] = {"utf-8", "utf8", "us-ascii", "ascii", "utf-16", "utf-16le"};
 
         if (!encoding)
@@ -584,7 +590,8 @@ int pac_parse_xml(Pac *pac, const char *xml, size_t size, uint64_t at, Failure *
         if (r != 0)
                 return r;
         if (w.found == 0)
-                return pac_refuse(f, "product", "configuration", at, "it has no product \"%.60s\", which the header names", pac->product);
+                return pac_refuse(f, "product", "configuration", at,
+                                  "it has no product \"%.60s\", which the header names", pac->product);
         if (!pac->scheme[0])
                 return pac_refuse(f, "scheme", "configuration", at, "the product names no scheme");
         r = walk(&w, PASS_SCHEME, xml, size);

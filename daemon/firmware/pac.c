@@ -14,7 +14,7 @@ typedef struct Parse {
         const PacReader *reader;
         Failure *f;
         Pac *pac;
-        bool wide;        /* R2: the high words count */
+        bool wide; /* R2: the high words count */
         size_t n_entries;
         PacEntry *entries;
 } Parse;
@@ -45,11 +45,11 @@ static int read_memory(void *userdata, void *data, size_t size, uint64_t offset)
 }
 
 PacReader pac_reader_for_fd(int *fd, uint64_t size) {
-        return (PacReader) {.read = read_fd, .userdata = fd, .size = size};
+        return (PacReader){.read = read_fd, .userdata = fd, .size = size};
 }
 
 PacReader pac_reader_for_memory(const void *data, uint64_t size) {
-        return (PacReader) {.read = read_memory, .userdata = (void *) data, .size = size};
+        return (PacReader){.read = read_memory, .userdata = (void *) data, .size = size};
 }
 
 static int read_at(const PacReader *reader, void *data, size_t size, uint64_t offset) {
@@ -60,7 +60,8 @@ static int read_at(const PacReader *reader, void *data, size_t size, uint64_t of
 
 /* ---- header --------------------------------------------------------------------------------------------- */
 
-static int parse_text(Failure *f, const char *field, const uint8_t *data, uint64_t offset, size_t units, char *ret, size_t size) {
+static int parse_text(Failure *f, const char *field, const uint8_t *data, uint64_t offset, size_t units, char *ret,
+                      size_t size) {
         const char *fault = pac_utf16_field(data, units, ret, size);
 
         return fault ? pac_refuse(f, "text", field, offset, "%s", fault) : 0;
@@ -73,7 +74,8 @@ static int parse_version(Parse *p, const uint8_t *h) {
         if (r != 0)
                 return r;
         if (!streq(version, "BP_R1.0.0") && !streq(version, "BP_R2.0.1"))
-                return pac_refuse(p->f, "version", "version", 0, "\"%s\" is not a package version that is known", version);
+                return pac_refuse(p->f, "version", "version", 0, "\"%s\" is not a package version that is known",
+                                  version);
         strcpy(p->pac->version, version);
         p->wide = streq(version, "BP_R2.0.1");
         return 0;
@@ -83,15 +85,17 @@ static int check_magic(Parse *p, const uint8_t *h) {
         uint16_t crc = crc16_arc(0, h, 2120);
 
         if (get_le32(h + 2116) != PAC_MAGIC)
-                return pac_refuse(p->f, "magic", "magic", 2116, "it is 0x%08x, not 0x%08x; packages without it have no checksums",
-                                  get_le32(h + 2116), PAC_MAGIC);
+                return pac_refuse(p->f, "magic", "magic", 2116,
+                                  "it is 0x%08x, not 0x%08x; packages without it have no checksums", get_le32(h + 2116),
+                                  PAC_MAGIC);
         p->pac->crc1 = get_le16(h + 2120);
         p->pac->crc2 = get_le16(h + 2122);
         if (crc != p->pac->crc1)
-                return pac_refuse(p->f, "crc1", "header checksum", 2120, "it is 0x%04x but the header gives 0x%04x; the file is damaged",
-                                  p->pac->crc1, crc);
+                return pac_refuse(p->f, "crc1", "header checksum", 2120,
+                                  "it is 0x%04x but the header gives 0x%04x; the file is damaged", p->pac->crc1, crc);
         if (get_le16(h + 1316) != 0)
-                return pac_refuse(p->f, "encrypted", "encryption mark", 1316, "the file table is encrypted and cannot be read");
+                return pac_refuse(p->f, "encrypted", "encryption mark", 1316,
+                                  "the file table is encrypted and cannot be read");
         return 0;
 }
 
@@ -99,10 +103,12 @@ static int check_size(Parse *p, const uint8_t *h) {
         uint32_t high = get_le32(h + 44);
 
         if (!p->wide && high != 0)
-                return pac_refuse(p->f, "size", "package size, high word", 44, "it is 0x%x in a package of version 1", high);
+                return pac_refuse(p->f, "size", "package size, high word", 44, "it is 0x%x in a package of version 1",
+                                  high);
         p->pac->size = (uint64_t) high << 32 | get_le32(h + 48);
         if (p->pac->size != p->reader->size)
-                return pac_refuse(p->f, "size", "package size", 48, "the header says %llu bytes, the file has %llu; it is cut or has more behind it",
+                return pac_refuse(p->f, "size", "package size", 48,
+                                  "the header says %llu bytes, the file has %llu; it is cut or has more behind it",
                                   (unsigned long long) p->pac->size, (unsigned long long) p->reader->size);
         return 0;
 }
@@ -111,11 +117,14 @@ static int check_table_place(Parse *p, const uint8_t *h) {
         uint32_t n = get_le32(h + 1076), at = get_le32(h + 1080);
 
         if (n == 0 || n > PAC_FILES_MAX)
-                return pac_refuse(p->f, "count", "number of files", 1076, "it is %d; 1 to %d are possible", (int) n, PAC_FILES_MAX);
+                return pac_refuse(p->f, "count", "number of files", 1076, "it is %d; 1 to %d are possible", (int) n,
+                                  PAC_FILES_MAX);
         if (at != PAC_HEADER_SIZE)
-                return pac_refuse(p->f, "table", "place of the file table", 1080, "it is %u, not %u", at, PAC_HEADER_SIZE);
+                return pac_refuse(p->f, "table", "place of the file table", 1080, "it is %u, not %u", at,
+                                  PAC_HEADER_SIZE);
         if (PAC_HEADER_SIZE + (uint64_t) n * PAC_ENTRY_SIZE > p->reader->size)
-                return pac_refuse(p->f, "table", "number of files", 1076, "a table of %u entries does not fit into the file", n);
+                return pac_refuse(p->f, "table", "number of files", 1076,
+                                  "a table of %u entries does not fit into the file", n);
         p->n_entries = n;
         return 0;
 }
@@ -125,7 +134,8 @@ static int parse_header_texts(Parse *p, const uint8_t *h) {
         int r = parse_text(p->f, "product name", h + 52, 52, 256, product, sizeof(product));
 
         if (r == 0)
-                r = parse_text(p->f, "product version", h + 564, 564, 256, p->pac->product_version, sizeof(p->pac->product_version));
+                r = parse_text(p->f, "product version", h + 564, 564, 256, p->pac->product_version,
+                               sizeof(p->pac->product_version));
         if (r == 0)
                 r = parse_text(p->f, "product alias", h + 1104, 1104, 100, p->pac->alias, sizeof(p->pac->alias));
         if (r != 0)
@@ -182,13 +192,14 @@ static int parse_entry_numbers(Parse *p, const uint8_t *d, PacEntry *e) {
         uint32_t size_high = get_le32(d + 1532), offset_high = get_le32(d + 1536);
 
         if (get_le32(d) != PAC_ENTRY_SIZE)
-                return pac_refuse(p->f, "struct-size", "size of the table entry", e->at, "it is %u, not %u", get_le32(d), PAC_ENTRY_SIZE);
+                return pac_refuse(p->f, "struct-size", "size of the table entry", e->at, "it is %u, not %u",
+                                  get_le32(d), PAC_ENTRY_SIZE);
         if (!p->wide && (size_high || offset_high))
                 return pac_refuse(p->f, "high-words", "high words of size and offset", e->at + 1532,
                                   "they are not zero in a package of version 1");
         if (get_le32(d + 1560) > 5)
-                return pac_refuse(p->f, "addresses", "number of addresses", e->at + 1560, "it is %d; at most 5 are possible",
-                                  (int) get_le32(d + 1560));
+                return pac_refuse(p->f, "addresses", "number of addresses", e->at + 1560,
+                                  "it is %d; at most 5 are possible", (int) get_le32(d + 1560));
         e->size = (uint64_t) size_high << 32 | get_le32(d + 1540);
         e->offset = (uint64_t) offset_high << 32 | get_le32(d + 1552);
         e->flag = get_le32(d + 1544);
@@ -199,30 +210,37 @@ static int parse_entry_numbers(Parse *p, const uint8_t *d, PacEntry *e) {
 
 static int check_flags(Parse *p, const PacEntry *e) {
         if (e->size > 0 && e->flag == 0)
-                return pac_refuse(p->f, "flags", "file flag", e->at + 1544, "\"%.60s\" is an operation but has %llu bytes of data",
-                                  e->id, (unsigned long long) e->size);
+                return pac_refuse(p->f, "flags", "file flag", e->at + 1544,
+                                  "\"%.60s\" is an operation but has %llu bytes of data", e->id,
+                                  (unsigned long long) e->size);
         if ((e->flag & 1) && e->check == 1 && e->omit == 0 && e->size == 0)
-                return pac_refuse(p->f, "flags", "file size", e->at + 1540, "\"%.60s\" needs a file, is selected, but has no data", e->id);
+                return pac_refuse(p->f, "flags", "file size", e->at + 1540,
+                                  "\"%.60s\" needs a file, is selected, but has no data", e->id);
         if ((e->flag & 1) && !e->name[0] && (e->size > 0 || e->check == 1))
-                return pac_refuse(p->f, "file-name", "file name", e->at + 516, "\"%.60s\" needs a file but names none", e->id);
+                return pac_refuse(p->f, "file-name", "file name", e->at + 516, "\"%.60s\" needs a file but names none",
+                                  e->id);
         return 0;
 }
 
-/* The vendor's tools read the data one behind the other, others go by the offsets: only a file that means the same to both is
- * taken. */
+/* The vendor's tools read the data one behind the other, others go by the offsets: only a file that means the same to
+ * both is taken. */
 static int check_place(Parse *p, const PacEntry *e, uint64_t *running) {
         uint64_t start = PAC_HEADER_SIZE + (uint64_t) p->n_entries * PAC_ENTRY_SIZE;
 
         if (e->size == 0)
                 return 0;
         if (e->offset > p->reader->size || e->size > p->reader->size - e->offset)
-                return pac_refuse(p->f, "range", "data offset and size", e->at + 1540, "the data of \"%.60s\" reach beyond the end of the file", e->id);
+                return pac_refuse(p->f, "range", "data offset and size", e->at + 1540,
+                                  "the data of \"%.60s\" reach beyond the end of the file", e->id);
         if (e->offset < start)
-                return pac_refuse(p->f, "overlap", "data offset", e->at + 1552, "the data of \"%.60s\" lie within the header or table", e->id);
+                return pac_refuse(p->f, "overlap", "data offset", e->at + 1552,
+                                  "the data of \"%.60s\" lie within the header or table", e->id);
         if (e->offset < *running)
-                return pac_refuse(p->f, "overlap", "data offset", e->at + 1552, "the data of \"%.60s\" overlap those before", e->id);
+                return pac_refuse(p->f, "overlap", "data offset", e->at + 1552,
+                                  "the data of \"%.60s\" overlap those before", e->id);
         if (e->offset > *running)
-                return pac_refuse(p->f, "gap", "data offset", e->at + 1552, "the data of \"%.60s\" do not follow those before", e->id);
+                return pac_refuse(p->f, "gap", "data offset", e->at + 1552,
+                                  "the data of \"%.60s\" do not follow those before", e->id);
         *running += e->size;
         return 0;
 }
@@ -248,11 +266,14 @@ static int check_ids(Parse *p) {
                 const PacEntry *e = p->entries + i;
 
                 if (e->flag == 2 && i + 1 < p->n_entries)
-                        return pac_refuse(p->f, "xml-place", "file flag", e->at + 1544, p->entries[p->n_entries - 1].flag == 2
-                                          ? "there are two configurations" : "the configuration is not the last entry");
+                        return pac_refuse(p->f, "xml-place", "file flag", e->at + 1544,
+                                          p->entries[p->n_entries - 1].flag == 2
+                                                  ? "there are two configurations"
+                                                  : "the configuration is not the last entry");
                 for (size_t k = 0; e->id[0] && k < i; k++)
                         if (pac_same_id(e->id, p->entries[k].id))
-                                return pac_refuse(p->f, "duplicate", "file ID", e->at + 4, "\"%.60s\" stands there twice", e->id);
+                                return pac_refuse(p->f, "duplicate", "file ID", e->at + 4,
+                                                  "\"%.60s\" stands there twice", e->id);
         }
         if (p->entries[p->n_entries - 1].flag != 2)
                 return pac_refuse(p->f, "xml-missing", "file flag", p->entries[p->n_entries - 1].at + 1544,
@@ -272,7 +293,8 @@ static int parse_table(Parse *p) {
         if (r == 0)
                 r = check_ids(p);
         if (r == 0 && running != p->reader->size)
-                r = pac_refuse(p->f, "trailing", "end of the data", running, "%llu more bytes stand behind the last file",
+                r = pac_refuse(p->f, "trailing", "end of the data", running,
+                               "%llu more bytes stand behind the last file",
                                (unsigned long long) (p->reader->size - running));
         return r;
 }
@@ -286,8 +308,8 @@ static int parse_configuration(Parse *p) {
         int r;
 
         if (e->size == 0 || e->size > PAC_XML_MAX)
-                return pac_refuse(p->f, "xml-limit", "size of the configuration", e->at + 1540, "%llu bytes; 1 to %d are possible",
-                                  (unsigned long long) e->size, PAC_XML_MAX);
+                return pac_refuse(p->f, "xml-limit", "size of the configuration", e->at + 1540,
+                                  "%llu bytes; 1 to %d are possible", (unsigned long long) e->size, PAC_XML_MAX);
         xml = malloc(e->size);
         if (!xml)
                 return -ENOMEM;
@@ -325,7 +347,8 @@ static int join_one(Parse *p, PacFile *file) {
         }
         if (file->flag == 2)
                 return 0;
-        return pac_refuse(p->f, "join", "file table", PAC_HEADER_SIZE, "the configuration's file \"%.60s\" is not in it", file->id);
+        return pac_refuse(p->f, "join", "file table", PAC_HEADER_SIZE,
+                          "the configuration's file \"%.60s\" is not in it", file->id);
 }
 
 static int join(Parse *p) {
@@ -338,13 +361,16 @@ static int join(Parse *p) {
                 r = join_one(p, file);
                 if (r != 0)
                         return r;
-                loader = loader || ((pac_same_id(file->id, "FDL") || pac_same_id(file->id, "HOST_FDL")) && file->selected && file->has_data);
+                loader = loader || ((pac_same_id(file->id, "FDL") || pac_same_id(file->id, "HOST_FDL")) &&
+                                    file->selected && file->has_data);
         }
         for (size_t i = 0; i < p->n_entries; i++)
                 if (p->entries[i].id[0] && p->entries[i].flag != 2 && !p->entries[i].joined)
-                        return pac_refuse(p->f, "join", "file ID", p->entries[i].at + 4, "the configuration has no file \"%.60s\"", p->entries[i].id);
+                        return pac_refuse(p->f, "join", "file ID", p->entries[i].at + 4,
+                                          "the configuration has no file \"%.60s\"", p->entries[i].id);
         if (!loader)
-                return pac_refuse(p->f, "loader", "file table", PAC_HEADER_SIZE, "the package has no first loader (FDL or HOST_FDL)");
+                return pac_refuse(p->f, "loader", "file table", PAC_HEADER_SIZE,
+                                  "the package has no first loader (FDL or HOST_FDL)");
         return 0;
 }
 

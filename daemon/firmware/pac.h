@@ -6,7 +6,7 @@
 #include "common/failure.h"
 #include "common/macro.h"
 
-/* Firmware package (.pac): read-only view of header, table and XML, all checked (pac-format §1-§6, §9).
+/* Firmware package (.pac): read-only view of header, table and XML, all checked.
  * Strings are UTF-8, checked for control and bidi characters. Numbers are host order. Files stay inside
  * the package and are addressed by offset. */
 
@@ -71,7 +71,7 @@ typedef struct Pac {
         size_t n_files;
         PacFile *files;          /* XML order */
         size_t n_warnings;
-        char **warnings;         /* points 14 and 16-19 of pac-format §9, plain sentences */
+        char **warnings;         /* well formed but dangerous: one plain sentence each */
 } Pac;
 
 /* Reads `size` bytes at `offset` of the package. 0 or -errno; short files are -EIO. Gives the parser its bytes,
@@ -86,7 +86,8 @@ PacReader pac_reader_for_fd(int *fd, uint64_t size);
 PacReader pac_reader_for_memory(const void *data, uint64_t size);
 
 /* Parses and checks everything except CRC2 (header, CRC1, table, XML, join). 0; 1 with *f filled (class plan, detail
- * word such as "crc1", "overlap", "xml"; text names field, offset and reason); -ENOMEM or the reader's -errno. *ret is owned by the caller. */
+ * word such as "crc1", "overlap", "xml"; text names field, offset and reason); -ENOMEM or the reader's -errno. *ret is
+ * owned by the caller. */
 int pac_parse(const PacReader *reader, Pac **ret, Failure *f);
 Pac *pac_free(Pac *pac);
 DEFINE_CLEANUP(Pac *, pac_free)

@@ -80,10 +80,12 @@ void inspect_print(const Pac *pac, FILE *out) {
         fprintf(out, "Version:    %s\n", pac->product_version);
         fprintf(out, "Alias:      %s\n", pac->alias);
         fprintf(out, "Family:     %s\n", pac_family(pac));
-        fprintf(out, "Format:     %s, %s, checksums 0x%04x 0x%04x\n", pac->version, format_size(pac->size, size), pac->crc1, pac->crc2);
+        fprintf(out, "Format:     %s, %s, checksums 0x%04x 0x%04x\n", pac->version, format_size(pac->size, size),
+                pac->crc1, pac->crc2);
         fprintf(out, "Flash:      %s%s\n", two ? "NAND, eMMC or UFS" : "NOR",
                 pac->second_enumeration ? "; the device comes back on another port after the first loader" : "");
-        fprintf(out, "NV:         %s, %zu items to keep\n", pac->nv_backup_enabled ? "kept" : "not kept", pac->n_nv_items);
+        fprintf(out, "NV:         %s, %zu items to keep\n", pac->nv_backup_enabled ? "kept" : "not kept",
+                pac->n_nv_items);
         print_files(pac, out);
         if (pac->n_partitions > 0)
                 fprintf(out, "\n%-36s %12s\n", "PARTITION", unit_word(pac->partition_unit));
@@ -231,7 +233,9 @@ static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX
         case PLAN_INITIALISE:
                 return format_size(step->size, ret);
         case PLAN_ERASE: /* of logical places the number is no size */
-                return !step->partition[0] && step->address < 0xfe000000 && step->size > 0 ? format_size(step->size, ret) : "-";
+                return !step->partition[0] && step->address < 0xfe000000 && step->size > 0
+                               ? format_size(step->size, ret)
+                               : "-";
         default:
                 return "-";
         }
@@ -240,8 +244,9 @@ static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX
 static const char *step_remark(const PlanStep *step) {
         switch (step->op) {
         case PLAN_BACKUP:
-                return step->optional ? "read twice, stored, if the unit has it" : step->checks_calibration ?
-                       "read twice, stored; must be calibrated" : "read twice, stored";
+                return step->optional             ? "read twice, stored, if the unit has it"
+                       : step->checks_calibration ? "read twice, stored; must be calibrated"
+                                                  : "read twice, stored";
         case PLAN_WRITE_NV:
                 return step->backup >= 0 ? "merged with the unit's own" : "as in the package";
         case PLAN_CHECK_NV:
@@ -265,8 +270,10 @@ void plan_print(const Plan *plan, FILE *out) {
         for (size_t i = 0; i < plan->n_steps; i++) {
                 const PlanStep *step = plan->steps + i;
 
-                fprintf(out, "%4zu %-12s %-16s %-20s %9s  %s\n", i, plan_op_to_string(step->op), step->id[0] ? step->id : "-",
-                        format_target(step->partition, has_target(step), step->address, target), step_size(step, size), step_remark(step));
+                fprintf(out, "%4zu %-12s %-16s %-20s %9s  %s\n", i, plan_op_to_string(step->op),
+                        step->id[0] ? step->id : "-",
+                        format_target(step->partition, has_target(step), step->address, target), step_size(step, size),
+                        step_remark(step));
         }
         print_list(out, "Lost:", plan->lost, plan->n_lost);
         print_list(out, "Kept:", plan->kept, plan->n_kept);

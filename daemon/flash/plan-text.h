@@ -6,8 +6,9 @@
 #include "firmware/pac.h"
 #include "flash/plan.h"
 
-/* Packages and plans for people and programs: `fdlctl inspect`, `fdlctl plan`, tests. Text goes out as lines; the JSON objects
- * belong to the caller (json_object_put), NULL without memory. Sizes in JSON are bytes; what is unknown is left out. */
+/* Packages and plans for people and programs: `fdlctl inspect`, `fdlctl plan`, tests. Text goes out as lines; the JSON
+ * objects belong to the caller (json_object_put), NULL without memory. Sizes in JSON are bytes; what is unknown is left
+ * out. */
 
 struct json_object;
 

@@ -62,8 +62,8 @@ typedef struct Maker {
         Failure *f;
         unsigned family;
         size_t steps_room;
-        bool spl_missing;     /* between the erase of the first boot stage and its write */
-        char *replaced;       /* names of what is overwritten, for people */
+        bool spl_missing; /* between the erase of the first boot stage and its write */
+        char *replaced;   /* names of what is overwritten, for people */
 } Maker;
 
 static int refuse(Maker *m, const char *detail, const char *format, ...) _printf_(3, 4);
@@ -165,7 +165,8 @@ static bool is_nv_place(const PacFile *file) {
         const char *name = by_name(file) ? target_of(file)->name : "";
 
         return strstr(name, "fixnv") || same_partition(name, "calinv") || at_address(file, ADDRESS_FIXED_NV) ||
-               at_address(file, 0x90000001) || (at_address(file, ADDRESS_FORMAT) && target_of(file)->size == FOURCC_FACTORY);
+               at_address(file, 0x90000001) ||
+               (at_address(file, ADDRESS_FORMAT) && target_of(file)->size == FOURCC_FACTORY);
 }
 
 static bool is_erase(const PacFile *file) {
@@ -186,8 +187,9 @@ static bool is_protected(const PacFile *file) {
 
 static bool is_critical(const PacFile *file) {
         for (size_t i = 0; i < ELEMENTSOF(critical_places); i++)
-                if (critical_places[i].form == FORM_NAME ? by_name(file) && same_partition(target_of(file)->name, critical_places[i].name)
-                                                         : at_address(file, critical_places[i].address))
+                if (critical_places[i].form == FORM_NAME
+                            ? by_name(file) && same_partition(target_of(file)->name, critical_places[i].name)
+                            : at_address(file, critical_places[i].address))
                         return true;
         return false;
 }
@@ -220,7 +222,8 @@ static PlanStep *add_step(Maker *m, PlanOp op, Stage stage) {
                 plan->steps = steps;
                 m->steps_room = room;
         }
-        plan->steps[plan->n_steps] = (PlanStep) {.op = op, .stage = stage, .backup = -1, .write = -1, .offset = U64_UNKNOWN};
+        plan->steps[plan->n_steps] =
+                (PlanStep){.op = op, .stage = stage, .backup = -1, .write = -1, .offset = U64_UNKNOWN};
         return plan->steps + plan->n_steps++;
 }
 
@@ -263,7 +266,8 @@ static int check_loader(Maker *m, const PacFile *file) {
         if (file->n_blocks != 1 || b->base > UINT32_MAX || file->size > UINT32_MAX - b->base)
                 return refuse(m, "loader", "The loader %s has no usable address.", file->id);
         if (!(find_type(file->type)->families & m->family))
-                return refuse(m, "loader", "The loader %s of type %s does not belong to the family %s.", file->id, file->type, m->plan->family);
+                return refuse(m, "loader", "The loader %s of type %s does not belong to the family %s.", file->id,
+                              file->type, m->plan->family);
         return 0;
 }
 
@@ -278,7 +282,8 @@ static int add_loaders(Maker *m) {
                 if (!file->selected || !type || type->kind > KIND_SECOND_LOADER)
                         continue;
                 if (loader[type->kind])
-                        return refuse(m, "loader", "The package has two loaders of one kind: %s and %s.", loader[type->kind]->id, file->id);
+                        return refuse(m, "loader", "The package has two loaders of one kind: %s and %s.",
+                                      loader[type->kind]->id, file->id);
                 loader[type->kind] = file;
                 r = check_loader(m, file);
                 if (r != 0)
@@ -302,8 +307,9 @@ static int find_backup(const Plan *plan, const PacFile *file) {
         for (size_t i = 0; i < plan->n_steps; i++) {
                 const PlanStep *step = plan->steps + i;
 
-                if (step->op == PLAN_BACKUP && (by_name(file) ? streq(step->partition, target_of(file)->name)
-                                                              : !step->partition[0] && step->address == target_of(file)->base))
+                if (step->op == PLAN_BACKUP &&
+                    (by_name(file) ? streq(step->partition, target_of(file)->name)
+                                   : !step->partition[0] && step->address == target_of(file)->base))
                         return (int) i;
         }
         return -1;
@@ -323,7 +329,7 @@ static int add_backup(Maker *m, const PacFile *file) {
         if (find_backup(m->plan, file) >= 0)
                 return 0;
         if (size == 0 || size > 64 * 1024 * 1024)
-                return refuse(m, "size", "The package does not say how much of %s has to be saved.", file->id);
+                return refuse(m, "backup-size", "The package does not say how much of %s has to be saved.", file->id);
         step = add_step(m, PLAN_BACKUP, STAGE_BACKUP);
         if (!step)
                 return -ENOMEM;
@@ -334,7 +340,8 @@ static int add_backup(Maker *m, const PacFile *file) {
         /* Modules with a HOST_FDL have no such gate. */
         step->checks_calibration = merged && m->plan->options.mode == FLASH_MODE_UPGRADE && m->family != UIS8910;
         if (step->checks_calibration && !m->plan->check_cali[0])
-                snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s", file->check_cali[0] ? file->check_cali : "GSM");
+                snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s",
+                         file->check_cali[0] ? file->check_cali : "GSM");
         return 0;
 }
 
@@ -369,7 +376,8 @@ static int check_target(Maker *m, const PacFile *file, const Type *type) {
                               file->select_by_flash ? "flash chips" : "radio chips");
         if (type->form == FORM_NAME && !b->name[0])
                 return refuse(m, "target", "%s (type %s) names no partition.", file->id, file->type);
-        if (type->form == FORM_ADDRESS && (file->n_blocks == 0 || b->base > UINT32_MAX || file->size > UINT32_MAX || b->size > UINT32_MAX))
+        if (type->form == FORM_ADDRESS &&
+            (file->n_blocks == 0 || b->base > UINT32_MAX || file->size > UINT32_MAX || b->size > UINT32_MAX))
                 return refuse(m, "target", "%s (type %s) has no usable 32-bit address and size.", file->id, file->type);
         return 0;
 }
@@ -382,14 +390,20 @@ static int check_upgrade(Maker *m, const PacFile *file, size_t index) {
         if (!is_nv_place(file) || is_nv(file))
                 return 0;
         if (!is_erase(file))
-                return refuse(m, "nv", "%s overwrites calibration or identity without keeping the unit's own; upgrade mode never does that.", file->id);
+                return refuse(m, "nv",
+                              "%s overwrites calibration or identity without keeping the unit's own; upgrade mode "
+                              "never does that.",
+                              file->id);
         for (size_t i = index + 1; i < m->pac->n_files; i++) {
                 const PacFile *later = m->pac->files + i;
                 if (later->selected && is_nv(later) && by_name(later) == by_name(file) &&
-                    streq(target_of(later)->name, target_of(file)->name) && target_of(later)->base == target_of(file)->base)
+                    streq(target_of(later)->name, target_of(file)->name) &&
+                    target_of(later)->base == target_of(file)->base)
                         return 0;
         }
-        return refuse(m, "nv", "%s erases calibration or identity and nothing puts it back; upgrade mode never does that.", file->id);
+        return refuse(m, "nv",
+                      "%s erases calibration or identity and nothing puts it back; upgrade mode never does that.",
+                      file->id);
 }
 
 /* Only where both kinds are selected: one alone is meant for whatever unit there is. */
@@ -425,7 +439,8 @@ static int add_write(Maker *m, const PacFile *file, const Type *type) {
         if (!file->has_data) {
                 if (file->flag == 1 && file->can_omit)
                         return NOTE(m, "%s is left out: the package has no file for it.", file->id);
-                return refuse(m, "data", "%s (type %s) has to be written but the package has no file for it.", file->id, file->type);
+                return refuse(m, "data", "%s (type %s) has to be written but the package has no file for it.", file->id,
+                              file->type);
         }
         step = add_step(m, PLAN_WRITE, STAGE_WRITE);
         if (!step)
@@ -455,7 +470,8 @@ static int lose_erased(Maker *m, const PacFile *file) {
         char name[5];
 
         if (by_name(file) && strstr(b->name, "runtimenv"))
-                return LOSE(m, "%s: the running NV (%s) is erased; the unit makes it anew from the fixed NV.", file->id, b->name);
+                return LOSE(m, "%s: the running NV (%s) is erased; the unit makes it anew from the fixed NV.", file->id,
+                            b->name);
         if (by_name(file) && same_partition(b->name, "userdata"))
                 return LOSE(m, "%s: all user data are erased.", file->id);
         if (by_name(file))
@@ -463,8 +479,10 @@ static int lose_erased(Maker *m, const PacFile *file) {
         if (at_address(file, ADDRESS_RUNNING_NV))
                 return LOSE(m, "%s: the running NV is erased; the unit makes it anew from the fixed NV.", file->id);
         if (at_address(file, ADDRESS_FORMAT))
-                return LOSE(m, "%s: the file system %s is formatted, all files in it are lost.", file->id, fourcc(b->size, name));
-        return LOSE(m, "%s: %llu bytes of flash at 0x%llx are erased.", file->id, (unsigned long long) b->size, (unsigned long long) b->base);
+                return LOSE(m, "%s: the file system %s is formatted, all files in it are lost.", file->id,
+                            fourcc(b->size, name));
+        return LOSE(m, "%s: %llu bytes of flash at 0x%llx are erased.", file->id, (unsigned long long) b->size,
+                    (unsigned long long) b->base);
 }
 
 static int add_erase(Maker *m, const PacFile *file) {
@@ -482,8 +500,8 @@ static int check_nv_size(Maker *m, const PacFile *file) {
         uint64_t max = !at_address(file, ADDRESS_FIXED_NV) ? 0x1000000 : m->family == UIS8910 ? 0x20000 : 0x28000;
 
         if (file->size < 8 || file->size > max)
-                return refuse(m, "nv", "The NV image %s has %llu bytes; this place takes 8 to %llu.", file->id, (unsigned long long) file->size,
-                              (unsigned long long) max);
+                return refuse(m, "nv", "The NV image %s has %llu bytes; this place takes 8 to %llu.", file->id,
+                              (unsigned long long) file->size, (unsigned long long) max);
         return 0;
 }
 
@@ -507,12 +525,17 @@ static int add_nv(Maker *m, const PacFile *file, const Type *type) {
         step->backup = keep ? find_backup(m->plan, file) : -1;
         mark(m, step, file);
         if (keep && m->pac->n_nv_items > 0) {
-                r = KEEP(m, "%s: the unit's own calibration and IMEIs are read twice, stored, and put into the new NV.", file->id);
-                return r != 0 ? r : LOSE(m, "%s: all other NV settings are replaced by those of the package.", file->id);
+                r = KEEP(m, "%s: the unit's own calibration and IMEIs are read twice, stored, and put into the new NV.",
+                         file->id);
+                return r != 0 ? r
+                              : LOSE(m, "%s: all other NV settings are replaced by those of the package.", file->id);
         }
-        r = LOSE(m, "%s: the unit's calibration and IMEIs are replaced by those of the package; a backup is stored.", file->id);
+        r = LOSE(m, "%s: the unit's calibration and IMEIs are replaced by those of the package; a backup is stored.",
+                 file->id);
         if (r == 0 && m->plan->options.mode == FLASH_MODE_FACTORY)
-                r = cannot_run(m, "mode", "Factory mode initialises the NV (%s) and clears its calibration flag, which this version cannot do yet.",
+                r = cannot_run(m, "mode",
+                               "Factory mode initialises the NV (%s) and clears its calibration flag, which this "
+                               "version cannot do yet.",
                                file->id);
         return r;
 }
@@ -529,8 +552,10 @@ static int initialise(Maker *m, const PacFile *file) {
         r = LOSE(m, "%s: serial number and test results are initialised; a backup is stored.", file->id);
         if (r != 0)
                 return r;
-        return cannot_run(m, "mode", "Factory mode initialises %s and writes a serial number into it, which this version cannot do yet.",
-                          file->id);
+        return cannot_run(
+                m, "mode",
+                "Factory mode initialises %s and writes a serial number into it, which this version cannot do yet.",
+                file->id);
 }
 
 /* PhaseCheck, product data and the like: *ret_done if nothing more is to be done for the file. */
@@ -556,8 +581,10 @@ static int add_protected(Maker *m, const PacFile *file, bool *ret_done) {
 static int unknown_type(Maker *m, const PacFile *file) {
         for (size_t i = 0; i < ELEMENTSOF(unsupported); i++)
                 if (streq(unsupported[i].name, file->type))
-                        return refuse(m, "type", "%s asks for %s (type %s), which is not supported.", file->id, unsupported[i].why, file->type);
-        return refuse(m, "type", "%s has the type \"%s\", which is not known; what it would do cannot be told.", file->id, file->type);
+                        return refuse(m, "type", "%s asks for %s (type %s), which is not supported.", file->id,
+                                      unsupported[i].why, file->type);
+        return refuse(m, "type", "%s has the type \"%s\", which is not known; what it would do cannot be told.",
+                      file->id, file->type);
 }
 
 static int add_file(Maker *m, const PacFile *file, size_t index) {
@@ -575,7 +602,8 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
         if (r != 0 || done)
                 return r;
         if (!(type->families & m->family))
-                return refuse(m, "type", "%s has the type %s, which the family %s does not have.", file->id, file->type, m->plan->family);
+                return refuse(m, "type", "%s has the type %s, which the family %s does not have.", file->id, file->type,
+                              m->plan->family);
         r = check_upgrade(m, file, index);
         if (r != 0)
                 return r;
@@ -585,7 +613,8 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
         case KIND_WRITE_NV:
                 return add_nv(m, file, type);
         case KIND_WRITE_AND_STAMP:
-                return refuse(m, "type", "%s (type %s) also sets a time stamp, which is not supported.", file->id, file->type);
+                return refuse(m, "type", "%s (type %s) also sets a time stamp, which is not supported.", file->id,
+                              file->type);
         default:
                 return add_write(m, file, type);
         }
@@ -675,12 +704,14 @@ static int check_package(Maker *m) {
         if (m->plan->options.mode < 0 || m->plan->options.mode >= FLASH_MODE_MAX)
                 return refuse(m, "mode", "There is no such mode.");
         if (pac->mode != 0)
-                return refuse(m, "nand-mode", "The package is made for raw NAND pages (mode %u), which is not supported.", pac->mode);
+                return refuse(m, "nand-mode",
+                              "The package is made for raw NAND pages (mode %u), which is not supported.", pac->mode);
         if (pac->ext_table)
                 return refuse(m, "type", "The package sends an extended partition table, which is not supported.");
         if (pac->n_warnings > 0 && !m->plan->options.allow_warnings)
-                return cannot_run(m, "warnings", "The package is dangerous (%zu warnings) and needs an explicit option: %s", pac->n_warnings,
-                                  pac->warnings[0]);
+                return cannot_run(m, "warnings",
+                                  "The package is dangerous (%zu warnings) and needs an explicit option: %s",
+                                  pac->n_warnings, pac->warnings[0]);
         return 0;
 }
 
@@ -693,10 +724,13 @@ static int add_notes(Maker *m) {
         if (!nv)
                 r = KEEP(m, "Calibration and IMEIs of the unit: not touched.");
         if (r == 0 && m->pac->n_partitions > 0)
-                r = NOTE(m, "The package expects %zu partitions. A unit whose table differs is refused before the first write.",
+                r = NOTE(m,
+                         "The package expects %zu partitions. A unit whose table differs is refused before the first "
+                         "write.",
                          m->pac->n_partitions);
         if (r == 0 && m->pac->n_partitions > 0)
-                r = NOTE(m, "A loader that does not tell its partition table leaves that check undone; the record says so.");
+                r = NOTE(m, "A loader that does not tell its partition table leaves that check undone; the record says "
+                            "so.");
         if (r == 0 && m->pac->apr)
                 r = NOTE(m, "The package asks for APR information, which is not written.");
         return r;
@@ -738,7 +772,10 @@ int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f
                 return -ENOMEM;
         plan->options = *options;
         snprintf(plan->family, sizeof(plan->family), "%s", family);
-        m.family = streq(family, "uis8910") ? UIS8910 : streq(family, "uis8850") ? UIS8850 : streq(family, "phone") ? PHONE : 0;
+        m.family = streq(family, "uis8910")   ? UIS8910
+                   : streq(family, "uis8850") ? UIS8850
+                   : streq(family, "phone")   ? PHONE
+                                              : 0;
         r = fill(&m);
         free(m.replaced);
         if (r == 0)
@@ -782,10 +819,19 @@ uint64_t plan_step_bytes(const PlanStep *step) {
 
 const char *plan_op_to_string(PlanOp op) {
         static const char *const words[PLAN_OP_MAX] = {
-                [PLAN_HANDSHAKE] = "handshake", [PLAN_LOAD] = "load", [PLAN_EXEC] = "exec", [PLAN_REENUMERATE] = "reenumerate",
-                [PLAN_IDENTIFY] = "identify", [PLAN_BACKUP] = "backup", [PLAN_ERASE] = "erase", [PLAN_WRITE] = "write",
-                [PLAN_WRITE_NV] = "write-nv", [PLAN_CHECK_NV] = "check-nv", [PLAN_INITIALISE] = "initialise",
-                [PLAN_RESET] = "reset", [PLAN_POWER_OFF] = "power-off",
+                [PLAN_HANDSHAKE] = "handshake",
+                [PLAN_LOAD] = "load",
+                [PLAN_EXEC] = "exec",
+                [PLAN_REENUMERATE] = "reenumerate",
+                [PLAN_IDENTIFY] = "identify",
+                [PLAN_BACKUP] = "backup",
+                [PLAN_ERASE] = "erase",
+                [PLAN_WRITE] = "write",
+                [PLAN_WRITE_NV] = "write-nv",
+                [PLAN_CHECK_NV] = "check-nv",
+                [PLAN_INITIALISE] = "initialise",
+                [PLAN_RESET] = "reset",
+                [PLAN_POWER_OFF] = "power-off",
         };
 
         return op >= 0 && op < PLAN_OP_MAX ? words[op] : NULL;

@@ -16,10 +16,11 @@ typedef enum PlanOp {
         PLAN_BACKUP,         /* read twice, compare, on disk */
         PLAN_ERASE,
         PLAN_WRITE,          /* bytes of the package */
-        PLAN_WRITE_NV,       /* package NV merged with the backup of the same target; merge before the first destructive step,
-                                so that what does not fit is found while the unit is whole */
+        PLAN_WRITE_NV,       /* package NV merged with the backup of the same target; merge before the first destructive
+                                step, so that what does not fit is found while the unit is whole */
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
-        PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never in a plan that may run yet */
+        PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never yet in a plan
+                                that may run */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -33,23 +34,26 @@ typedef struct PlanStep {
         PlanProtocol protocol;
         char id[128];            /* file id of the package, "" for steps of our own */
         char partition[37];      /* name form if not empty, else address form */
-        uint64_t address, size;  /* size: bytes to send (odd sizes: the engine pads), to read back, or the erase argument */
+        uint64_t address, size;  /* size: bytes to send (odd: the engine pads), to read back, or the erase argument */
         uint64_t offset;         /* of the data within the package */
         uint32_t block;          /* largest MIDST or READ payload while escaping is on */
-        int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step; -1: nothing to merge, the CRC is still set */
+        int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step; -1: nothing to merge, the CRC is
+                                    still set */
         int write;               /* CHECK_NV: index of the PLAN_WRITE_NV step whose bytes are compared, else -1 */
         bool destructive;        /* needs INTENT/GO; CHECK_NV too, as it may write again */
-        char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a mismatch
-                                    where it says none (SPL of both kinds in one package) */
+        char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a
+                                    mismatch where it says none (SPL of both kinds in one package) */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */
-        bool critical;           /* boot chain: a failure here leaves a unit that must be flashed again */
+        bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
+                                    leaves a unit that must be flashed again */
 } PlanStep;
 
 typedef struct PlanOptions {
         FlashMode mode;
-        bool allow_warnings;     /* go on although the package has warnings of pac-format §9 14, 16-19 */
-        bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in not_executable */
+        bool allow_warnings;     /* go on although the package has warnings */
+        bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
+                                    not_executable */
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;
 } PlanOptions;
 
@@ -74,7 +78,8 @@ typedef struct Plan {
         char **lost, **kept, **notes;
 } Plan;
 
-/* 0; 1 with *f (class plan; detail "type", "warnings", "nv", "data", "mode"…); -ENOMEM. The plan is self-contained (no pointers into the package). */
+/* 0; 1 with *f (class plan; detail "type", "warnings", "nv", "data", "mode"…); -ENOMEM. The plan is
+ * self-contained (no pointers into the package). */
 int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free)

@@ -10,22 +10,24 @@
 
 /* Ids and lengths of the NV items of real modules. */
 static const PmNvEntry nv_uis8910[] = {
-        {0x191, 40}, {0x1ba, 268}, {0x1f0, 152}, {0x1f1, 104}, {0x1f2, 200}, {0x5, 8}, {0x179, 8}, {0x186, 8}, {0x1e4, 8},
-        {0x2, 6020}, {0x26f, 2048}, {0x26d, 8192}, {0x26e, 32768}, {0x259, 1484}, {0x25a, 912}, {0x25b, 2128}, {0x277, 2156},
-        {0x26c, 22528}, {0x278, 10372}, {0x27a, 3856}, {0x27b, 147}, {0, 0},
+        {0x191, 40},    {0x1ba, 268},  {0x1f0, 152}, {0x1f1, 104},  {0x1f2, 200},  {0x5, 8},
+        {0x179, 8},     {0x186, 8},    {0x1e4, 8},   {0x2, 6020},   {0x26f, 2048}, {0x26d, 8192},
+        {0x26e, 32768}, {0x259, 1484}, {0x25a, 912}, {0x25b, 2128}, {0x277, 2156}, {0x26c, 22528},
+        {0x278, 10372}, {0x27a, 3856}, {0x27b, 147}, {0, 0},
 };
 static const PmNvEntry nv_uis8850[] = {
-        {0x193, 147}, {0x1b2, 820}, {0x1b4, 48}, {0x1ac, 13504}, {0x1ab, 4}, {0x1aa, 5358}, {0x1a9, 2}, {0x27a, 2960},
-        {0x1b7, 2}, {0x1b8, 2176}, {0x1b9, 376}, {0x5, 8}, {0x179, 8}, {0x186, 8}, {0x1e4, 8}, {0x2, 6020}, {0x26f, 4096},
-        {0x26e, 59392}, {0x259, 1612}, {0x25a, 912}, {0x25b, 1436}, {0x25e, 1436}, {0x25d, 912}, {0x25c, 1612}, {0x277, 2144},
-        {0x26c, 28672}, {0x1f0, 7400}, {0x800, 84}, {0x801, 436}, {0x813, 2400}, {0x870, 512}, {0x871, 512}, {0x872, 72},
-        {0x873, 72}, {0x300, 20}, {0x301, 256}, {0, 0},
+        {0x193, 147},  {0x1b2, 820},  {0x1b4, 48},   {0x1ac, 13504}, {0x1ab, 4},     {0x1aa, 5358}, {0x1a9, 2},
+        {0x27a, 2960}, {0x1b7, 2},    {0x1b8, 2176}, {0x1b9, 376},   {0x5, 8},       {0x179, 8},    {0x186, 8},
+        {0x1e4, 8},    {0x2, 6020},   {0x26f, 4096}, {0x26e, 59392}, {0x259, 1612},  {0x25a, 912},  {0x25b, 1436},
+        {0x25e, 1436}, {0x25d, 912},  {0x25c, 1612}, {0x277, 2144},  {0x26c, 28672}, {0x1f0, 7400}, {0x800, 84},
+        {0x801, 436},  {0x813, 2400}, {0x870, 512},  {0x871, 512},   {0x872, 72},    {0x873, 72},   {0x300, 20},
+        {0x301, 256},  {0, 0},
 };
 static const PmNvEntry nv_phone[] = {
 #define X(item, length) {item, length},
         PHONE_NV_ITEMS(X)
 #undef X
-        {0, 0},
+                {0, 0},
 };
 
 static void module_image(PacMaker *m, const char *id, uint64_t base, uint64_t limit, uint64_t size, const char *head) {
@@ -37,7 +39,8 @@ static void module_image(PacMaker *m, const char *id, uint64_t base, uint64_t li
         strcpy(f->head, head);
 }
 
-static void loader(PacMaker *m, const char *id, const char *type, uint32_t base, uint64_t limit, uint64_t size, const char *head) {
+static void loader(PacMaker *m, const char *id, const char *type, uint32_t base, uint64_t limit, uint64_t size,
+                   const char *head) {
         PmFile *f = pm_add(m, id, type, base, limit);
         char name[64];
 
@@ -149,12 +152,11 @@ static void phone(PacMaker *m) {
         for (unsigned i = 0; i < m->n_files; i++)
                 if (m->files[i].blocks[0].id[0] && strcmp(m->files[i].blocks[0].id, "splloader") == 0)
                         m->files[i].blocks[0].base = 0x80000000;
-#define X(name, mib)                                                                \
-        {                                                                           \
-                char size[32];                                                      \
-                snprintf(size, sizeof(size), mib == 0xFFFFFFFF ? "0x%llX" : "%llu", \
-                         (unsigned long long) (mib));                               \
-                pm_partition(m, name, size);                                        \
+#define X(name, mib)                                                                                                   \
+        {                                                                                                              \
+                char size[32];                                                                                         \
+                snprintf(size, sizeof(size), mib == 0xFFFFFFFF ? "0x%llX" : "%llu", (unsigned long long) (mib));       \
+                pm_partition(m, name, size);                                                                           \
         }
         PHONE_TABLE(X)
 #undef X
@@ -171,7 +173,9 @@ PacMaker *pm_new_family(const char *family, uint64_t seed) {
         static const struct {
                 const char *family, *product;
                 void (*fill)(PacMaker *m);
-        } families[] = {{"uis8910", "UIX8910_MODEM", uis8910}, {"uis8850", "8850_MODEM", uis8850}, {"phone", "SIMPHONE", phone}};
+        } families[] = {{"uis8910", "UIX8910_MODEM", uis8910},
+                        {"uis8850", "8850_MODEM", uis8850},
+                        {"phone", "SIMPHONE", phone}};
 
         for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
                 if (strcmp(families[i].family, family) == 0) {

@@ -139,11 +139,16 @@ static void apply(PacMaker *m, int option, char *arg) {
 
 int main(int argc, char *argv[]) {
         static const struct option options[] = {
-                {"seed", required_argument, NULL, 's'},     {"size", required_argument, NULL, 'z'},
-                {"partitions", required_argument, NULL, 'p'}, {"set", required_argument, NULL, 'k'},
-                {"unselect", required_argument, NULL, 'u'}, {"remove", required_argument, NULL, 'r'},
-                {"sparse", required_argument, NULL, 'a'},   {"second-enum", no_argument, NULL, 'e'},
-                {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+                {"seed", required_argument, NULL, 's'},
+                {"size", required_argument, NULL, 'z'},
+                {"partitions", required_argument, NULL, 'p'},
+                {"set", required_argument, NULL, 'k'},
+                {"unselect", required_argument, NULL, 'u'},
+                {"remove", required_argument, NULL, 'r'},
+                {"sparse", required_argument, NULL, 'a'},
+                {"second-enum", no_argument, NULL, 'e'},
+                {"help", no_argument, NULL, 'h'},
+                {NULL, 0, NULL, 0},
         };
         PacMaker *m;
         int o, fd, r;

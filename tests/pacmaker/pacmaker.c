@@ -137,11 +137,15 @@ static void fill_nv(const PacMaker *m, const PmFile *f, uint8_t *p) {
 
 /* One quarter each: raw, fill, skipped, raw; blocks of 4 KiB. */
 static uint8_t *make_sparse(const PacMaker *m, const PmFile *f, uint64_t *ret_size) {
-        uint64_t blocks = f->size / 4096, quarter = blocks / 4, last = blocks - 3 * quarter, state = start_state(m, f->id);
+        uint64_t blocks = f->size / 4096, quarter = blocks / 4, last = blocks - 3 * quarter,
+                 state = start_state(m, f->id);
         const struct {
                 unsigned type;
                 uint64_t blocks, bytes;
-        } chunks[] = {{0xcac1, quarter, quarter * 4096}, {0xcac2, quarter, 4}, {0xcac3, quarter, 0}, {0xcac1, last, last * 4096}};
+        } chunks[] = {{0xcac1, quarter, quarter * 4096},
+                      {0xcac2, quarter, 4},
+                      {0xcac3, quarter, 0},
+                      {0xcac1, last, last * 4096}};
         uint64_t total = 28;
         uint8_t *p, *c;
 
@@ -301,19 +305,23 @@ PmPartition *pm_partition(PacMaker *m, const char *name, const char *size) {
 
 /* ---- configuration -------------------------------------------------------------------------------------- */
 
-static const char *or(const char *a, const char *b) {
+static const char * or (const char *a, const char *b) {
         return a[0] ? a : b;
 }
 
 static void print_product(const PacMaker *m, FILE *o) {
-        fprintf(o, "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<BMAConfig>\n\t<ProductList>\n\t\t<Product name=\"%s\">\n",
-                or(m->xml_product, m->product));
-        fprintf(o, "\t\t\t<SchemeName>%s</SchemeName>\n\t\t\t<RebootByAT>1</RebootByAT>\n", or(m->xml_scheme_of_product, m->product));
-        fprintf(o, "\t\t\t<FlashTypeID>%" PRIu32 "</FlashTypeID>\n\t\t\t<Mode>0</Mode>\n%s", m->flash_type_id, m->product_extra);
+        fprintf(o,
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<BMAConfig>\n\t<ProductList>\n\t\t<Product name=\"%s\">\n",
+                or (m->xml_product, m->product));
+        fprintf(o, "\t\t\t<SchemeName>%s</SchemeName>\n\t\t\t<RebootByAT>1</RebootByAT>\n",
+                or (m->xml_scheme_of_product, m->product));
+        fprintf(o, "\t\t\t<FlashTypeID>%" PRIu32 "</FlashTypeID>\n\t\t\t<Mode>0</Mode>\n%s", m->flash_type_id,
+                m->product_extra);
         fprintf(o, "\t\t\t<NVBackup backup=\"%d\">\n", m->xml_nv_backup);
         for (unsigned i = 0; i < m->n_items; i++) {
                 const PmItem *n = m->items + i;
-                fprintf(o, "\t\t\t\t<NVItem backup=\"%d\" name=\"%s\">\n\t\t\t\t\t<ID>0x%" PRIx32 "</ID>\n", n->backup, n->name, n->id);
+                fprintf(o, "\t\t\t\t<NVItem backup=\"%d\" name=\"%s\">\n\t\t\t\t\t<ID>0x%" PRIx32 "</ID>\n", n->backup,
+                        n->name, n->id);
                 fprintf(o, "\t\t\t\t\t<BackupFlag use=\"%d\">\n", n->use);
                 if (n->keep_going)
                         fputs("\t\t\t\t\t\t<NVFlag check=\"1\" name=\"Continue\"/>\n", o);
@@ -326,7 +334,8 @@ static void print_product(const PacMaker *m, FILE *o) {
                         fprintf(o, " unit=\"%s\"", m->partitions_unit);
                 fputs(">\n", o);
                 for (unsigned i = 0; i < m->n_partitions; i++)
-                        fprintf(o, "\t\t\t\t<Partition id=\"%s\" size=\"%s\"/>\n", m->partitions[i].name, m->partitions[i].size);
+                        fprintf(o, "\t\t\t\t<Partition id=\"%s\" size=\"%s\"/>\n", m->partitions[i].name,
+                                m->partitions[i].size);
                 fputs("\t\t\t</Partitions>\n", o);
         }
         fputs("\t\t\t<Chips enable=\"0\"/>\n\t\t</Product>\n\t</ProductList>\n", o);
@@ -342,10 +351,14 @@ static void print_file(const PmFile *f, FILE *o) {
                 fputs("\t\t\t\t<Block", o);
                 if (f->blocks[i].id[0])
                         fprintf(o, " id=\"%s\"", f->blocks[i].id);
-                fprintf(o, ">\n\t\t\t\t\t<Base>0x%" PRIx64 "</Base>\n\t\t\t\t\t<Size>0x%" PRIx64 "</Size>\n\t\t\t\t</Block>\n",
+                fprintf(o,
+                        ">\n\t\t\t\t\t<Base>0x%" PRIx64 "</Base>\n\t\t\t\t\t<Size>0x%" PRIx64
+                        "</Size>\n\t\t\t\t</Block>\n",
                         f->blocks[i].base, f->blocks[i].size);
         }
-        fprintf(o, "\t\t\t\t<Flag>%d</Flag>\n\t\t\t\t<CheckFlag>%d</CheckFlag>\n\t\t\t\t<Description>%s</Description>\n\t\t\t</File>\n",
+        fprintf(o,
+                "\t\t\t\t<Flag>%d</Flag>\n\t\t\t\t<CheckFlag>%d</CheckFlag>\n\t\t\t\t<Description>%s</"
+                "Description>\n\t\t\t</File>\n",
                 f->xml_flag, f->xml_check, f->alias);
 }
 
@@ -354,7 +367,7 @@ static char *make_xml(PacMaker *m, size_t *ret_size) {
         FILE *o = must(open_memstream(&xml, ret_size));
 
         print_product(m, o);
-        fprintf(o, "\t<SchemeList>\n\t\t<Scheme name=\"%s\">\n", or(m->xml_scheme, m->product));
+        fprintf(o, "\t<SchemeList>\n\t\t<Scheme name=\"%s\">\n", or (m->xml_scheme, m->product));
         for (unsigned i = 0; i < m->n_files; i++)
                 if (m->files[i].in_xml)
                         print_file(m->files + i, o);

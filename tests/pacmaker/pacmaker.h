@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes firmware packages for tests and demos: valid ones of any family and size, and, by the hooks, ones that are wrong in
- * any field. Shares no source with what reads them. Sizes above PM_DENSE are made of holes: only the first and the last
- * PM_DENSE / 2 bytes are filled, the file on disk is sparse. */
+/* Makes firmware packages for tests and demos: valid ones of any family and size, and, by the hooks, ones that are wrong
+ * in any field. Shares no source with what reads them. Sizes above PM_DENSE are made of holes: only the first and the
+ * last PM_DENSE / 2 bytes are filled, the file on disk is sparse. */
 
 #define PM_FILES_MAX 600
 #define PM_ITEMS_MAX 64

@@ -76,9 +76,7 @@ static int merge(Image *package, const Image *device, const PacNvItem *items, si
 }
 
 #define ITEM(item_name, item_id, go_on)                                                                                \
-        {                                                                                                              \
-                .name = item_name, .id = (item_id), .backup = true, .use = true, .keep_going = (go_on)               \
-        }
+        { .name = item_name, .id = (item_id), .backup = true, .use = true, .keep_going = (go_on) }
 static const PacNvItem usual_items[] = {ITEM("Calibration", UINT32_MAX, false), ITEM("GSM Calibration", 0x26d, true),
                                         ITEM("IMEI", UINT32_MAX, false)};
 
@@ -271,20 +269,27 @@ START_TEST(test_merge_failures) {
         Image *longer = usual(0x11, 0);
 
         item(longer, 0x300, 20, 1);
-        fails(usual(0x22, 0), usual(0x11, 0), (PacNvItem) ITEM("x", 0x300, false), FLASH_MODE_UPGRADE, "nv-file-id", "new image");
-        fails(usual(0x22, 0), longer, (PacNvItem) ITEM("x", 0x300, true), FLASH_MODE_UPGRADE, "nv-file-id", "new image");
+        fails(usual(0x22, 0), usual(0x11, 0), (PacNvItem) ITEM("x", 0x300, false), FLASH_MODE_UPGRADE, "nv-file-id",
+              "new image");
+        fails(usual(0x22, 0), longer, (PacNvItem) ITEM("x", 0x300, true), FLASH_MODE_UPGRADE, "nv-file-id",
+              "new image");
         longer = usual(0x22, 0);
         item(longer, 0x300, 20, 1);
-        fails(longer, usual(0x11, 0), (PacNvItem) ITEM("x", 0x300, false), FLASH_MODE_UPGRADE, "nv-device-id", "in the device");
+        fails(longer, usual(0x11, 0), (PacNvItem) ITEM("x", 0x300, false), FLASH_MODE_UPGRADE, "nv-device-id",
+              "in the device");
         longer = usual(0x22, 0);
         item(longer, 0x1f0, 7400, 1);
         Image *shorter = usual(0x11, 0);
         item(shorter, 0x1f0, 100, 1);
         fails(longer, shorter, (PacNvItem) ITEM("Simlock", 0x1f0, true), FLASH_MODE_UPGRADE, "nv-length", "7400");
-        fails(with_calibration(0xff0b, 6020), with_calibration(0xff0a, 6020), calib, FLASH_MODE_UPGRADE, "nv-version", "older structure");
-        fails(with_calibration(0xff0a, 6020), with_calibration(0xff0b, 6020), calib, FLASH_MODE_UPGRADE, "nv-version", "do not match");
-        fails(with_calibration(0xff0a, 6000), with_calibration(0xff0a, 6000), calib, FLASH_MODE_UPGRADE, "nv-version", "does not match its structure");
-        fails(with_calibration(0xff0c, 6000), with_calibration(0xff0c, 6004), calib, FLASH_MODE_UPGRADE, "nv-length", "6004");
+        fails(with_calibration(0xff0b, 6020), with_calibration(0xff0a, 6020), calib, FLASH_MODE_UPGRADE, "nv-version",
+              "older structure");
+        fails(with_calibration(0xff0a, 6020), with_calibration(0xff0b, 6020), calib, FLASH_MODE_UPGRADE, "nv-version",
+              "do not match");
+        fails(with_calibration(0xff0a, 6000), with_calibration(0xff0a, 6000), calib, FLASH_MODE_UPGRADE, "nv-version",
+              "does not match its structure");
+        fails(with_calibration(0xff0c, 6000), with_calibration(0xff0c, 6004), calib, FLASH_MODE_UPGRADE, "nv-length",
+              "6004");
 }
 END_TEST
 
@@ -332,7 +337,11 @@ START_TEST(test_names) {
         static const struct {
                 const char *name;
                 uint16_t id;
-        } names[] = {{"TD_Calibration", 0x516}, {"LTE_Calibration", 0x9c4}, {"BlueTooth", 0x191}, {"WIFI", 0x199}, {"BandSelect", 0xd}};
+        } names[] = {{"TD_Calibration", 0x516},
+                     {"LTE_Calibration", 0x9c4},
+                     {"BlueTooth", 0x191},
+                     {"WIFI", 0x199},
+                     {"BandSelect", 0xd}};
 
         for (size_t k = 0; k < ELEMENTSOF(names); k++) {
                 Image *package = usual(0x22, 0), *device = usual(0x11, 0);
@@ -423,7 +432,8 @@ START_TEST(test_real) {
         memset(device + at + 100, 0x5a, 5000);
         device[at + 6016] = 1;
         ck_assert_int_eq(nv_check_calibrated(device, images[_i].size, "GSM", &f), 0);
-        ck_assert_int_eq(nv_merge(data, images[_i].size, device, images[_i].size, usual_items, 1, FLASH_MODE_UPGRADE, &f), 0);
+        ck_assert_int_eq(
+                nv_merge(data, images[_i].size, device, images[_i].size, usual_items, 1, FLASH_MODE_UPGRADE, &f), 0);
         ck_assert_mem_eq(data + 2, device + 2, images[_i].size - 2);
 }
 END_TEST

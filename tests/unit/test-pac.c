@@ -100,8 +100,8 @@ static void poked(const char *family, Poke p, const char *detail) {
         refused(m, detail);
 }
 
-#define HEADER32(at, v) ((Poke) {.offset = (at), .size = 4, .value = (v)})
-#define ENTRY32(i, at, v) ((Poke) {.table = true, .entry = (i), .offset = (at), .size = 4, .value = (v)})
+#define HEADER32(at, v) ((Poke){.offset = (at), .size = 4, .value = (v)})
+#define ENTRY32(i, at, v) ((Poke){.table = true, .entry = (i), .offset = (at), .size = 4, .value = (v)})
 
 static const char *xml_from, *xml_to;
 static void edit(PacMaker *m _unused_, char **xml, size_t *size, void *userdata _unused_) {
@@ -196,45 +196,103 @@ typedef struct RealPackage {
         Expected files[16];
 } RealPackage;
 
-#define FDL8850(at) {"FDL", "FDL", "norfdl.sign.img", 0x50800000, 0x14000, 0x10b80, at, true, false, 1, 1}
+#define FDL8850(at)                                                                                                    \
+        { "FDL", "FDL", "norfdl.sign.img", 0x50800000, 0x14000, 0x10b80, at, true, false, 1, 1 }
 static const RealPackage real_packages[] = {
-        {"uis8910_full.pac", "uis8910", "UIX8910_MODEM", "8910 MODULE", "8915DM_cat1_CSDK", 4193236, 0xe104, 0x9b32, 1, 1, true, 4, {
-                {"HOST_FDL", "HOST_FDL", "fdl1.img", 0x838000, 0x8000, 0x33a0, 0x813c, true, false, 1, 1},
-                {"FDL2", "FDL2", "fdl2.img", 0x810000, 0x28000, 0xcbe0, 0xb4dc, true, false, 1, 1},
-                {"PhaseCheck", "CODE", "", 0xfe000002, 0x100, 0, 0, true, true, 0, 0},
-                {"BOOTLOADER", "CODE", "boot.img", 0x60000000, 0x10000, 0xa420, 0x180bc, true, false, 1, 0},
-                {"AP", "CODE", "8915DM_cat1_CSDK.img", 0x60010000, 0x170000, 0x13c6c0, 0x224dc, true, false, 1, 0},
-                {"PS", "CODE", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus.img", 0x60560000, 0x280000, 0x280000, 0x15eb9c, true, false, 1, 0},
-                {"FMT_FSSYS", "EraseFlash", "", 0xfe000006, 0x53595346, 0, 0, true, true, 0, 0},
-                {"FMT_FSEXT", "EraseFlash", "", 0xfe000006, 0x54584546, 0, 0, false, true, 0, 0},
-                {"FLASH", "EraseFlash", "", 0xfe000001, 0, 0, 0, true, true, 0, 0},
-                {"NV", "NV", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus_nvitem.bin", 0xfe000003, 0x20000, 0x20000, 0x3deb9c, true, true, 1, 0},
-                {"PREPACK", "CODE", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus_prepack.cpio", 0xfe000004, 0, 0x6a, 0x3feb9c, true, false, 1, 0},
-        }},
-        {"uis8850_full.pac", "uis8850", "8850_MODEM", "8850 MODULE", "8850XM_cat1_open", 2801222, 0x1bd9, 0xacab, 0, 1, true, 8, {
-                FDL8850(0x9f78),
-                {"ERASE_SPL", "EraseFlash", "", 0x60000000, 0x20000, 0, 0, true, true, 0, 0},
-                {"BOOT", "CODE", "boot.sign.img", 0x60020000, 0x10000, 0x2a40, 0x1aaf8, true, false, 1, 0},
-                {"PhaseCheck", "CODE", "", 0xfe000002, 0x100, 0, 0, true, true, 0, 0},
-                {"FMT_FSSYS", "EraseFlash", "", 0xfe000006, 0x53595346, 0, 0, false, true, 0, 0},
-                {"FMT_FSMOD", "EraseFlash", "", 0xfe000006, 0x444f4d46, 0, 0, true, true, 0, 0},
-                {"FMT_FSEXT", "EraseFlash", "", 0xfe000006, 0x54584546, 0, 0, false, true, 0, 0},
-                {"NV", "NV", "8850XM_cat1bis_ds_ab_nvitem.bin", 0xfe000003, 0x28000, 0x28000, 0x1d538, true, true, 1, 0},
-                {"AP", "CODE", "8850XM_cat1_open.sign.img", 0x60030000, 0x17e000, 0x145940, 0x45538, true, false, 1, 0},
-                {"APPIMG", "CODE", "SLOGGERS6V001_APP.sign.img", 0x601ae000, 0x51000, 0x88c0, 0x18ae78, true, false, 1, 0},
-                {"CP", "CODE", "8850XM_cat1bis_ds_ab_modem.cpio", 0xfe000004, 0, 0x104fc0, 0x193738, true, false, 1, 0},
-                {"INDELTANV", "CODE", "8850XM_cat1bis_ds_ab_indeltanv.cpio", 0xfe000004, 0, 0x2b48, 0x2986f8, true, false, 1, 0},
-                {"FLASH", "EraseFlash", "", 0xfe000001, 0, 0, 0, true, true, 0, 0},
-                {"SPL", "CODE", "spl.sign.img", 0x60000000, 0x20000, 0xf800, 0x29b240, true, false, 1, 0},
-        }},
-        {"uis8850_app_only.pac", "uis8850", "8850_MODEM", "8850 MODULE", "8850XM_cat1_open", 114367, 0x906c, 0x9ff2, 0, 0, false, 0, {
-                FDL8850(0x2688),
-                {"APPIMG", "CODE", "SLOGGERS6V001_APP.sign.img", 0x601ae000, 0x51000, 0x88c0, 0x13208, true, false, 1, 0},
-        }},
-        {"uis8850_erase_only.pac", "uis8850", "8850_MODEM", "8850 MODULE", "8850XM_cat1_open", 79382, 0x1a32, 0xea12, 0, 0, false, 0, {
-                FDL8850(0x2688),
-                {"ERASE_APPIMG", "EraseFlash", "", 0x601ae000, 0x51000, 0, 0, true, true, 0, 0},
-        }},
+        {"uis8910_full.pac",
+         "uis8910",
+         "UIX8910_MODEM",
+         "8910 MODULE",
+         "8915DM_cat1_CSDK",
+         4193236,
+         0xe104,
+         0x9b32,
+         1,
+         1,
+         true,
+         4,
+         {
+                 {"HOST_FDL", "HOST_FDL", "fdl1.img", 0x838000, 0x8000, 0x33a0, 0x813c, true, false, 1, 1},
+                 {"FDL2", "FDL2", "fdl2.img", 0x810000, 0x28000, 0xcbe0, 0xb4dc, true, false, 1, 1},
+                 {"PhaseCheck", "CODE", "", 0xfe000002, 0x100, 0, 0, true, true, 0, 0},
+                 {"BOOTLOADER", "CODE", "boot.img", 0x60000000, 0x10000, 0xa420, 0x180bc, true, false, 1, 0},
+                 {"AP", "CODE", "8915DM_cat1_CSDK.img", 0x60010000, 0x170000, 0x13c6c0, 0x224dc, true, false, 1, 0},
+                 {"PS", "CODE", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus.img", 0x60560000, 0x280000, 0x280000, 0x15eb9c,
+                  true, false, 1, 0},
+                 {"FMT_FSSYS", "EraseFlash", "", 0xfe000006, 0x53595346, 0, 0, true, true, 0, 0},
+                 {"FMT_FSEXT", "EraseFlash", "", 0xfe000006, 0x54584546, 0, 0, false, true, 0, 0},
+                 {"FLASH", "EraseFlash", "", 0xfe000001, 0, 0, 0, true, true, 0, 0},
+                 {"NV", "NV", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus_nvitem.bin", 0xfe000003, 0x20000, 0x20000, 0x3deb9c,
+                  true, true, 1, 0},
+                 {"PREPACK", "CODE", "cat1_UIS8915DM_BB_RF_SS_NoVolte_cus_prepack.cpio", 0xfe000004, 0, 0x6a, 0x3feb9c,
+                  true, false, 1, 0},
+         }},
+        {"uis8850_full.pac",
+         "uis8850",
+         "8850_MODEM",
+         "8850 MODULE",
+         "8850XM_cat1_open",
+         2801222,
+         0x1bd9,
+         0xacab,
+         0,
+         1,
+         true,
+         8,
+         {
+                 FDL8850(0x9f78),
+                 {"ERASE_SPL", "EraseFlash", "", 0x60000000, 0x20000, 0, 0, true, true, 0, 0},
+                 {"BOOT", "CODE", "boot.sign.img", 0x60020000, 0x10000, 0x2a40, 0x1aaf8, true, false, 1, 0},
+                 {"PhaseCheck", "CODE", "", 0xfe000002, 0x100, 0, 0, true, true, 0, 0},
+                 {"FMT_FSSYS", "EraseFlash", "", 0xfe000006, 0x53595346, 0, 0, false, true, 0, 0},
+                 {"FMT_FSMOD", "EraseFlash", "", 0xfe000006, 0x444f4d46, 0, 0, true, true, 0, 0},
+                 {"FMT_FSEXT", "EraseFlash", "", 0xfe000006, 0x54584546, 0, 0, false, true, 0, 0},
+                 {"NV", "NV", "8850XM_cat1bis_ds_ab_nvitem.bin", 0xfe000003, 0x28000, 0x28000, 0x1d538, true, true, 1,
+                  0},
+                 {"AP", "CODE", "8850XM_cat1_open.sign.img", 0x60030000, 0x17e000, 0x145940, 0x45538, true, false, 1,
+                  0},
+                 {"APPIMG", "CODE", "SLOGGERS6V001_APP.sign.img", 0x601ae000, 0x51000, 0x88c0, 0x18ae78, true, false, 1,
+                  0},
+                 {"CP", "CODE", "8850XM_cat1bis_ds_ab_modem.cpio", 0xfe000004, 0, 0x104fc0, 0x193738, true, false, 1,
+                  0},
+                 {"INDELTANV", "CODE", "8850XM_cat1bis_ds_ab_indeltanv.cpio", 0xfe000004, 0, 0x2b48, 0x2986f8, true,
+                  false, 1, 0},
+                 {"FLASH", "EraseFlash", "", 0xfe000001, 0, 0, 0, true, true, 0, 0},
+                 {"SPL", "CODE", "spl.sign.img", 0x60000000, 0x20000, 0xf800, 0x29b240, true, false, 1, 0},
+         }},
+        {"uis8850_app_only.pac",
+         "uis8850",
+         "8850_MODEM",
+         "8850 MODULE",
+         "8850XM_cat1_open",
+         114367,
+         0x906c,
+         0x9ff2,
+         0,
+         0,
+         false,
+         0,
+         {
+                 FDL8850(0x2688),
+                 {"APPIMG", "CODE", "SLOGGERS6V001_APP.sign.img", 0x601ae000, 0x51000, 0x88c0, 0x13208, true, false, 1,
+                  0},
+         }},
+        {"uis8850_erase_only.pac",
+         "uis8850",
+         "8850_MODEM",
+         "8850 MODULE",
+         "8850XM_cat1_open",
+         79382,
+         0x1a32,
+         0xea12,
+         0,
+         0,
+         false,
+         0,
+         {
+                 FDL8850(0x2688),
+                 {"ERASE_APPIMG", "EraseFlash", "", 0x601ae000, 0x51000, 0, 0, true, true, 0, 0},
+         }},
 };
 
 static void check_file(const PacFile *file, const Expected *e, int fd) {
@@ -326,9 +384,10 @@ START_TEST(test_nv_items) {
                 const char *name;
                 uint32_t id;
                 bool keep_going;
-        } items[] = {{"Calibration", UINT32_MAX, false}, {"LTE Calibration", 0x26e, false}, {"Golden_Calib", 0x26f, false},
-                     {"IMEI", UINT32_MAX, false}, {"IMEI2", 0x179, false}, {"GPS_Aptsx", 0x1b4, true}, {"Simlock", 0x1f0, true},
-                     {"module_def", 0x300, true}};
+        } items[] = {
+                {"Calibration", UINT32_MAX, false}, {"LTE Calibration", 0x26e, false}, {"Golden_Calib", 0x26f, false},
+                {"IMEI", UINT32_MAX, false},        {"IMEI2", 0x179, false},           {"GPS_Aptsx", 0x1b4, true},
+                {"Simlock", 0x1f0, true},           {"module_def", 0x300, true}};
 
         ck_assert_uint_eq(pac->n_nv_items, ELEMENTSOF(items));
         for (size_t i = 0; i < ELEMENTSOF(items); i++) {
@@ -353,7 +412,8 @@ START_TEST(test_families) {
                         pac = accepted(m);
                         ck_assert_str_eq(pac_family(pac), families[i]);
                         ck_assert_str_eq(pac->version, version == 2 ? "BP_R2.0.1" : "BP_R1.0.0");
-                        ck_assert_msg(pac->n_warnings == 0, "%s: %s", families[i], pac->n_warnings ? pac->warnings[0] : "");
+                        ck_assert_msg(pac->n_warnings == 0, "%s: %s", families[i],
+                                      pac->n_warnings ? pac->warnings[0] : "");
                         pac_free(pac);
                 }
 }
@@ -443,7 +503,7 @@ END_TEST
 START_TEST(test_point_1) {
         poked("uis8850", HEADER32(48, 5), "size");
         poked("uis8850", HEADER32(44, 1), "size");
-        poked("uis8850", (Poke) {.offset = 0, .size = 2, .value = 'X'}, "version");
+        poked("uis8850", (Poke){.offset = 0, .size = 2, .value = 'X'}, "version");
         poked("uis8850", HEADER32(1076, 0), "count");
         poked("uis8850", HEADER32(1076, UINT32_MAX), "count");
         poked("uis8850", HEADER32(1076, 0x80000001), "count");
@@ -538,7 +598,7 @@ START_TEST(test_point_6) {
         poked("uis8850", HEADER32(2116, 0xfffafffb), "magic");
         refused_after(set_wrong_crc1, "crc1");
         refused_after(set_wrong_crc2, "crc2");
-        poked("uis8850", (Poke) {.offset = 1316, .size = 2, .value = 1}, "encrypted");
+        poked("uis8850", (Poke){.offset = 1316, .size = 2, .value = 1}, "encrypted");
 }
 END_TEST
 
@@ -564,7 +624,7 @@ START_TEST(test_point_7) {
         pm_free(m);
         refused_after(duplicate_in_xml, "duplicate");
         refused_after(duplicate_in_table, "duplicate");
-        poked("uis8850", ENTRY32(2, 1544, 2), "xml-place");      /* two of them */
+        poked("uis8850", ENTRY32(2, 1544, 2), "xml-place"); /* two of them */
         poked("uis8850", ENTRY32(last, 1544, 1), "xml-missing");
         refused_after(no_loader, "loader");
         refused_after(loader_not_ticked, "loader");
@@ -602,12 +662,12 @@ START_TEST(test_point_8) {
                 size_t size;
                 uint8_t bytes[12];
         } bad[] = {
-                {4, {'a', 0, 0x1b, 0}},                 /* control */
-                {4, {'a', 0, 0x85, 0}},                 /* control above ASCII */
-                {4, {'a', 0, 0x00, 0xd8}},              /* surrogate */
-                {4, {'a', 0, 0x2e, 0x20}},              /* right-to-left override */
-                {4, {'a', 0, 0x66, 0x20}},              /* isolate */
-                {6, {'a', 0, 0, 0, 'b', 0}},            /* behind the end */
+                {4, {'a', 0, 0x1b, 0}},      /* control */
+                {4, {'a', 0, 0x85, 0}},      /* control above ASCII */
+                {4, {'a', 0, 0x00, 0xd8}},   /* surrogate */
+                {4, {'a', 0, 0x2e, 0x20}},   /* right-to-left override */
+                {4, {'a', 0, 0x66, 0x20}},   /* isolate */
+                {6, {'a', 0, 0, 0, 'b', 0}}, /* behind the end */
                 {4, {'a', 0, 0xff, 0xff}},
         };
         static const size_t fields[] = {52, 564, 1104};
@@ -615,21 +675,27 @@ START_TEST(test_point_8) {
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 for (size_t k = 0; k < ELEMENTSOF(fields); k++)
-                        poked("uis8850", (Poke) {.offset = fields[k], .size = bad[i].size, .bytes = bad[i].bytes}, "text");
-                poked("uis8850", (Poke) {.table = true, .entry = 2, .offset = 4, .size = bad[i].size, .bytes = bad[i].bytes}, "text");
-                poked("uis8850", (Poke) {.table = true, .entry = 2, .offset = 516, .size = bad[i].size, .bytes = bad[i].bytes}, "text");
+                        poked("uis8850", (Poke){.offset = fields[k], .size = bad[i].size, .bytes = bad[i].bytes},
+                              "text");
+                poked("uis8850",
+                      (Poke){.table = true, .entry = 2, .offset = 4, .size = bad[i].size, .bytes = bad[i].bytes},
+                      "text");
+                poked("uis8850",
+                      (Poke){.table = true, .entry = 2, .offset = 516, .size = bad[i].size, .bytes = bad[i].bytes},
+                      "text");
         }
         for (size_t i = 0; i < sizeof(full); i++)
                 full[i] = i % 2 ? 0 : 'x';
-        poked("uis8850", (Poke) {.offset = 52, .size = 512, .bytes = full}, "text");
-        poked("uis8850", (Poke) {.table = true, .entry = 2, .offset = 516, .size = 512, .bytes = full}, "text");
+        poked("uis8850", (Poke){.offset = 52, .size = 512, .bytes = full}, "text");
+        poked("uis8850", (Poke){.table = true, .entry = 2, .offset = 516, .size = 512, .bytes = full}, "text");
         edited("<ID>BOOT</ID>", "<ID>BO&#x202e;OT</ID>", "text");
         edited("<IDAlias>BOOT</IDAlias>", "<IDAlias>BO&#x9b;OT</IDAlias>", "text");
 }
 END_TEST
 
 START_TEST(test_point_9) {
-        static const char *const names[] = {"a/b", "..\\x", "..", "x..y", "C:x", "nul", "CON.txt", "com1.bin", "LPT9", ".hidden", "/etc/passwd"};
+        static const char *const names[] = {"a/b",     "..\\x",    "..",   "x..y",    "C:x",        "nul",
+                                            "CON.txt", "com1.bin", "LPT9", ".hidden", "/etc/passwd"};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 PacMaker *m = pm_new_family("uis8850", 7);
@@ -748,8 +814,10 @@ START_TEST(test_point_11_attributes) {
         edited("<NVItem backup=\"1\" name=\"IMEI\">", "<NVItem name=\"IMEI\">", "attribute");
         edited("<NVFlag check=\"1\" name=\"Continue\"/>", "<NVFlag check=\"1\"/>", "attribute");
         edited("<BackupFlag use=\"1\">", "<BackupFlag>", "attribute");
-        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\"/>"), "attribute");
-        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition size=\"32\"/>"), "attribute");
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\"/>"),
+                "attribute");
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition size=\"32\"/>"),
+                "attribute");
         edited("<ID>BOOT</ID>", "", "xml");
         edited("<Type>EraseFlash</Type>", "", "xml");
         edited("<Flag>1</Flag>", "", "xml");
@@ -769,8 +837,10 @@ START_TEST(test_point_11_numbers) {
         edited("<ID>0x26e</ID>", "<ID>0x1ffff</ID>", "number");
         edited("<CheckFlag>0</CheckFlag>", "<CheckFlag>x</CheckFlag>", "number");
         edited("<NVBackup backup=\"1\">", "<NVBackup backup=\"yes\">", "number");
-        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"32M\"/>"), "number");
-        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"-2\"/>"), "number");
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"32M\"/>"),
+                "number");
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"-2\"/>"),
+                "number");
 }
 END_TEST
 
@@ -795,10 +865,14 @@ static PacMaker *with_partitions(unsigned n, const char *unit) {
 
 START_TEST(test_point_11_limits) {
         refused_after(six_blocks, "blocks");
-        refused(edited_family("phone", "<Block id=\"uboot\">", "<Block id=\"uboot4567890123456789012345678901234567\">"), "name");
+        refused(edited_family("phone", "<Block id=\"uboot\">",
+                              "<Block id=\"uboot4567890123456789012345678901234567\">"),
+                "name");
         refused(edited_family("phone", "<Block id=\"uboot\">", "<Block id=\"ub\xc3\xb6ot\">"), "name");
         refused(edited_family("phone", "<Block id=\"uboot\">", "<Block id=\"ub oot\">"), "name");
-        refused(edited_family("phone", "<Partition id=\"boot\"", "<Partition id=\"boot4567890123456789012345678901234567\""), "name");
+        refused(edited_family("phone", "<Partition id=\"boot\"",
+                              "<Partition id=\"boot4567890123456789012345678901234567\""),
+                "name");
         pac_free(accepted(with_partitions(862, "")));
         refused(with_partitions(863, ""), "xml-limit");
         pac_free(accepted(with_partitions(744, "3")));
@@ -855,8 +929,10 @@ START_TEST(test_product_choice) {
         pac = accepted(m);
         ck_assert_str_eq(pac->product, "8850_MODEM");
         pac_free(pac);
-        pac = accepted(edited_family("uis8850", "<ProductList>", "<ProductList><Product name=\"X\"><SchemeName>Y</SchemeName>"
-                                     "<NVBackup backup=\"0\"><NVItem name=\"z\" backup=\"1\"><ID>0x1</ID></NVItem></NVBackup></Product>"));
+        pac = accepted(edited_family(
+                "uis8850", "<ProductList>",
+                "<ProductList><Product name=\"X\"><SchemeName>Y</SchemeName>"
+                "<NVBackup backup=\"0\"><NVItem name=\"z\" backup=\"1\"><ID>0x1</ID></NVItem></NVBackup></Product>"));
         ck_assert_uint_eq(pac->n_nv_items, 8);
         ck_assert_str_eq(pac->scheme, "8850_MODEM");
         pac_free(pac);
@@ -949,7 +1025,8 @@ START_TEST(test_point_17_broken_sparse) {
         static const struct {
                 size_t offset;
                 uint32_t value;
-        } lies[] = {{12, 0}, {12, 4097}, {16, 3}, {20, 5}, {20, 0x7fffffff}, {28, 0xcac9}, {32, 0xffffffff}, {36, 0xffffffff}, {36, 4}};
+        } lies[] = {{12, 0},      {12, 4097},       {16, 3},          {20, 5}, {20, 0x7fffffff},
+                    {28, 0xcac9}, {32, 0xffffffff}, {36, 0xffffffff}, {36, 4}};
 
         for (size_t i = 0; i < ELEMENTSOF(lies); i++) {
                 PacMaker *m = pm_new_family("phone", 7);

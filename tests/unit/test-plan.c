@@ -74,9 +74,9 @@ static void refused(PacMaker *m, PlanOptions options, const char *detail, const 
         pac_free(pac);
 }
 
-#define UPGRADE ((PlanOptions) {.mode = FLASH_MODE_UPGRADE})
-#define UPGRADE_ANYWAY ((PlanOptions) {.mode = FLASH_MODE_UPGRADE, .allow_warnings = true})
-#define RESEARCH_ANYWAY ((PlanOptions) {.mode = FLASH_MODE_RESEARCH, .allow_warnings = true})
+#define UPGRADE ((PlanOptions){.mode = FLASH_MODE_UPGRADE})
+#define UPGRADE_ANYWAY ((PlanOptions){.mode = FLASH_MODE_UPGRADE, .allow_warnings = true})
+#define RESEARCH_ANYWAY ((PlanOptions){.mode = FLASH_MODE_RESEARCH, .allow_warnings = true})
 
 enum { D = 1, C = 2, O = 4, CAL = 8 }; /* destructive, critical, optional, calibration gate */
 typedef struct Expected {
@@ -91,7 +91,8 @@ typedef struct Expected {
 
 static void check_step(const Plan *plan, size_t i, const Expected *e) {
         const PlanStep *s = plan->steps + i;
-        unsigned flags = (s->destructive ? D : 0) | (s->critical ? C : 0) | (s->optional ? O : 0) | (s->checks_calibration ? CAL : 0);
+        unsigned flags = (s->destructive ? D : 0) | (s->critical ? C : 0) | (s->optional ? O : 0) |
+                         (s->checks_calibration ? CAL : 0);
 
         ck_assert_msg(s->op == e->op, "step %zu: %s, not %s", i, plan_op_to_string(s->op), plan_op_to_string(e->op));
         ck_assert_msg(s->stage == e->stage, "step %zu: stage %s", i, stage_to_string(s->stage));
@@ -99,7 +100,8 @@ static void check_step(const Plan *plan, size_t i, const Expected *e) {
         ck_assert_msg(streq(s->partition, e->partition ? e->partition : ""), "step %zu: %s", i, s->partition);
         ck_assert_msg(s->address == e->address, "step %zu: address 0x%llx", i, (unsigned long long) s->address);
         ck_assert_msg(s->size == e->size, "step %zu: size 0x%llx", i, (unsigned long long) s->size);
-        ck_assert_msg(s->offset == (e->offset ? e->offset : U64_UNKNOWN), "step %zu: offset 0x%llx", i, (unsigned long long) s->offset);
+        ck_assert_msg(s->offset == (e->offset ? e->offset : U64_UNKNOWN), "step %zu: offset 0x%llx", i,
+                      (unsigned long long) s->offset);
         ck_assert_msg(s->block == e->block, "step %zu: block 0x%x", i, s->block);
         ck_assert_msg(s->backup == (e->backup ? e->backup : -1), "step %zu: backup %d", i, s->backup);
         ck_assert_msg(s->write == (e->write ? e->write : -1), "step %zu: write %d", i, s->write);
@@ -124,9 +126,12 @@ static bool says(char **list, size_t n, const char *words) {
         return false;
 }
 
-#define HANDSHAKE {PLAN_HANDSHAKE, STAGE_HANDSHAKE, ""}
-#define IDENTIFY {PLAN_IDENTIFY, STAGE_IDENTIFY, ""}
-#define RESET {PLAN_RESET, STAGE_FINISH, ""}
+#define HANDSHAKE                                                                                                      \
+        { PLAN_HANDSHAKE, STAGE_HANDSHAKE, "" }
+#define IDENTIFY                                                                                                       \
+        { PLAN_IDENTIFY, STAGE_IDENTIFY, "" }
+#define RESET                                                                                                          \
+        { PLAN_RESET, STAGE_FINISH, "" }
 
 /* ---- the vendor's transcripts ----------------------------------------------------------------------------- */
 
@@ -173,8 +178,8 @@ START_TEST(test_uis8910) {
 }
 END_TEST
 
-#define FDL8850(at)                                                                                \
-        HANDSHAKE, {PLAN_LOAD, STAGE_LOAD_FDL1, "FDL", NULL, 0x50800000, 0x10b80, at, 0x210},      \
+#define FDL8850(at)                                                                                                    \
+        HANDSHAKE, {PLAN_LOAD, STAGE_LOAD_FDL1, "FDL", NULL, 0x50800000, 0x10b80, at, 0x210},                          \
                 {PLAN_EXEC, STAGE_EXEC_FDL1, "FDL", NULL, 0x50800000}, IDENTIFY
 
 START_TEST(test_uis8850) {
@@ -214,10 +219,14 @@ END_TEST
 
 START_TEST(test_uis8850_parts) {
         static const Expected app[] = {
-                FDL8850(0x2688), {PLAN_WRITE, STAGE_WRITE, "APPIMG", NULL, 0x601ae000, 0x88c0, 0x13208, 0x800, 0, 0, D}, RESET,
+                FDL8850(0x2688),
+                {PLAN_WRITE, STAGE_WRITE, "APPIMG", NULL, 0x601ae000, 0x88c0, 0x13208, 0x800, 0, 0, D},
+                RESET,
         };
         static const Expected erase[] = {
-                FDL8850(0x2688), {PLAN_ERASE, STAGE_ERASE, "ERASE_APPIMG", NULL, 0x601ae000, 0x51000, 0, 0, 0, 0, D}, RESET,
+                FDL8850(0x2688),
+                {PLAN_ERASE, STAGE_ERASE, "ERASE_APPIMG", NULL, 0x601ae000, 0x51000, 0, 0, 0, 0, D},
+                RESET,
         };
 
         for (FlashMode mode = 0; mode < FLASH_MODE_MAX; mode++) {
@@ -241,39 +250,57 @@ START_TEST(test_uis8850_parts) {
 }
 END_TEST
 
+static const struct {
+        PlanOp op;
+        const char *id, *partition;
+        uint32_t block;
+} phone_steps[] = {
+        {PLAN_HANDSHAKE, "", "", 0},
+        {PLAN_LOAD, "FDL", "", 0x210},
+        {PLAN_EXEC, "FDL", "", 0},
+        {PLAN_LOAD, "FDL2", "", 0x840},
+        {PLAN_EXEC, "FDL2", "", 0},
+        {PLAN_IDENTIFY, "", "", 0},
+        {PLAN_BACKUP, "PhaseCheck", "miscdata", 0x3000},
+        {PLAN_BACKUP, "ProdNV", "prodnv", 0x3000},
+        {PLAN_BACKUP, "NV_LTE", "l_fixnv1", 0x3000},
+        {PLAN_ERASE, "EraseSPL", "splloader", 0},
+        {PLAN_WRITE_NV, "NV_LTE", "l_fixnv1", 0x800},
+        {PLAN_WRITE, "Modem_LTE", "l_modem", 0x5000},
+        {PLAN_WRITE, "DSP_LTE", "l_ldsp", 0x5000},
+        {PLAN_WRITE, "Modem_DeltaNV", "l_deltanv", 0x5000},
+        {PLAN_WRITE, "Modem_WCN", "wcnmodem", 0x5000},
+        {PLAN_WRITE, "GPS_GL", "gpsgl", 0x5000},
+        {PLAN_WRITE, "GPS_BD", "gpsbd", 0x5000},
+        {PLAN_WRITE, "BOOT", "boot", 0x5000},
+        {PLAN_WRITE, "Recovery", "recovery", 0x5000},
+        {PLAN_WRITE, "DTBO", "dtbo", 0x5000},
+        {PLAN_WRITE, "System", "super", 0xa000},
+        {PLAN_WRITE, "Cache", "cache", 0xa000},
+        {PLAN_WRITE, "BootLogo", "logo", 0x5000},
+        {PLAN_WRITE, "Fastboot_Logo", "fbootlogo", 0x5000},
+        {PLAN_ERASE, "FLASH", "l_runtimenv1", 0},
+        {PLAN_ERASE, "EraseMisc", "misc", 0},
+        {PLAN_WRITE, "Trustos", "trustos", 0x5000},
+        {PLAN_WRITE, "SML", "sml", 0x5000},
+        {PLAN_WRITE, "VBMETA", "vbmeta", 0x5000},
+        {PLAN_WRITE, "UBOOTLoader", "uboot", 0x800},
+        {PLAN_WRITE, "SPLLoader", "splloader", 0x840},
+        {PLAN_RESET, "", "", 0},
+};
+
 START_TEST(test_phone) {
-        static const struct {
-                PlanOp op;
-                const char *id, *partition;
-                uint32_t block;
-        } steps[] = {
-                {PLAN_HANDSHAKE, "", "", 0}, {PLAN_LOAD, "FDL", "", 0x210}, {PLAN_EXEC, "FDL", "", 0},
-                {PLAN_LOAD, "FDL2", "", 0x840}, {PLAN_EXEC, "FDL2", "", 0}, {PLAN_IDENTIFY, "", "", 0},
-                {PLAN_BACKUP, "PhaseCheck", "miscdata", 0x3000}, {PLAN_BACKUP, "ProdNV", "prodnv", 0x3000},
-                {PLAN_BACKUP, "NV_LTE", "l_fixnv1", 0x3000}, {PLAN_ERASE, "EraseSPL", "splloader", 0},
-                {PLAN_WRITE_NV, "NV_LTE", "l_fixnv1", 0x800}, {PLAN_WRITE, "Modem_LTE", "l_modem", 0x5000},
-                {PLAN_WRITE, "DSP_LTE", "l_ldsp", 0x5000}, {PLAN_WRITE, "Modem_DeltaNV", "l_deltanv", 0x5000},
-                {PLAN_WRITE, "Modem_WCN", "wcnmodem", 0x5000}, {PLAN_WRITE, "GPS_GL", "gpsgl", 0x5000},
-                {PLAN_WRITE, "GPS_BD", "gpsbd", 0x5000}, {PLAN_WRITE, "BOOT", "boot", 0x5000},
-                {PLAN_WRITE, "Recovery", "recovery", 0x5000}, {PLAN_WRITE, "DTBO", "dtbo", 0x5000},
-                {PLAN_WRITE, "System", "super", 0xa000}, {PLAN_WRITE, "Cache", "cache", 0xa000},
-                {PLAN_WRITE, "BootLogo", "logo", 0x5000}, {PLAN_WRITE, "Fastboot_Logo", "fbootlogo", 0x5000},
-                {PLAN_ERASE, "FLASH", "l_runtimenv1", 0}, {PLAN_ERASE, "EraseMisc", "misc", 0},
-                {PLAN_WRITE, "Trustos", "trustos", 0x5000}, {PLAN_WRITE, "SML", "sml", 0x5000},
-                {PLAN_WRITE, "VBMETA", "vbmeta", 0x5000}, {PLAN_WRITE, "UBOOTLoader", "uboot", 0x800},
-                {PLAN_WRITE, "SPLLoader", "splloader", 0x840}, {PLAN_RESET, "", "", 0},
-        };
         Pac *pac = parse_maker(pm_new_family("phone", 5));
         Plan *plan = make(pac, FLASH_MODE_UPGRADE);
 
-        for (size_t i = 0; i < MIN(plan->n_steps, ELEMENTSOF(steps)); i++) {
-                ck_assert_msg(plan->steps[i].op == steps[i].op, "step %zu", i);
-                ck_assert_str_eq(plan->steps[i].id, steps[i].id);
-                ck_assert_str_eq(plan->steps[i].partition, steps[i].partition);
-                ck_assert_uint_eq(plan->steps[i].block, steps[i].block);
+        for (size_t i = 0; i < MIN(plan->n_steps, ELEMENTSOF(phone_steps)); i++) {
+                ck_assert_msg(plan->steps[i].op == phone_steps[i].op, "step %zu", i);
+                ck_assert_str_eq(plan->steps[i].id, phone_steps[i].id);
+                ck_assert_str_eq(plan->steps[i].partition, phone_steps[i].partition);
+                ck_assert_uint_eq(plan->steps[i].block, phone_steps[i].block);
                 ck_assert_uint_eq(plan->steps[i].critical, i >= 9 && i <= 30);
         }
-        ck_assert_uint_eq(plan->n_steps, ELEMENTSOF(steps));
+        ck_assert_uint_eq(plan->n_steps, ELEMENTSOF(phone_steps));
         ck_assert_uint_eq(plan->steps[7].size, 0xa00000);
         ck_assert(plan->steps[7].optional && !plan->steps[8].optional && plan->steps[8].checks_calibration);
         ck_assert_int_eq(plan->steps[10].backup, 8);
@@ -301,7 +328,8 @@ START_TEST(test_backup_first) {
 
                         harmed = harmed || s->destructive;
                         ck_assert(s->op != PLAN_BACKUP || !harmed);
-                        ck_assert_int_eq(s->destructive, s->op == PLAN_ERASE || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV);
+                        ck_assert_int_eq(s->destructive, s->op == PLAN_ERASE || s->op == PLAN_WRITE ||
+                                                                 s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV);
                         if (s->op != PLAN_WRITE_NV)
                                 continue;
                         nv = true;
@@ -363,7 +391,7 @@ START_TEST(test_factory) {
                 Plan *plan = NULL;
                 bool initialises = false;
 
-                refused_with(pac, (PlanOptions) {.mode = FLASH_MODE_FACTORY}, "mode", "this version cannot do yet");
+                refused_with(pac, (PlanOptions){.mode = FLASH_MODE_FACTORY}, "mode", "this version cannot do yet");
                 ck_assert_int_eq(plan_make(pac, &options, &plan, &f), 0);
                 ck_assert_ptr_nonnull(strstr(plan->not_executable, "cannot do yet"));
                 for (size_t i = 0; i < plan->n_steps; i++) {
@@ -400,7 +428,8 @@ END_TEST
 /* ---- refusals ------------------------------------------------------------------------------------------- */
 
 START_TEST(test_types) {
-        static const char *const types[] = {"KickOff", "PARTITION_NAME", "code", "NV_COMM_SLOT", "CHIP_DSP", "FORCE_REPARTITION2", "MiscDataCode2"};
+        static const char *const types[] = {"KickOff",  "PARTITION_NAME",     "code",         "NV_COMM_SLOT",
+                                            "CHIP_DSP", "FORCE_REPARTITION2", "MiscDataCode2"};
 
         for (size_t i = 0; i < ELEMENTSOF(types); i++) {
                 PacMaker *m = pm_new_family("phone", 5);
@@ -444,7 +473,8 @@ START_TEST(test_warnings) {
         ck_assert_int_eq(plan_make(pac, &UPGRADE_ANYWAY, &plan, &f), 0);
         ck_assert_str_eq(plan->not_executable, "");
         plan_free(plan);
-        ck_assert_int_eq(plan_make(pac, &(PlanOptions) {.mode = FLASH_MODE_UPGRADE, .display_only = true}, &plan, &f), 0);
+        ck_assert_int_eq(plan_make(pac, &(PlanOptions){.mode = FLASH_MODE_UPGRADE, .display_only = true}, &plan, &f),
+                         0);
         ck_assert_ptr_nonnull(strstr(plan->not_executable, "FLASH"));
         plan_free(plan);
         pac_free(pac);
@@ -487,7 +517,8 @@ START_TEST(test_identity_dropped) {
         plan = make(pac, FLASH_MODE_UPGRADE);
         for (size_t i = 0; i < plan->n_steps; i++)
                 if (plan->steps[i].destructive)
-                        ck_assert(!streq(plan->steps[i].partition, "prodnv") && !streq(plan->steps[i].partition, "miscdata"));
+                        ck_assert(!streq(plan->steps[i].partition, "prodnv") &&
+                                  !streq(plan->steps[i].partition, "miscdata"));
         ck_assert(says(plan->kept, plan->n_kept, "EraseMisc"));
         plan_free(plan);
         pac_free(pac);
@@ -513,7 +544,7 @@ START_TEST(test_bad_items) {
         refused(m, UPGRADE, "data", "X");
         m = pm_new_family("phone", 5);
         pm_find(m, "ProdNV")->blocks[0].size = 0;
-        refused(m, UPGRADE, "size", "ProdNV");
+        refused(m, UPGRADE, "backup-size", "ProdNV");
         m = pm_new_family("uis8850", 5);
         pm_find(m, "NV")->size = 0x28004;
         refused(m, UPGRADE_ANYWAY, "nv", "takes 8 to");
@@ -603,7 +634,8 @@ START_TEST(test_text) {
         free(text);
         o = inspect_to_json(pac);
         ck_assert_str_eq(text_of(o, "family"), "phone");
-        ck_assert_str_eq(text_of(json_object_array_get_idx(array_of(o, "files", pac->n_files), 3), "partition"), "l_fixnv1");
+        ck_assert_str_eq(text_of(json_object_array_get_idx(array_of(o, "files", pac->n_files), 3), "partition"),
+                         "l_fixnv1");
         array_of(o, "partitions", 30);
         array_of(o, "warnings", 0);
         json_object_put(o);
