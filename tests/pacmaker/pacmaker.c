@@ -100,6 +100,34 @@ static void fill_random(uint64_t *state, uint8_t *p, size_t size) {
         }
 }
 
+static uint32_t image_crc(const uint8_t *p, size_t n) {
+        uint32_t c = UINT32_MAX;
+
+        while (n--) {
+                c ^= *p++;
+                for (int bit = 0; bit < 8; bit++)
+                        c = c & 1 ? c >> 1 ^ 0xedb88320 : c >> 1;
+        }
+        return ~c;
+}
+
+static void put32be(uint8_t *p, uint32_t v) {
+        for (int i = 0; i < 4; i++)
+                p[i] = (uint8_t) (v >> 8 * (3 - i));
+}
+
+/* The length (and checksums) in the header, which ROMs and loaders look at before they start an image. */
+static void seal_head(const PmFile *f, uint8_t *p, size_t size) {
+        if (size >= 0x100 && memcmp(f->head, "SIHR", 4) == 0)
+                put32(p + 0x24, (uint32_t) size);
+        if (size <= 64 || memcmp(f->head, "\x27\x05\x19\x56", 4) != 0)
+                return;
+        put32be(p + 4, 0);
+        put32be(p + 12, (uint32_t) size - 64);
+        put32be(p + 24, image_crc(p + 64, size - 64));
+        put32be(p + 4, image_crc(p, 64));
+}
+
 static void put_head(const PmFile *f, uint8_t *p, size_t size) {
         if (size >= 24 && f->head[0])
                 memcpy(p, f->head, strlen(f->head));
@@ -188,6 +216,7 @@ uint8_t *pm_content(PacMaker *m, PmFile *f, uint64_t *ret_size) {
         else {
                 fill_random(&state, p, f->size);
                 put_head(f, p, f->size);
+                seal_head(f, p, f->size);
         }
         return p;
 }

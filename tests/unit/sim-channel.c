@@ -77,7 +77,8 @@ static int sc_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, 
         *ret_size = 0;
         sc->receives++;
         for (;;) {
-                /* A transfer ends on a short packet, a ZLP or a full buffer; without them it goes on with the next reply. */
+                /* A transfer ends on a short packet, a ZLP or a full buffer; without them it goes on with the next
+                 * reply. */
                 while (sc->attached && sim_in_ready(sc->model)) {
                         bool end;
 

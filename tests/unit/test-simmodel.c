@@ -9,8 +9,9 @@
 #include "sim-channel.h"
 #include "usbsim/model/phone-table.h"
 
-/* Judges the simulated units as a foreign client would: bytes on the wire against bytes on the wire. Frames that the protocol description
- * gives are literals; longer flows use the small encoder below, which is checked against those literals first. */
+/* Judges the simulated units as a foreign client would: bytes on the wire against bytes on the wire. Frames that the
+ * protocol description gives are literals; longer flows use the small encoder below, which is checked against those
+ * literals first. */
 
 #define MS 1000000ull
 
@@ -517,7 +518,7 @@ START_TEST(test_phone_second_enumeration) {
 END_TEST
 
 START_TEST(test_phone_fdl1_ugly) {
-        uint8_t big[4100] = { 0 };
+        uint8_t big[4100] = {0};
 
         phone_fdl1("phone-emmc");
         ck_assert_uint_eq(start_at(0x5500, 4), 0); /* outside its RAM: mute */
@@ -594,7 +595,8 @@ START_TEST(test_phone_info_forms) {
         ck_assert_uint_eq(start_at(0x9EFFFE00, 6), 0x80);
         ck_assert_uint_eq(command(2, "loader", 6), 0x80);
         ck_assert_uint_eq(command(4, NULL, 0), 0x96);
-        ck_assert_mem_eq(answer, "\x6e\x65\x77\x74\0\0\4\0\1\0\0\0\1\0\1\0\6\2\0\1\0\0\3\0\4\0\0\10\0\0\6\0\4\0\3\1\0\0", 38);
+        ck_assert_mem_eq(answer,
+                         "\x6e\x65\x77\x74\0\0\4\0\1\0\0\0\1\0\1\0\6\2\0\1\0\0\3\0\4\0\0\10\0\0\6\0\4\0\3\1\0\0", 38);
         ck_assert_uint_eq(answer_size, 38);
         m = sim_free(m);
         phone_fdl1("phone-emmc,info=ack");
@@ -629,7 +631,7 @@ START_TEST(test_phone_gates) {
 END_TEST
 
 START_TEST(test_phone_plain_mode) {
-        uint8_t frame[64] = { 0 }, b[64];
+        uint8_t frame[64] = {0}, b[64];
         size_t n;
 
         phone_fdl2("phone-emmc");
@@ -687,7 +689,7 @@ START_TEST(test_phone_write) {
 END_TEST
 
 START_TEST(test_phone_start_sizes) {
-        uint8_t p[0x58] = { 0 };
+        uint8_t p[0x58] = {0};
 
         phone_fdl2("phone-emmc");
         name_to(p, "logo");
@@ -1195,7 +1197,7 @@ START_TEST(test_8850_states) {
 END_TEST
 
 START_TEST(test_rda_receiver) {
-        uint8_t big[0x3100] = { 0 };
+        uint8_t big[0x3100] = {0};
 
         fdl_8850("uis8850");
         /* Garbage before, one 7E shared, several at once. */
@@ -1244,7 +1246,8 @@ static void read_nv(uint8_t *to, size_t size) {
 }
 
 static size_t find_item(const uint8_t *image, size_t size, unsigned id) {
-        for (size_t at = 4; at + 4 <= size && get_le16(image + at) != 0xFFFF; at += 4 + ((get_le16(image + at + 2) + 3u) & ~3u))
+        for (size_t at = 4; at + 4 <= size && get_le16(image + at) != 0xFFFF;
+             at += 4 + ((get_le16(image + at + 2) + 3u) & ~3u))
                 if (get_le16(image + at) == id)
                         return at;
         return 0;
@@ -1472,7 +1475,7 @@ static void fdl2_8910(const char *spec) {
 }
 
 START_TEST(test_8910_pdl) {
-        uint8_t b[16] = { 0 };
+        uint8_t b[16] = {0};
 
         plug("uis8910", 4);
         pdl("ae11000000ff0000", "0400000000000000a0330000", (const uint8_t *) "PDL1", 5);
@@ -1499,7 +1502,7 @@ START_TEST(test_8910_pdl) {
 END_TEST
 
 START_TEST(test_8910_fdl1_ugly) {
-        uint8_t b[0x860] = { 0 };
+        uint8_t b[0x860] = {0};
 
         fdl1_8910("uis8910,fast");
         ck_assert_uint_eq(start_at(0x820000, 0x1000), 0x89);
@@ -1603,6 +1606,170 @@ START_TEST(test_8910_nv_missing) {
 }
 END_TEST
 
+/* ---- real packages ---- */
+
+static uint8_t *pac;
+static size_t pac_size;
+
+/* An entry of a package by its id, as the container's description says where things are. */
+static const uint8_t *entry(const char *id, size_t *ret_size) {
+        for (uint32_t i = 0; i < get_le32(pac + 1076); i++) {
+                const uint8_t *e = pac + get_le32(pac + 1080) + i * 2580;
+                size_t k = 0;
+
+                while (id[k] && e[4 + 2 * k] == (uint8_t) id[k])
+                        k++;
+                if (id[k] || e[4 + 2 * k])
+                        continue;
+                *ret_size = get_le32(e + 1540);
+                return pac + get_le32(e + 1552);
+        }
+        ck_abort_msg("no entry %s", id);
+        return NULL;
+}
+
+static bool load_pac(const char *name) {
+        const char *folder = getenv("FDLD_TEST_PACS");
+        char path[512];
+        struct stat st;
+        int fd;
+
+        if (!folder || !*folder) {
+                fprintf(stderr, "FDLD_TEST_PACS is not set: %s is not tried\n", name);
+                return false;
+        }
+        snprintf(path, sizeof(path), "%s/%s", folder, name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+        ck_assert_int_eq(fstat(fd, &st), 0);
+        pac_size = (size_t) st.st_size;
+        pac = malloc(pac_size);
+        ck_assert_int_eq(read(fd, pac, pac_size), (ssize_t) pac_size);
+        close(fd);
+        return true;
+}
+
+static void download(const char *id, uint32_t address, size_t step, unsigned packets) {
+        size_t n;
+        const uint8_t *p = entry(id, &n);
+
+        ck_assert_uint_eq((n + step - 1) / step, packets);
+        ck_assert_uint_eq(start_at(address, (uint32_t) n), 0x80);
+        ck_assert_uint_eq(all_midst(p, n, step), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+}
+
+static void in_flash(const char *id, uint32_t address) {
+        size_t n;
+        const uint8_t *p = entry(id, &n);
+        uint8_t *got = malloc(n);
+
+        read_store("flash.bin", address - 0x60000000, got, n);
+        ck_assert_mem_eq(got, p, n);
+        free(got);
+}
+
+START_TEST(test_real_8850) {
+        static uint8_t image[0x28000];
+        uint64_t delay;
+        size_t n;
+
+        if (!load_pac("uis8850_full.pac"))
+                return;
+        rom_8850("uis8850");
+        download("FDL", 0x50800000, 0x210, 130);
+        ask("7e00040000dcc07e", "7e008000003b5a7e");
+        use_crc = false;
+        advance(200 * MS);
+        ask("7e7e7e", "7e008100225370726561647472756d20426f6f7420426c6f636b2076657273696f6e20312e3200a9e97e");
+        ask("7e00000000ffff7e", "7e00800000ff7f7e");
+        ck_assert_uint_eq(erase_at(0x60000000, 0x20000), 0x80);
+        download("BOOT", 0x60020000, 0x800, 6);
+        ck_assert_uint_eq(erase_at(0xFE000006, 0x444F4D46), 0x80);
+        read_nv(image, sizeof(image));
+        /* As stored in the package its checksum is wrong; with a right one it is taken. */
+        memcpy(image, entry("NV", &n), sizeof(image));
+        ck_assert_uint_eq(write_module_nv(image, n, false), 0x84);
+        ck_assert_uint_eq(write_module_nv(image, n, true), 0x80);
+        ck_assert_uint_eq(get_be16(image), 0xebfb);
+        download("AP", 0x60030000, 0x800, 652);
+        download("APPIMG", 0x601ae000, 0x800, 18);
+        download("CP", 0xFE000004, 0x800, 522);
+        download("INDELTANV", 0xFE000004, 0x800, 6);
+        ck_assert_uint_eq(erase_at(0xFE000001, 0), 0x80);
+        ck_assert(said("\"bootable\":false"));
+        download("SPL", 0x60000000, 0x800, 31);
+        ck_assert(said("\"bootable\":true"));
+        in_flash("SPL", 0x60000000);
+        in_flash("BOOT", 0x60020000);
+        in_flash("AP", 0x60030000);
+        in_flash("APPIMG", 0x601ae000);
+        ck_assert(in_store("FMOD/cp.bin.024"));
+        ck_assert(in_store("FMOD/riscV.bin.000"));
+        ck_assert(!in_store("FMOD/old.bin.999"));
+        ck_assert(in_store("FFAC/indeltanv_4524363_6.bin"));
+        ck_assert_uint_eq(command(5, NULL, 0), 0x80);
+        advance(10 * MS);
+        ck_assert_int_eq(sim_take_wish(m, &delay), SIM_BOOT);
+        free(pac);
+}
+END_TEST
+
+START_TEST(test_real_8910) {
+        static uint8_t image[0x20000];
+        const uint8_t *p;
+        char head[20], tag[32];
+        uint64_t delay;
+        size_t n;
+
+        if (!load_pac("uis8910_full.pac"))
+                return;
+        plug("uis8910", 4);
+        use_crc = plain = false;
+        rda_sums = true;
+        p = entry("HOST_FDL", &n);
+        pdl("ae11000000ff0000", "0400000000808300a0330000", (const uint8_t *) "PDL1", 5);
+        expect_hex(PDL_ACK);
+        for (size_t at = 0; at < n; at += 0x800) {
+                size_t k = n - at < 0x800 ? n - at : 0x800;
+
+                snprintf(head, sizeof(head), "ae%02x%02x0000ff0000", (unsigned) (k + 12) & 0xFF,
+                         (unsigned) (k + 12) >> 8);
+                snprintf(tag, sizeof(tag), "05000000%02x000000%02x%02x0000", (unsigned) (at / 0x800),
+                         (unsigned) k & 0xFF, (unsigned) k >> 8);
+                pdl(head, tag, p + at, k);
+                expect_hex(PDL_ACK);
+        }
+        pdl("ae10000000ff0000", "060000000000000000000000", (const uint8_t *) "\x1c\x3c\x6e\x06", 4);
+        expect_hex(PDL_ACK);
+        pdl("ae0c000000ff0000", "070000000000000000000000", NULL, 0);
+        expect_nothing();
+        ask("7e", "7e008100225370726561647472756d20426f6f7420426c6f636b2076657273696f6e20312e3200a9e97e");
+        ask("7e00000000ffff7e", "7e00800000ff7f7e");
+        download("FDL2", 0x810000, 0x840, 25);
+        ask("7e00040000fffb7e", "7e00800000ff7f7e");
+        read_nv(image, sizeof(image));
+        download("BOOTLOADER", 0x60000000, 0x800, 21);
+        download("AP", 0x60010000, 0x800, 633);
+        download("PS", 0x60560000, 0x800, 1280);
+        in_flash("BOOTLOADER", 0x60000000);
+        in_flash("AP", 0x60010000);
+        in_flash("PS", 0x60560000);
+        ck_assert_uint_eq(erase_at(0xFE000006, 0x53595346), 0x80);
+        ck_assert_uint_eq(erase_at(0xFE000001, 0), 0x80);
+        memcpy(image, entry("NV", &n), sizeof(image));
+        ck_assert_uint_eq(write_module_nv(image, n, false), 0x84);
+        ck_assert_uint_eq(write_module_nv(image, n, true), 0x80);
+        ck_assert_uint_eq(get_be16(image), 0x263b);
+        download("PREPACK", 0xFE000004, 0x800, 1);
+        ck_assert(in_store("FSYS/prepack/example.txt"));
+        ck_assert_uint_eq(command(5, NULL, 0), 0x80);
+        advance(10 * MS);
+        ck_assert_int_eq(sim_take_wish(m, &delay), SIM_BOOT);
+        free(pac);
+}
+END_TEST
+
 /* ---- faults ---- */
 
 static void fault(const char *line) {
@@ -1694,7 +1861,7 @@ START_TEST(test_fault_ends) {
 END_TEST
 
 START_TEST(test_fault_points) {
-        uint8_t b[256] = { 1 };
+        uint8_t b[256] = {1};
 
         fdl_8850("uis8850,fast,fault=at=fdl2:midst:600+nak=84");
         ck_assert_uint_eq(start_at(0x60200000, 1024), 0x80);
@@ -1842,9 +2009,21 @@ START_TEST(test_glued_logs_option) {
 END_TEST
 
 START_TEST(test_bad_specs) {
-        static const char *const bad[] = { "", "nokia", "phone-emmc,zlp=maybe", "phone-emmc,flash=8M", "uis8850,table=x", "uis8850,wat",
-                "uis8910,id=12345:1", "uis8850,nv=twin-bad", "phone-emmc,table=/does/not/exist", "uis8850,nv=/does/not/exist",
-                "uis8850,fault=at=x", "phone-emmc,size=1", "uis8850,flash=3", "uis8850,mps=7", "phone-emmc,fdl2-start=-4" };
+        static const char *const bad[] = {"",
+                                          "nokia",
+                                          "phone-emmc,zlp=maybe",
+                                          "phone-emmc,flash=8M",
+                                          "uis8850,table=x",
+                                          "uis8850,wat",
+                                          "uis8910,id=12345:1",
+                                          "uis8850,nv=twin-bad",
+                                          "phone-emmc,table=/does/not/exist",
+                                          "uis8850,nv=/does/not/exist",
+                                          "uis8850,fault=at=x",
+                                          "phone-emmc,size=1",
+                                          "uis8850,flash=3",
+                                          "uis8850,mps=7",
+                                          "phone-emmc,fdl2-start=-4"};
         char err[256], help[4] = "";
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -1915,17 +2094,61 @@ END_TEST
 
 static Suite *suite(void) {
         const TTest *const tests[] = {
-                test_worked_frames, test_phone_to_fdl2, test_phone_needs_line_state, test_phone_line_state_options,
-                test_phone_bad_sum_is_death, test_phone_fdl2_bad_sum, test_phone_refusals, test_phone_brom_window,
-                test_phone_second_enumeration, test_phone_fdl1_ugly, test_phone_transfer_ends, test_phone_fdl2_unknown,
-                test_phone_info_forms, test_phone_gates, test_phone_plain_mode, test_phone_write, test_phone_start_sizes,
-                test_phone_spl_and_bak, test_phone_resets, test_phone_nv, test_phone_nv_repair, test_phone_nv_damage,
-                test_phone_read, test_phone_prodnv_and_misc, test_phone_sparse, test_phone_userdata, test_phone_repartition,
-                test_phone_erase_all, test_phone_kept_storage, test_8850_rom, test_8850_flash, test_8850_states,
-                test_rda_receiver, test_8850_crc_frame_kills_fdl, test_8850_nv, test_8850_nv_damage, test_module_erases,
-                test_module_prepack, test_8910_pdl, test_8910_fdl1_ugly, test_8910_flash, test_8910_nv, test_8910_nv_missing,
-                test_fault_kinds, test_fault_ends, test_fault_points, test_fault_flash, test_fault_sync_pdl_exec,
-                test_in_transfers, test_glued_logs_option, test_bad_specs, test_usb_facts, test_channel,
+                test_worked_frames,
+                test_phone_to_fdl2,
+                test_phone_needs_line_state,
+                test_phone_line_state_options,
+                test_phone_bad_sum_is_death,
+                test_phone_fdl2_bad_sum,
+                test_phone_refusals,
+                test_phone_brom_window,
+                test_phone_second_enumeration,
+                test_phone_fdl1_ugly,
+                test_phone_transfer_ends,
+                test_phone_fdl2_unknown,
+                test_phone_info_forms,
+                test_phone_gates,
+                test_phone_plain_mode,
+                test_phone_write,
+                test_phone_start_sizes,
+                test_phone_spl_and_bak,
+                test_phone_resets,
+                test_phone_nv,
+                test_phone_nv_repair,
+                test_phone_nv_damage,
+                test_phone_read,
+                test_phone_prodnv_and_misc,
+                test_phone_sparse,
+                test_phone_userdata,
+                test_phone_repartition,
+                test_phone_erase_all,
+                test_phone_kept_storage,
+                test_8850_rom,
+                test_8850_flash,
+                test_8850_states,
+                test_rda_receiver,
+                test_8850_crc_frame_kills_fdl,
+                test_8850_nv,
+                test_8850_nv_damage,
+                test_module_erases,
+                test_module_prepack,
+                test_8910_pdl,
+                test_8910_fdl1_ugly,
+                test_8910_flash,
+                test_8910_nv,
+                test_8910_nv_missing,
+                test_real_8850,
+                test_real_8910,
+                test_fault_kinds,
+                test_fault_ends,
+                test_fault_points,
+                test_fault_flash,
+                test_fault_sync_pdl_exec,
+                test_in_transfers,
+                test_glued_logs_option,
+                test_bad_specs,
+                test_usb_facts,
+                test_channel,
         };
         Suite *s = suite_create("simmodel");
         TCase *t = tcase_create("all");

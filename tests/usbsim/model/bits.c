@@ -61,7 +61,7 @@ uint32_t sim_bytesum(const uint8_t *p, size_t n) {
 }
 
 SimRandom sim_random(unsigned seed, const char *label) {
-        SimRandom r = { 0x9E3779B97F4A7C15u ^ seed };
+        SimRandom r = {0x9E3779B97F4A7C15u ^ seed};
 
         for (; *label; label++)
                 r.state = (r.state ^ (uint8_t) *label) * 0x100000001B3u;

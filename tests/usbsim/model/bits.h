@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The simulator's own arithmetic: written from the protocol description, never shared with the daemon, so that one mistake
- * cannot hide in both. */
+/* The simulator's own arithmetic: written from the protocol description, never shared with the daemon, so that one
+ * mistake cannot hide in both. */
 
 uint16_t sim_crc16_xmodem(const uint8_t *p, size_t n);
 uint16_t sim_crc16_arc(const uint8_t *p, size_t n);

@@ -7,45 +7,69 @@
 
 #include "sim.h"
 
-const char *const sim_stage_names[STAGE_COUNT] = { "off", "brom", "pdl", "fdl1", "fdl2" };
+const char *const sim_stage_names[STAGE_COUNT] = {"off", "brom", "pdl", "fdl1", "fdl2"};
 
 static const struct {
         const char *name;
         SimFaultKind kind;
         enum { NO_VALUE, NEEDS_MS, MAY_MS, NEEDS_HEX } value;
 } kinds[] = {
-        { "silence", FAULT_SILENCE, NO_VALUE },
-        { "stall", FAULT_STALL, MAY_MS },
-        { "bad-sum", FAULT_BAD_SUM, NO_VALUE },
-        { "nak", FAULT_NAK, NEEDS_HEX },
-        { "garbage", FAULT_GARBAGE, NO_VALUE },
-        { "truncate", FAULT_TRUNCATE, NO_VALUE },
-        { "glue-log", FAULT_GLUE_LOG, NO_VALUE },
-        { "unsolicited-log", FAULT_UNSOLICITED_LOG, NO_VALUE },
-        { "disconnect", FAULT_DISCONNECT, MAY_MS },
-        { "slow", FAULT_SLOW, NEEDS_MS },
-        { "late", FAULT_LATE, NEEDS_MS },
-        { "hang-after-ack", FAULT_HANG_AFTER_ACK, NO_VALUE },
-        { "write-error", FAULT_WRITE_ERROR, NO_VALUE },
-        { "bad-readback", FAULT_BAD_READBACK, NO_VALUE },
-        { "drop-ack", FAULT_DROP_ACK, NO_VALUE },
+        {"silence", FAULT_SILENCE, NO_VALUE},
+        {"stall", FAULT_STALL, MAY_MS},
+        {"bad-sum", FAULT_BAD_SUM, NO_VALUE},
+        {"nak", FAULT_NAK, NEEDS_HEX},
+        {"garbage", FAULT_GARBAGE, NO_VALUE},
+        {"truncate", FAULT_TRUNCATE, NO_VALUE},
+        {"glue-log", FAULT_GLUE_LOG, NO_VALUE},
+        {"unsolicited-log", FAULT_UNSOLICITED_LOG, NO_VALUE},
+        {"disconnect", FAULT_DISCONNECT, MAY_MS},
+        {"slow", FAULT_SLOW, NEEDS_MS},
+        {"late", FAULT_LATE, NEEDS_MS},
+        {"hang-after-ack", FAULT_HANG_AFTER_ACK, NO_VALUE},
+        {"write-error", FAULT_WRITE_ERROR, NO_VALUE},
+        {"bad-readback", FAULT_BAD_READBACK, NO_VALUE},
+        {"drop-ack", FAULT_DROP_ACK, NO_VALUE},
 };
 
 static const struct {
         uint8_t type;
         const char *name;
 } commands[] = {
-        { CMD_CONNECT, "connect" }, { CMD_START, "start" }, { CMD_MIDST, "midst" }, { CMD_END, "end" },
-        { CMD_EXEC, "exec" }, { CMD_RESET, "reset" }, { CMD_READ_FLASH, "read" }, { CMD_BAUD, "change-baud" },
-        { CMD_ERASE, "erase" }, { CMD_REPARTITION, "repartition" }, { CMD_READ_INFO, "read-info" },
-        { CMD_READ_START, "read-start" }, { CMD_READ_MIDST, "read-midst" }, { CMD_READ_END, "read-end" },
-        { CMD_KEEP_CHARGE, "keep-charge" }, { CMD_EXTTABLE, "exttable" }, { CMD_POWER_OFF, "power-off" },
-        { CMD_CHECK_ROOT, "check-root" }, { CMD_CHIP_UID, "chip-uid" }, { CMD_ENABLE_WRITE, "enable-write" },
-        { CMD_PLAIN, "plain" }, { CMD_DATE_TIME, "date-time" }, { CMD_DEBUG_MODE, "debug-mode" },
-        { CMD_DDR_CHECK, "ddr-check" }, { CMD_ENABLE_RAW, "enable-raw" }, { CMD_FIRST_MODE, "first-mode" },
-        { CMD_RANDOM_DATA, "random-data" }, { CMD_TIME_STAMP, "time-stamp" }, { CMD_READ_PARTITION, "read-partition" },
-        { CMD_RAW_START, "raw-start" }, { CMD_RAW_START2, "raw-start2" }, { CMD_AUTH_BEGIN, "auth-begin" },
-        { CMD_AUTH_END, "auth-end" }, { CMD_EMMC_CID, "emmc-cid" }, { CMD_END_PROCESS, "end-process" },
+        {CMD_CONNECT, "connect"},
+        {CMD_START, "start"},
+        {CMD_MIDST, "midst"},
+        {CMD_END, "end"},
+        {CMD_EXEC, "exec"},
+        {CMD_RESET, "reset"},
+        {CMD_READ_FLASH, "read"},
+        {CMD_BAUD, "change-baud"},
+        {CMD_ERASE, "erase"},
+        {CMD_REPARTITION, "repartition"},
+        {CMD_READ_INFO, "read-info"},
+        {CMD_READ_START, "read-start"},
+        {CMD_READ_MIDST, "read-midst"},
+        {CMD_READ_END, "read-end"},
+        {CMD_KEEP_CHARGE, "keep-charge"},
+        {CMD_EXTTABLE, "exttable"},
+        {CMD_POWER_OFF, "power-off"},
+        {CMD_CHECK_ROOT, "check-root"},
+        {CMD_CHIP_UID, "chip-uid"},
+        {CMD_ENABLE_WRITE, "enable-write"},
+        {CMD_PLAIN, "plain"},
+        {CMD_DATE_TIME, "date-time"},
+        {CMD_DEBUG_MODE, "debug-mode"},
+        {CMD_DDR_CHECK, "ddr-check"},
+        {CMD_ENABLE_RAW, "enable-raw"},
+        {CMD_FIRST_MODE, "first-mode"},
+        {CMD_RANDOM_DATA, "random-data"},
+        {CMD_TIME_STAMP, "time-stamp"},
+        {CMD_READ_PARTITION, "read-partition"},
+        {CMD_RAW_START, "raw-start"},
+        {CMD_RAW_START2, "raw-start2"},
+        {CMD_AUTH_BEGIN, "auth-begin"},
+        {CMD_AUTH_END, "auth-end"},
+        {CMD_EMMC_CID, "emmc-cid"},
+        {CMD_END_PROCESS, "end-process"},
 };
 
 static const char *const other_commands[] = {
@@ -139,7 +163,7 @@ static const char *parse_word(SimFault *f, char *word, bool *has_point) {
 }
 
 bool sim_fault(SimModel *m, const char *line, char *err, size_t err_size) {
-        SimFault f = { .offset = SIM_NEVER, .left = 1 };
+        SimFault f = {.offset = SIM_NEVER, .left = 1};
         bool has_point = false;
         char text[256], *save = NULL;
         const char *why = NULL;

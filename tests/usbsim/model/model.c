@@ -25,9 +25,9 @@ uint64_t sim_delay(const SimModel *m, SimOption opt) {
                 SimOption opt;
                 unsigned phone, module;
         } autos[] = {
-                { OPT_FDL1_START, 300, 20 },
-                { OPT_FDL2_START, 1500, 100 },
-                { OPT_RESET_DELAY, 50, 2 },
+                {OPT_FDL1_START, 300, 20},
+                {OPT_FDL2_START, 1500, 100},
+                {OPT_RESET_DELAY, 50, 2},
         };
         uint64_t ms = m->number[opt];
 
@@ -51,9 +51,9 @@ void sim_work_bytes(SimModel *m, uint64_t bytes, SimOption opt) {
                 SimOption opt;
                 uint64_t phone, module;
         } autos[] = {
-                { OPT_FLASH_RATE, 60000000, 1500000 },
-                { OPT_ERASE_RATE, 2000000000, 4000000 },
-                { OPT_VERIFY_RATE, 200000000, 20000000 },
+                {OPT_FLASH_RATE, 60000000, 1500000},
+                {OPT_ERASE_RATE, 2000000000, 4000000},
+                {OPT_VERIFY_RATE, 200000000, 20000000},
         };
         uint64_t rate = m->number[opt];
 
@@ -72,7 +72,7 @@ void sim_hang(SimModel *m, const char *why) {
 void sim_after(SimModel *m, uint64_t ns, SimAction action) {
         for (size_t i = 0; i < SIM_MAX_TIMERS; i++)
                 if (!m->timers[i].action) {
-                        m->timers[i] = (SimTimer) { m->now + ns, action };
+                        m->timers[i] = (SimTimer){m->now + ns, action};
                         return;
                 }
 }
@@ -120,7 +120,8 @@ static void leave_if_unanswered(SimModel *m) {
 
 /* Attached in ROM: by cable, or after a reset that found nothing to boot. */
 static void start_rom(SimModel *m) {
-        bool needs_open = sim_word(m, OPT_LINE_STATE, "auto") ? !m->family->module : !sim_word(m, OPT_LINE_STATE, "none");
+        bool needs_open =
+                sim_word(m, OPT_LINE_STATE, "auto") ? !m->family->module : !sim_word(m, OPT_LINE_STATE, "none");
 
         forget_session(m);
         m->on_bus = true;
@@ -368,7 +369,8 @@ static size_t describe_commands(const SimModel *m, char *buf, size_t size, size_
                         at += (size_t) snprintf(buf + at, size - at, "%s\"%s-%02x\":%u", comma,
                                                 (i & 0xF0) == 0xE0 ? "pdl" : "unknown", i, m->total[i]);
                 else
-                        at += (size_t) snprintf(buf + at, size - at, "%s\"%s\":%u", comma, sim_command_name(i), m->total[i]);
+                        at += (size_t) snprintf(buf + at, size - at, "%s\"%s\":%u", comma, sim_command_name(i),
+                                                m->total[i]);
                 comma = ",";
         }
         return at;
@@ -378,7 +380,8 @@ size_t sim_describe(const SimModel *m, char *buf, size_t size) {
         bool bootable = m->family->bootable((SimModel *) m); /* reads flash through the cached descriptor */
         size_t at;
 
-        at = (size_t) snprintf(buf, size,
+        at = (size_t) snprintf(
+                buf, size,
                 "{\"family\":\"%s\",\"stage\":\"%s\",\"powered\":%s,\"on_bus\":%s,\"port_open\":%s,\"high_speed\":%s,"
                 "\"hung\":%s,\"hung_why\":\"%s\",\"bootable\":%s,\"version\":\"%s\",\"plain\":%s,\"uid\":\"%s\","
                 "\"bytes_in\":%llu,\"bytes_out\":%llu,\"bytes_written\":%llu,\"bytes_erased\":%llu,\"bytes_read\":%llu,"
@@ -387,10 +390,10 @@ size_t sim_describe(const SimModel *m, char *buf, size_t size) {
                 m->family->name, sim_stage_names[m->stage], m->powered ? "true" : "false", m->on_bus ? "true" : "false",
                 m->port_open ? "true" : "false", m->high_speed ? "true" : "false", m->hung ? "true" : "false",
                 m->hung_why ? m->hung_why : "", bootable ? "true" : "false", m->t && m->t->version ? m->t->version : "",
-                m->plain ? "true" : "false", m->uid, (unsigned long long) m->bytes_in, (unsigned long long) m->bytes_out,
-                (unsigned long long) m->bytes_written, (unsigned long long) m->bytes_erased,
-                (unsigned long long) m->bytes_read, m->unknown, m->power_cycles, m->resets, m->faults_hit,
-                sim_command_name(m->last_command), m->last_reply);
+                m->plain ? "true" : "false", m->uid, (unsigned long long) m->bytes_in,
+                (unsigned long long) m->bytes_out, (unsigned long long) m->bytes_written,
+                (unsigned long long) m->bytes_erased, (unsigned long long) m->bytes_read, m->unknown, m->power_cycles,
+                m->resets, m->faults_hit, sim_command_name(m->last_command), m->last_reply);
         if (at < size)
                 at += m->family->describe(m, buf + at, size - at);
         if (at < size)

@@ -5,7 +5,8 @@
 
 #include "module.h"
 
-/* Old binary cpio, unpacked while it streams. Whatever is wrong with it is skipped: the loader says ACK all the same. */
+/* Old binary cpio, unpacked while it streams. Whatever is wrong with it is skipped: the loader says ACK all the same.
+ */
 
 void cpio_stop(Cpio *c) {
         free(c->data);
@@ -21,7 +22,7 @@ void cpio_start(Cpio *c) {
 
 /* Where a member goes: the first directory is the mount. */
 static bool member_path(SimModel *m, const char *name, char *ret, size_t size) {
-        static const char *const mounts[][2] = { { "modem/", "FMOD/" }, { "factory/", "FFAC/" }, { "ext/", "FEXT/" } };
+        static const char *const mounts[][2] = {{"modem/", "FMOD/"}, {"factory/", "FFAC/"}, {"ext/", "FEXT/"}};
         const char *base = "FSYS/";
 
         while (*name == '/')
@@ -32,10 +33,12 @@ static bool member_path(SimModel *m, const char *name, char *ret, size_t size) {
                         base = mounts[i][1];
                         break;
                 }
-        if (!*name || strstr(name, "//") || name[strlen(name) - 1] == '/' || (size_t) snprintf(ret, size, "%s%s", base, name) >= size)
+        if (!*name || strstr(name, "//") || name[strlen(name) - 1] == '/' ||
+            (size_t) snprintf(ret, size, "%s%s", base, name) >= size)
                 return false;
         for (char *p = ret; *p; p += strcspn(p, "/"), p += *p == '/')
-                if (strncmp(p, "../", 3) == 0 || strcmp(p, "..") == 0 || strncmp(p, "./", 2) == 0 || strcmp(p, ".") == 0)
+                if (strncmp(p, "../", 3) == 0 || strcmp(p, "..") == 0 || strncmp(p, "./", 2) == 0 ||
+                    strcmp(p, ".") == 0)
                         return false;
         for (char *slash = strchr(ret, '/'); slash; slash = strchr(slash + 1, '/')) {
                 *slash = 0;

@@ -13,7 +13,7 @@
 #define ADDR_APP_IMAGE 0xFE000005u
 #define ADDR_FORMAT 0xFE000006u
 
-static const char *const file_systems[] = { "FSYS", "FMOD", "FEXT", "FFAC" };
+static const char *const file_systems[] = {"FSYS", "FMOD", "FEXT", "FFAC"};
 
 static uint32_t nor_size(const SimModel *m) {
         return (uint32_t) m->number[OPT_FLASH];
@@ -543,8 +543,9 @@ static int fill_files(SimModel *m) {
                 const char *file;
                 size_t size;
         } old[] = {
-                { "FSYS/sysinfo.bin", 512 }, { "FMOD/cp.bin.000", 40000 }, { "FMOD/old.bin.999", 1000 }, { "FEXT/user.dat", 2000 },
-                { "FFAC/modem_config.bin", 334 }, { "NVM/running.bin", 4096 }, { "NVM/adaptive.bin", 300 },
+                {"FSYS/sysinfo.bin", 512}, {"FMOD/cp.bin.000", 40000},     {"FMOD/old.bin.999", 1000},
+                {"FEXT/user.dat", 2000},   {"FFAC/modem_config.bin", 334}, {"NVM/running.bin", 4096},
+                {"NVM/adaptive.bin", 300},
         };
         uint8_t phase[PHASE_SIZE], *data = malloc(65536);
         int r = 0;
@@ -629,6 +630,6 @@ void module_done(SimModel *m) {
 size_t module_describe(const SimModel *m, char *buf, size_t size) {
         const Module *o = m->priv;
 
-        return (size_t) snprintf(buf, size, "\"address\":%u,\"received\":%u,\"cpio_files\":%u,\"cpio_skipped\":%u,", o->address,
-                                 o->got, o->cpio.files, o->cpio.skipped);
+        return (size_t) snprintf(buf, size, "\"address\":%u,\"received\":%u,\"cpio_files\":%u,\"cpio_skipped\":%u,",
+                                 o->address, o->got, o->cpio.files, o->cpio.skipped);
 }

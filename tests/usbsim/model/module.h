@@ -6,7 +6,8 @@
 #include "wire.h"
 
 /* What UIS8910 and UIS8850 have in common: the last loader, its flash and its stores. Storage:
- * flash.bin (NOR from 0x60000000), FFAC (/factory: imei.bin, nvXXXX.bin, phasecheck.bin), FSYS, FMOD, FEXT, NVM (running NV). */
+ * flash.bin (NOR from 0x60000000), FFAC (/factory: imei.bin, nvXXXX.bin, phasecheck.bin), FSYS, FMOD, FEXT, NVM
+ * (running NV). */
 
 #define NOR_BASE 0x60000000u
 #define NOR_BLOCK 4096u
@@ -23,13 +24,13 @@ typedef struct Cpio {
         size_t fill;
         enum { CPIO_HEAD, CPIO_NAME, CPIO_DATA, CPIO_OVER } state;
         uint32_t name_size, file_size, left;
-        uint8_t *data;          /* NULL: the member is skipped */
+        uint8_t *data; /* NULL: the member is skipped */
         unsigned files, skipped;
 } Cpio;
 
 typedef struct Module {
         /* ROM, PDL, FDL1: the loader being taken */
-        unsigned load_state;            /* 0 nothing, 1 started, 2 ended */
+        unsigned load_state; /* 0 nothing, 1 started, 2 ended */
         uint32_t load_address, load_size, load_got;
         uint8_t *image;
         /* PDL */
@@ -39,13 +40,13 @@ typedef struct Module {
         /* last loader */
         ModuleTarget target;
         uint32_t address, size, got, crc;
-        uint8_t *ram;                   /* SPL, NV, PhaseCheck: whole; flash: what is not yet programmed */
+        uint8_t *ram; /* SPL, NV, PhaseCheck: whole; flash: what is not yet programmed */
         uint32_t pending, programmed;
         bool phase_seen;
         NvTable table;
         uint32_t nv_size;
-        uint8_t *session_nv;            /* image written in this session (8850) */
-        uint8_t *saved_nv;              /* kept over a whole-chip erase (8910) */
+        uint8_t *session_nv; /* image written in this session (8850) */
+        uint8_t *saved_nv;   /* kept over a whole-chip erase (8910) */
         uint8_t saved_phase[PHASE_SIZE];
         bool has_saved_phase;
         Cpio cpio;
@@ -65,7 +66,7 @@ void module_done(SimModel *m);
 size_t module_describe(const SimModel *m, char *buf, size_t size);
 void module_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n);
 void module_forget_loader(Module *o);
-bool module_take(SimModel *m, const uint8_t *d, size_t n);      /* a piece of the loader; false: too much */
+bool module_take(SimModel *m, const uint8_t *d, size_t n); /* a piece of the loader; false: too much */
 int module_old_image(SimModel *m, const char *label, uint32_t offset, size_t size, bool uimage);
 static inline bool nor_fits(const SimModel *m, uint32_t end) {
         return m->number[OPT_FLASH] >= end;
@@ -76,9 +77,9 @@ bool sihr_valid(const uint8_t *p, size_t n);
 bool sihr_in_flash(SimModel *m, uint32_t offset, uint32_t room);
 
 /* module-nv.c */
-int module_nv_fill(SimModel *m);                                /* a new unit */
-int module_nv_defaults(SimModel *m);                            /* what the 8910's FDL2 mends when it starts */
-bool module_nv_image(SimModel *m, uint8_t *image);              /* false: there is none */
+int module_nv_fill(SimModel *m);                                       /* a new unit */
+int module_nv_defaults(SimModel *m);                                   /* what the 8910's FDL2 mends when it starts */
+bool module_nv_image(SimModel *m, uint8_t *image);                     /* false: there is none */
 unsigned module_nv_store(SimModel *m, const uint8_t *image, size_t n); /* reply code */
 
 /* module-cpio.c */

@@ -6,7 +6,7 @@
 
 #include "nvimage.h"
 
-static const uint16_t imei_ids[] = { 0x5, 0x179, 0x186, 0x1E4 };
+static const uint16_t imei_ids[] = {0x5, 0x179, 0x186, 0x1E4};
 
 int nv_imei_index(unsigned id) {
         for (size_t i = 0; i < COUNT(imei_ids); i++)
@@ -35,7 +35,7 @@ static int read_table(FILE *f, NvTable *t, char *err, size_t err_size) {
                 if (!grown || t->n > 4096)
                         return -ENOMEM;
                 t->items = grown;
-                t->items[t->n++] = (NvLength) { (uint16_t) id, (uint16_t) length };
+                t->items[t->n++] = (NvLength){(uint16_t) id, (uint16_t) length};
         }
         return 0;
 }
@@ -45,7 +45,7 @@ int nv_table_load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, c
         FILE *f;
         int r;
 
-        *ret = (NvTable) { 0 };
+        *ret = (NvTable){0};
         if (!strchr(file, '/')) {
                 ret->items = malloc(n * sizeof(*preset));
                 if (!ret->items)

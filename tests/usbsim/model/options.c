@@ -13,7 +13,7 @@ static const struct {
         Kind kind;
         const char *preset, *help;
 } options[OPT_COUNT] = {
-#define O(id, name, families, kind, preset, help) { name, #families, kind, preset, help },
+#define O(id, name, families, kind, preset, help) {name, #families, kind, preset, help},
 #include "options.def"
 #undef O
 };
@@ -28,10 +28,14 @@ const char *sim_help(void) {
 #include "options.def"
 #undef O
                "Fault lines: at=STAGE:COMMAND[:OFFSET|:#N] KIND[=VALUE] [count=N|count=forever]; 'clear' removes all.\n"
-               "  STAGE brom pdl fdl1 fdl2 *; COMMAND sync connect start midst end exec reset read erase read-start read-midst\n"
-               "  read-end repartition read-partition power-off plain … pdl-connect pdl-start pdl-mid pdl-end pdl-exec *;\n"
-               "  OFFSET byte of the running transfer, #N the Nth such command since power on. KINDs: silence stall[=MS]\n"
-               "  bad-sum nak=XX garbage truncate glue-log unsolicited-log disconnect[=MS] slow=MS late=MS hang-after-ack\n"
+               "  STAGE brom pdl fdl1 fdl2 *; COMMAND sync connect start midst end exec reset read erase read-start "
+               "read-midst\n"
+               "  read-end repartition read-partition power-off plain … pdl-connect pdl-start pdl-mid pdl-end pdl-exec "
+               "*;\n"
+               "  OFFSET byte of the running transfer, #N the Nth such command since power on. KINDs: silence "
+               "stall[=MS]\n"
+               "  bad-sum nak=XX garbage truncate glue-log unsolicited-log disconnect[=MS] slow=MS late=MS "
+               "hang-after-ack\n"
                "  write-error bad-readback drop-ack\n";
 }
 
@@ -114,18 +118,20 @@ static int set_option(SimModel *m, char *text, char *err, size_t err_size) {
                         return 0;
                 }
                 if (set_value(m, i, value ? value : options[i].kind == FLAG ? "1" : "?") < 0) {
-                        snprintf(err, err_size, "option %s=%s: not possible; %s", text, value ? value : "", options[i].help);
+                        snprintf(err, err_size, "option %s=%s: not possible; %s", text, value ? value : "",
+                                 options[i].help);
                         return -EINVAL;
                 }
                 return 0;
         }
-        snprintf(err, err_size, known ? "option %s does not exist for %s" : "option %s is not known (%s); see usbsim --list",
-                 text, m->family->name);
+        snprintf(err, err_size,
+                 known ? "option %s does not exist for %s" : "option %s is not known (%s); see usbsim --list", text,
+                 m->family->name);
         return -EINVAL;
 }
 
 int sim_options_parse(SimModel *m, const char *spec, char *err, size_t err_size) {
-        static const SimFamily *const families[] = { &sim_phone_emmc, &sim_uis8910, &sim_uis8850 };
+        static const SimFamily *const families[] = {&sim_phone_emmc, &sim_uis8910, &sim_uis8850};
         char *text, *save = NULL;
 
         m->spec = strdup(spec);
@@ -138,7 +144,8 @@ int sim_options_parse(SimModel *m, const char *spec, char *err, size_t err_size)
                 if (strcmp(families[i]->name, text) == 0)
                         m->family = families[i];
         if (!m->family) {
-                snprintf(err, err_size, "no device family '%s'; there are phone-emmc, uis8910, uis8850", text ? text : "");
+                snprintf(err, err_size, "no device family '%s'; there are phone-emmc, uis8910, uis8850",
+                         text ? text : "");
                 return -EINVAL;
         }
         for (int i = 0; i < OPT_COUNT; i++)

@@ -8,8 +8,8 @@
 #include "phone.h"
 #include "phone-table.h"
 
-/* The user area on disk: gpt.bin (first 34 sectors), parts/NAME, gpt-backup.bin (last 33); boot areas in boot1.bin and boot2.bin.
- * What lies between partitions is nowhere and reads as zero. */
+/* The user area on disk: gpt.bin (first 34 sectors), parts/NAME, gpt-backup.bin (last 33); boot areas in boot1.bin and
+ * boot2.bin. What lies between partitions is nowhere and reads as zero. */
 
 #define GPT_SECTORS 34u
 #define GPT_ENTRIES 128u
@@ -27,7 +27,8 @@ void phone_part_file(const char *name, char *ret, size_t size) {
                 (void) snprintf(ret + at, size - at, "%%");
         for (; *name && at + 4 < size; name++) {
                 unsigned char c = (unsigned char) *name;
-                bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+                bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                             c == '-';
                 at += (size_t) snprintf(ret + at, size - at, plain ? "%c" : "%%%02X", c);
         }
 }
@@ -57,7 +58,7 @@ bool phone_find(SimModel *m, const char *name, Target *ret) {
         const PhonePart *part = phone_part(phone_of(m), name);
         char twin[PHONE_NAME];
 
-        *ret = (Target) { .kind = TARGET_NONE };
+        *ret = (Target){.kind = TARGET_NONE};
         snprintf(ret->name, sizeof(ret->name), "%s", name);
         if (strcmp(name, "splloader") == 0)
                 ret->kind = TARGET_BOOT1;
@@ -104,8 +105,8 @@ static void gpt_header(const SimModel *m, uint8_t *h, const uint8_t *entries, bo
 }
 
 static void gpt_entry(const SimModel *m, uint8_t *e, const PhonePart *part) {
-        static const uint8_t basic_data[16] = { 0xA2, 0xA0, 0xD0, 0xEB, 0xE5, 0xB9, 0x33, 0x44,
-                                                0x87, 0xC0, 0x68, 0xB6, 0xB7, 0x26, 0x99, 0xC7 };
+        static const uint8_t basic_data[16] = {0xA2, 0xA0, 0xD0, 0xEB, 0xE5, 0xB9, 0x33, 0x44,
+                                               0x87, 0xC0, 0x68, 0xB6, 0xB7, 0x26, 0x99, 0xC7};
         SimRandom random = sim_random(m->seed, part->name);
 
         memcpy(e, basic_data, 16);
@@ -117,7 +118,7 @@ static void gpt_entry(const SimModel *m, uint8_t *e, const PhonePart *part) {
 }
 
 static int gpt_write(SimModel *m) {
-        static const uint8_t protective[16] = { 0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1 };
+        static const uint8_t protective[16] = {0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1};
         Phone *p = phone_of(m);
         uint8_t *gpt = calloc(GPT_SECTORS, SECTOR), *entries;
         int r;
@@ -156,7 +157,7 @@ static int gpt_load(SimModel *m) {
 
                 if (sim_all_bytes(e, 16, 0))
                         continue;
-                *part = (PhonePart) { .start = le64at(e + 32) * SECTOR };
+                *part = (PhonePart){.start = le64at(e + 32) * SECTOR};
                 part->size = (le64at(e + 40) + 1) * SECTOR - part->start;
                 for (size_t k = 0; k < PHONE_NAME - 1; k++)
                         part->name[k] = (char) e[56 + 2 * k];
@@ -222,7 +223,8 @@ int phone_disk_erase_all(SimModel *m) {
                 r = -EIO;
         store_clear_dir(m, "parts");
         p->n_parts = 0;
-        if (store_fill(m, "gpt.bin", 0, GPT_SECTORS * SECTOR, 0) < 0 || store_fill(m, "gpt-backup.bin", 0, 33 * SECTOR, 0) < 0)
+        if (store_fill(m, "gpt.bin", 0, GPT_SECTORS * SECTOR, 0) < 0 ||
+            store_fill(m, "gpt-backup.bin", 0, 33 * SECTOR, 0) < 0)
                 r = -EIO;
         return r;
 }
@@ -245,7 +247,7 @@ static int user_piece(SimModel *m, uint64_t offset, uint8_t *buf, size_t *step) 
         for (size_t i = 0; i < p->n_parts; i++) {
                 const PhonePart *part = &p->parts[i];
 
-                if (offset < part->start && *step > part->start - offset)
+                if (offset<part->start && * step> part->start - offset)
                         *step = (size_t) (part->start - offset);
                 if (offset < part->start || offset >= part->start + part->size)
                         continue;
@@ -296,7 +298,7 @@ int phone_seal_spl(SimModel *m, uint64_t length) {
         int r;
 
         body = sim_word(m, OPT_SPL_HEAD, "shift") ? (uint32_t) length
-                : length > BOOT_RESERVED          ? (uint32_t) length - BOOT_RESERVED
+               : length > BOOT_RESERVED           ? (uint32_t) length - BOOT_RESERVED
                                                   : 0;
         r = spl_sum(m, "boot1.bin", body, &sum);
         if (r < 0)
@@ -323,7 +325,8 @@ static bool spl_valid(SimModel *m, const char *file) {
         uint8_t head[16];
         uint32_t sum;
 
-        if (store_read(m, file, SPL_HEAD, head, sizeof(head)) < 0 || le32at(head + 4) != SPL_MAGIC || le32at(head + 12) == 0)
+        if (store_read(m, file, SPL_HEAD, head, sizeof(head)) < 0 || le32at(head + 4) != SPL_MAGIC ||
+            le32at(head + 12) == 0)
                 return false;
         return spl_sum(m, file, le32at(head + 12), &sum) >= 0 && sum == le32at(head + 8);
 }
@@ -352,7 +355,7 @@ static const struct {
         const char *name;
         uint32_t mib;
 } preset[] = {
-#define X(name, mib) { name, mib },
+#define X(name, mib) {name, mib},
         PHONE_TABLE(X)
 #undef X
 };
@@ -384,7 +387,8 @@ static int read_table(SimModel *m, const char *file, PhonePart *parts, size_t *n
                 if (sscanf(line, "%35s %31s", name, size) != 2)
                         r = -EINVAL;
                 else
-                        r = add_part(m, parts, n, name, strcmp(size, "rest") == 0 ? 0xFFFFFFFF : strtoull(size, NULL, 0), at);
+                        r = add_part(m, parts, n, name,
+                                     strcmp(size, "rest") == 0 ? 0xFFFFFFFF : strtoull(size, NULL, 0), at);
         }
         fclose(f);
         return r;
@@ -450,15 +454,15 @@ static int fill_images(SimModel *m) {
                 size_t size;
                 const char *magic;
         } old[] = {
-                { "prodnv", 65536, NULL }, { "miscdata", 65536, NULL }, { "misc", 4096, NULL },
-                { "trustos", 131072, "DHTB" }, { "trustos_bak", 131072, "DHTB" }, { "sml", 65536, "DHTB" },
-                { "sml_bak", 65536, "DHTB" }, { "uboot", 262144, "DHTB" }, { "uboot_bak", 262144, "DHTB" },
-                { "vbmeta", 4096, "DHTB" }, { "vbmeta_bak", 4096, "DHTB" }, { "logo", 65536, NULL },
-                { "fbootlogo", 65536, NULL }, { "l_ldsp", 131072, "DHTB" }, { "l_modem", 131072, "DHTB" },
-                { "l_deltanv", 16384, NULL }, { "gpsgl", 65536, NULL }, { "gpsbd", 65536, NULL },
-                { "wcnmodem", 131072, NULL }, { "persist", 65536, NULL }, { "boot", 262144, "DHTB" },
-                { "recovery", 262144, "DHTB" }, { "dtbo", 65536, "DHTB" }, { "super", 131072, NULL },
-                { "cache", 65536, NULL }, { "userdata", 131072, NULL },
+                {"prodnv", 65536, NULL},      {"miscdata", 65536, NULL},       {"misc", 4096, NULL},
+                {"trustos", 131072, "DHTB"},  {"trustos_bak", 131072, "DHTB"}, {"sml", 65536, "DHTB"},
+                {"sml_bak", 65536, "DHTB"},   {"uboot", 262144, "DHTB"},       {"uboot_bak", 262144, "DHTB"},
+                {"vbmeta", 4096, "DHTB"},     {"vbmeta_bak", 4096, "DHTB"},    {"logo", 65536, NULL},
+                {"fbootlogo", 65536, NULL},   {"l_ldsp", 131072, "DHTB"},      {"l_modem", 131072, "DHTB"},
+                {"l_deltanv", 16384, NULL},   {"gpsgl", 65536, NULL},          {"gpsbd", 65536, NULL},
+                {"wcnmodem", 131072, NULL},   {"persist", 65536, NULL},        {"boot", 262144, "DHTB"},
+                {"recovery", 262144, "DHTB"}, {"dtbo", 65536, "DHTB"},         {"super", 131072, NULL},
+                {"cache", 65536, NULL},       {"userdata", 131072, NULL},
         };
         int r;
 

@@ -52,7 +52,7 @@ static size_t put_tlv(uint8_t *b, size_t at, unsigned type, const void *value, s
 }
 
 static size_t info_tlv(SimModel *m, uint8_t *b) {
-        uint8_t v[260] = { 0 };
+        uint8_t v[260] = {0};
         size_t at = 4;
 
         le32to(b, 0x7477656E);
@@ -75,7 +75,7 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
 }
 
 void phone_fdl2_hello(SimModel *m) {
-        uint8_t b[512] = { 0 };
+        uint8_t b[512] = {0};
 
         if (sim_word(m, OPT_GATE, "silent")) {
                 sim_hang(m, "FDL2 never answers");
@@ -155,8 +155,8 @@ static void do_start(SimModel *m, const uint8_t *d, size_t n) {
 }
 
 static bool is_signed(const char *name) {
-        static const char *const names[] = { "uboot", "trustos", "sml", "teecfg", "vbmeta", "boot", "recovery", "dtbo",
-                                             "splloader", "l_modem", "l_ldsp" };
+        static const char *const names[] = {"uboot",    "trustos", "sml",       "teecfg",  "vbmeta", "boot",
+                                            "recovery", "dtbo",    "splloader", "l_modem", "l_ldsp"};
 
         for (size_t i = 0; i < COUNT(names); i++)
                 if (strcmp(names[i], name) == 0)
@@ -228,13 +228,14 @@ static unsigned flush(SimModel *m) {
 
 /* Copies what was written to its twin, seals the SPL. */
 static unsigned after_last(SimModel *m) {
-        static const char *const paired[] = { "uboot", "trustos", "teecfg", "sml", "vbmeta" };
+        static const char *const paired[] = {"uboot", "trustos", "teecfg", "sml", "vbmeta"};
         Phone *p = phone_of(m);
         uint8_t flip;
         Target bak;
         char name[PHONE_NAME + 4];
 
-        if (sim_takes_readback_fault(m) && p->target.file[0] && store_read(m, p->target.file, p->total / 2, &flip, 1) >= 0) {
+        if (sim_takes_readback_fault(m) && p->target.file[0] &&
+            store_read(m, p->target.file, p->total / 2, &flip, 1) >= 0) {
                 flip ^= 1;
                 (void) store_write(m, p->target.file, p->total / 2, &flip, 1);
         }
@@ -366,7 +367,7 @@ static void do_read_start(SimModel *m, const uint8_t *d, size_t n) {
 
 static int read_piece(SimModel *m, uint64_t offset, uint8_t *buf, size_t n) {
         Phone *p = phone_of(m);
-        char text[128] = { 0 };
+        char text[128] = {0};
 
         switch (p->source.kind) {
         case TARGET_USER:
@@ -450,7 +451,7 @@ static void erase_named(SimModel *m, const char *name) {
 }
 
 static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
-        static const char *const paired[] = { "uboot", "trustos", "teecfg", "sml", "vbmeta", "splloader" };
+        static const char *const paired[] = {"uboot", "trustos", "teecfg", "sml", "vbmeta", "splloader"};
         char name[PHONE_NAME], twin[PHONE_NAME + 4];
         uint64_t size = decode_size(d, n, name);
         Target t;
@@ -483,7 +484,7 @@ static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
 static bool parse_entry(SimModel *m, PhonePart *part, const uint8_t *name, uint64_t size, uint64_t *at, bool last) {
         uint64_t end = m->number[OPT_SIZE] / SECTOR * SECTOR - 33 * SECTOR;
 
-        *part = (PhonePart) { .start = *at };
+        *part = (PhonePart){.start = *at};
         decode_name(name, part->name);
         if (*at >= end)
                 return false;
@@ -497,7 +498,7 @@ static bool parse_entry(SimModel *m, PhonePart *part, const uint8_t *name, uint6
 }
 
 static unsigned repartition_v1(SimModel *m, const uint8_t *d, size_t n, PhonePart *parts, size_t *count) {
-        static const uint64_t units[] = { 1u << 20, 512u << 10, 1u << 10, 1, SECTOR };
+        static const uint64_t units[] = {1u << 20, 512u << 10, 1u << 10, 1, SECTOR};
         uint64_t at = 0, unit;
         size_t entries;
 
@@ -578,7 +579,7 @@ static void write_misc(SimModel *m, uint64_t offset, const uint8_t *d, size_t n,
 }
 
 static void first_mode(SimModel *m, const uint8_t *d, size_t n) {
-        uint8_t v[8] = { 0 };
+        uint8_t v[8] = {0};
 
         le32to(v, 0x53464D00);
         v[4] = n ? d[0] : 0;
@@ -600,7 +601,7 @@ static void unsupported(SimModel *m) {
 
 /* True: the gate has dealt with it. */
 static bool gated(SimModel *m, unsigned type) {
-        uint8_t m1[290] = { 0 };
+        uint8_t m1[290] = {0};
 
         if (sim_word(m, OPT_GATE, "challenge")) {
                 if (type == CMD_RANDOM_DATA) {

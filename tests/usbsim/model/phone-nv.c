@@ -11,7 +11,7 @@
 #define VN_VERSION 101
 
 static const NvLength preset[] = {
-#define X(id, length) { id, length },
+#define X(id, length) {id, length},
         PHONE_NV_ITEMS(X)
 #undef X
 };
@@ -33,7 +33,7 @@ bool phone_nv_twin(const char *name, char ret[PHONE_NAME]) {
 }
 
 static int store_copy(SimModel *m, const char *name, const uint8_t *image, size_t n) {
-        uint8_t head[NV_HEADER] = { 0 };
+        uint8_t head[NV_HEADER] = {0};
         const PhonePart *part = phone_part(phone_of(m), name);
         char file[128];
         int r;
@@ -80,7 +80,8 @@ static uint8_t *load_copy(SimModel *m, const char *name, size_t *ret_size) {
         if (length == 0 || length > part->size - NV_HEADER)
                 return NULL;
         image = malloc(length);
-        if (image && store_read(m, file, NV_HEADER, image, length) >= 0 && sim_bytesum(image, length) == le32at(head + 8)) {
+        if (image && store_read(m, file, NV_HEADER, image, length) >= 0 &&
+            sim_bytesum(image, length) == le32at(head + 8)) {
                 *ret_size = length;
                 return image;
         }

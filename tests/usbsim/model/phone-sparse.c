@@ -23,7 +23,7 @@ bool sparse_begins(const uint8_t *p, size_t n, size_t *ret_skip) {
 }
 
 void sparse_start(Sparse *s) {
-        *s = (Sparse) { .state = SPARSE_HEADER, .need = 28 };
+        *s = (Sparse){.state = SPARSE_HEADER, .need = 28};
 }
 
 static void next_chunk(Sparse *s) {
@@ -139,9 +139,9 @@ unsigned sparse_feed(SimModel *m, Sparse *s, const Target *t, const uint8_t *p, 
                 } else {
                         step = collect(s, p, n);
                         if (s->fill == s->need)
-                                r = s->state == SPARSE_HEADER ? file_header(s)
-                                        : s->state == SPARSE_CHUNK ? chunk_header(s, t)
-                                                                   : fill_chunk(m, s, t);
+                                r = s->state == SPARSE_HEADER  ? file_header(s)
+                                    : s->state == SPARSE_CHUNK ? chunk_header(s, t)
+                                                               : fill_chunk(m, s, t);
                         if (r)
                                 return r;
                 }

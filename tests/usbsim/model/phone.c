@@ -193,20 +193,46 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 /* ---- the family ---- */
 
 static const SimTraits brom = {
-        .name = "brom", .version = "SPRD3", .crc = true, .sync = 1, .sync_swallow = true, .resync_idle = true,
-        .dma = 4096, .buffers = 1, .max_body = 4096, .bad_sum = BAD_NAK_HANG, .bad_length = BAD_NAK_HANG,
-        .too_long = BAD_NAK_HANG, .frame = brom_frame,
+        .name = "brom",
+        .version = "SPRD3",
+        .crc = true,
+        .sync = 1,
+        .sync_swallow = true,
+        .resync_idle = true,
+        .dma = 4096,
+        .buffers = 1,
+        .max_body = 4096,
+        .bad_sum = BAD_NAK_HANG,
+        .bad_length = BAD_NAK_HANG,
+        .too_long = BAD_NAK_HANG,
+        .frame = brom_frame,
 };
 
 static const SimTraits fdl1 = {
-        .name = "fdl1", .version = "Spreadtrum Boot Block version 1.1", .sync = 1, .sync_swallow = true,
-        .resync_idle = true, .dma = 4096, .buffers = 1, .max_body = 4096, .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG, .too_long = BAD_NAK_HANG, .frame = fdl1_frame,
+        .name = "fdl1",
+        .version = "Spreadtrum Boot Block version 1.1",
+        .sync = 1,
+        .sync_swallow = true,
+        .resync_idle = true,
+        .dma = 4096,
+        .buffers = 1,
+        .max_body = 4096,
+        .bad_sum = BAD_NAK_HANG,
+        .bad_length = BAD_NAK_HANG,
+        .too_long = BAD_NAK_HANG,
+        .frame = fdl1_frame,
 };
 
 static const SimTraits fdl2 = {
-        .name = "fdl2", .dma = 65472, .buffers = 3, .max_body = 65536, .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG, .too_long = BAD_NAK_HANG, .zlp = true, .frame = phone_fdl2_frame,
+        .name = "fdl2",
+        .dma = 65472,
+        .buffers = 3,
+        .max_body = 65536,
+        .bad_sum = BAD_NAK_HANG,
+        .bad_length = BAD_NAK_HANG,
+        .too_long = BAD_NAK_HANG,
+        .zlp = true,
+        .frame = phone_fdl2_frame,
 };
 
 static int phone_init(SimModel *m, bool fresh, char *err, size_t err_size) {
@@ -239,18 +265,25 @@ static size_t phone_describe(const SimModel *m, char *buf, size_t size) {
                 char c = p->target.name[i];
                 name[i] = c < 0x20 || c > 0x7E || c == '"' || c == '\\' ? '?' : c;
         }
-        return (size_t) snprintf(buf, size, "\"partitions\":%zu,\"writing\":\"%s\",\"received\":%llu,", p->n_parts, name,
-                                 (unsigned long long) p->received);
+        return (size_t) snprintf(buf, size, "\"partitions\":%zu,\"writing\":\"%s\",\"received\":%llu,", p->n_parts,
+                                 name, (unsigned long long) p->received);
 }
 
 const SimFamily sim_phone_emmc = {
         .name = "phone-emmc",
         .about = "phone with eMMC",
         .letter = 'P',
-        .usb = { .vendor = 0x1782, .product = 0x4d00, .bcd_device = 0xFFFF, .device_class = 0xFF, .ep_in = 0x85,
-                 .ep_out = 0x06, .max_packet = 512, .interface_number = 0, .n_interfaces = 1 },
+        .usb = {.vendor = 0x1782,
+                .product = 0x4d00,
+                .bcd_device = 0xFFFF,
+                .device_class = 0xFF,
+                .ep_in = 0x85,
+                .ep_out = 0x06,
+                .max_packet = 512,
+                .interface_number = 0,
+                .n_interfaces = 1},
         .first = STAGE_BROM,
-        .stage = { [STAGE_BROM] = &brom, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2 },
+        .stage = {[STAGE_BROM] = &brom, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2},
         .init = phone_init,
         .done = phone_done,
         .power = phone_power,

@@ -12,18 +12,26 @@
 #define BOOT_RESERVED 512u
 #define NV_HEADER 512u
 
-typedef enum TargetKind { TARGET_NONE, TARGET_PART, TARGET_NV, TARGET_BOOT1, TARGET_BOOT2, TARGET_USER, TARGET_SIZE } TargetKind;
+typedef enum TargetKind {
+        TARGET_NONE,
+        TARGET_PART,
+        TARGET_NV,
+        TARGET_BOOT1,
+        TARGET_BOOT2,
+        TARGET_USER,
+        TARGET_SIZE
+} TargetKind;
 
 typedef struct PhonePart {
         char name[PHONE_NAME];
-        uint64_t start, size;           /* bytes */
+        uint64_t start, size; /* bytes */
 } PhonePart;
 
 typedef struct Target {
         TargetKind kind;
         char name[PHONE_NAME];
         char file[128];
-        uint64_t size;                  /* bytes that can be addressed */
+        uint64_t size; /* bytes that can be addressed */
 } Target;
 
 /* Expands an Android sparse stream as it comes. */
@@ -32,7 +40,7 @@ typedef struct Sparse {
         size_t fill, need;
         enum { SPARSE_HEADER, SPARSE_SKIP, SPARSE_CHUNK, SPARSE_RAW, SPARSE_FILL_WORD, SPARSE_DONE } state;
         uint32_t block, chunk_header, chunks_left;
-        uint64_t at, left;              /* output offset; bytes of the chunk still to come or to skip */
+        uint64_t at, left; /* output offset; bytes of the chunk still to come or to skip */
         uint64_t fill_size;
 } Sparse;
 
@@ -68,16 +76,16 @@ int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size);
 bool phone_find(SimModel *m, const char *name, Target *ret);
 const PhonePart *phone_part(const Phone *p, const char *name);
 void phone_part_file(const char *name, char *ret, size_t size);
-int phone_disk_layout(SimModel *m, const PhonePart *wanted, size_t n);  /* writes a GPT; sizes of 0: rest */
+int phone_disk_layout(SimModel *m, const PhonePart *wanted, size_t n); /* writes a GPT; sizes of 0: rest */
 int phone_disk_erase_all(SimModel *m);
 int phone_user_read(SimModel *m, uint64_t offset, uint8_t *buf, size_t n);
 bool phone_bootable(SimModel *m);
-int phone_seal_spl(SimModel *m, uint64_t length);                       /* the checksum block, and the copy */
+int phone_seal_spl(SimModel *m, uint64_t length); /* the checksum block, and the copy */
 
 /* phone-nv.c */
-bool phone_nv_twin(const char *name, char ret[PHONE_NAME]);             /* l_fixnv1 → l_fixnv2 */
+bool phone_nv_twin(const char *name, char ret[PHONE_NAME]); /* l_fixnv1 → l_fixnv2 */
 int phone_nv_store(SimModel *m, const char *name, const uint8_t *image, size_t n);
-int phone_nv_repair(SimModel *m, const char *name);                     /* negative: both copies bad */
+int phone_nv_repair(SimModel *m, const char *name); /* negative: both copies bad */
 int phone_nv_fill(SimModel *m, char *err, size_t err_size);
 
 /* phone-fdl2.c */

@@ -9,11 +9,12 @@
 
 /* Ids and lengths of a full NV image of this family. */
 static const NvLength items[] = {
-        { 0x193, 147 }, { 0x1b2, 820 }, { 0x1b4, 48 }, { 0x1ac, 13504 }, { 0x1ab, 4 }, { 0x1aa, 5358 }, { 0x1a9, 2 },
-        { 0x27a, 2960 }, { 0x1b7, 2 }, { 0x1b8, 2176 }, { 0x1b9, 376 }, { 0x5, 8 }, { 0x179, 8 }, { 0x186, 8 }, { 0x1e4, 8 },
-        { 0x2, 6020 }, { 0x26f, 4096 }, { 0x26e, 59392 }, { 0x259, 1612 }, { 0x25a, 912 }, { 0x25b, 1436 }, { 0x25e, 1436 },
-        { 0x25d, 912 }, { 0x25c, 1612 }, { 0x277, 2144 }, { 0x26c, 28672 }, { 0x1f0, 7400 }, { 0x800, 84 }, { 0x801, 436 },
-        { 0x813, 2400 }, { 0x870, 512 }, { 0x871, 512 }, { 0x872, 72 }, { 0x873, 72 }, { 0x300, 20 }, { 0x301, 256 },
+        {0x193, 147},  {0x1b2, 820},   {0x1b4, 48},   {0x1ac, 13504}, {0x1ab, 4},    {0x1aa, 5358},
+        {0x1a9, 2},    {0x27a, 2960},  {0x1b7, 2},    {0x1b8, 2176},  {0x1b9, 376},  {0x5, 8},
+        {0x179, 8},    {0x186, 8},     {0x1e4, 8},    {0x2, 6020},    {0x26f, 4096}, {0x26e, 59392},
+        {0x259, 1612}, {0x25a, 912},   {0x25b, 1436}, {0x25e, 1436},  {0x25d, 912},  {0x25c, 1612},
+        {0x277, 2144}, {0x26c, 28672}, {0x1f0, 7400}, {0x800, 84},    {0x801, 436},  {0x813, 2400},
+        {0x870, 512},  {0x871, 512},   {0x872, 72},   {0x873, 72},    {0x300, 20},   {0x301, 256},
 };
 
 static void fdl_begins(SimModel *m) {
@@ -87,13 +88,33 @@ static void rom_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 }
 
 static const SimTraits rom = {
-        .name = "brom", .version = "SPRD3", .crc = true, .rda = true, .sync = 3, .dma = 2048, .buffers = 1,
-        .max_body = 0x410 + 6, .bad_sum = BAD_NAK, .bad_length = BAD_NAK, .too_long = BAD_DROP, .zlp = true, .frame = rom_frame,
+        .name = "brom",
+        .version = "SPRD3",
+        .crc = true,
+        .rda = true,
+        .sync = 3,
+        .dma = 2048,
+        .buffers = 1,
+        .max_body = 0x410 + 6,
+        .bad_sum = BAD_NAK,
+        .bad_length = BAD_NAK,
+        .too_long = BAD_DROP,
+        .zlp = true,
+        .frame = rom_frame,
 };
 
 static const SimTraits fdl = {
-        .name = "fdl2", .version = "Spreadtrum Boot Block version 1.2", .rda = true, .sync = 3, .dma = 2048, .buffers = 1,
-        .max_body = 0x301A + 6, .bad_sum = BAD_HANG, .bad_length = BAD_DROP, .too_long = BAD_DROP, .zlp = true,
+        .name = "fdl2",
+        .version = "Spreadtrum Boot Block version 1.2",
+        .rda = true,
+        .sync = 3,
+        .dma = 2048,
+        .buffers = 1,
+        .max_body = 0x301A + 6,
+        .bad_sum = BAD_HANG,
+        .bad_length = BAD_DROP,
+        .too_long = BAD_DROP,
+        .zlp = true,
         .frame = module_frame,
 };
 
@@ -124,11 +145,18 @@ const SimFamily sim_uis8850 = {
         .name = "uis8850",
         .about = "cellular module",
         .letter = 'B',
-        .usb = { .vendor = 0x1782, .product = 0x4d16, .bcd_device = 0x0100, .device_class = 0xFF, .ep_in = 0x81, .ep_out = 0x01,
-                 .max_packet = 512, .interface_number = 1, .n_interfaces = 2 },
+        .usb = {.vendor = 0x1782,
+                .product = 0x4d16,
+                .bcd_device = 0x0100,
+                .device_class = 0xFF,
+                .ep_in = 0x81,
+                .ep_out = 0x01,
+                .max_packet = 512,
+                .interface_number = 1,
+                .n_interfaces = 2},
         .first = STAGE_BROM,
         .module = true,
-        .stage = { [STAGE_BROM] = &rom, [STAGE_FDL2] = &fdl },
+        .stage = {[STAGE_BROM] = &rom, [STAGE_FDL2] = &fdl},
         .init = init_8850,
         .done = module_done,
         .power = module_power,

@@ -10,9 +10,9 @@
 
 /* Ids and lengths of a full NV image of this family. */
 static const NvLength items[] = {
-        { 0x191, 40 }, { 0x1ba, 268 }, { 0x1f0, 152 }, { 0x1f1, 104 }, { 0x1f2, 200 }, { 0x5, 8 }, { 0x179, 8 }, { 0x186, 8 },
-        { 0x1e4, 8 }, { 0x2, 6020 }, { 0x26f, 2048 }, { 0x26d, 8192 }, { 0x26e, 32768 }, { 0x259, 1484 }, { 0x25a, 912 },
-        { 0x25b, 2128 }, { 0x277, 2156 }, { 0x26c, 22528 }, { 0x278, 10372 }, { 0x27a, 3856 }, { 0x27b, 147 },
+        {0x191, 40},  {0x1ba, 268},  {0x1f0, 152},  {0x1f1, 104},   {0x1f2, 200},   {0x5, 8},       {0x179, 8},
+        {0x186, 8},   {0x1e4, 8},    {0x2, 6020},   {0x26f, 2048},  {0x26d, 8192},  {0x26e, 32768}, {0x259, 1484},
+        {0x25a, 912}, {0x25b, 2128}, {0x277, 2156}, {0x26c, 22528}, {0x278, 10372}, {0x27a, 3856},  {0x27b, 147},
 };
 
 /* ---- ROM: the PDL protocol ---- */
@@ -21,7 +21,7 @@ enum { PDL_CONNECT = 0, PDL_START = 4, PDL_MID = 5, PDL_END = 6, PDL_EXEC = 7 };
 enum { PDL_ACK = 0, PDL_PACKET = 1, PDL_UNKNOWN = 3, PDL_ADDRESS = 4, PDL_SIZE = 7, PDL_VERIFY = 9 };
 
 static void pdl_reply(SimModel *m, uint32_t code) {
-        uint8_t b[12] = { 0xAE, 4, 0, 0, 0, 0xFF, 0, 0 };
+        uint8_t b[12] = {0xAE, 4, 0, 0, 0, 0xFF, 0, 0};
 
         if (code)
                 b[5] = (uint8_t) m->number[OPT_PDL_ERROR_FLOW];
@@ -103,8 +103,11 @@ static void pdl_command(SimModel *m, unsigned type, const uint8_t *d, size_t n) 
 }
 
 static void pdl_packet(SimModel *m) {
-        static const char *const names[16] = { [PDL_CONNECT] = "pdl-connect", [PDL_START] = "pdl-start", [PDL_MID] = "pdl-mid",
-                                               [PDL_END] = "pdl-end", [PDL_EXEC] = "pdl-exec" };
+        static const char *const names[16] = {[PDL_CONNECT] = "pdl-connect",
+                                              [PDL_START] = "pdl-start",
+                                              [PDL_MID] = "pdl-mid",
+                                              [PDL_END] = "pdl-end",
+                                              [PDL_EXEC] = "pdl-exec"};
         Module *o = module_of(m);
         uint32_t cmd;
 
@@ -115,7 +118,8 @@ static void pdl_packet(SimModel *m) {
         cmd = le32at(o->pdl_data);
         if (cmd > 14)
                 cmd = 14;
-        sim_dispatch(m, names[cmd] ? names[cmd] : "pdl-unknown", 0xE0 | cmd, o->pdl_data + 12, o->pdl_fill - 12, pdl_command);
+        sim_dispatch(m, names[cmd] ? names[cmd] : "pdl-unknown", 0xE0 | cmd, o->pdl_data + 12, o->pdl_fill - 12,
+                     pdl_command);
 }
 
 /* The header comes as a transfer of its own; then as many bytes as it says. */
@@ -235,18 +239,41 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 }
 
 static const SimTraits pdl = {
-        .name = "pdl", .dma = 2048, .buffers = 1, .max_body = 2048 + 12, .zlp = true, .raw = pdl_transfer,
+        .name = "pdl",
+        .dma = 2048,
+        .buffers = 1,
+        .max_body = 2048 + 12,
+        .zlp = true,
+        .raw = pdl_transfer,
 };
 
 static const SimTraits fdl1 = {
-        .name = "fdl1", .version = "Spreadtrum Boot Block version 1.2", .rda = true, .sync = 1, .sync_swallow = true,
-        .dma = 2048, .buffers = 1, .max_body = 0x85A + 6, .bad_sum = BAD_HANG, .bad_length = BAD_DROP, .too_long = BAD_DROP,
-        .zlp = true, .frame = fdl1_frame,
+        .name = "fdl1",
+        .version = "Spreadtrum Boot Block version 1.2",
+        .rda = true,
+        .sync = 1,
+        .sync_swallow = true,
+        .dma = 2048,
+        .buffers = 1,
+        .max_body = 0x85A + 6,
+        .bad_sum = BAD_HANG,
+        .bad_length = BAD_DROP,
+        .too_long = BAD_DROP,
+        .zlp = true,
+        .frame = fdl1_frame,
 };
 
 static const SimTraits fdl2 = {
-        .name = "fdl2", .rda = true, .dma = 2048, .buffers = 1, .max_body = 0x301A + 6, .bad_sum = BAD_HANG,
-        .bad_length = BAD_DROP, .too_long = BAD_DROP, .zlp = true, .frame = module_frame,
+        .name = "fdl2",
+        .rda = true,
+        .dma = 2048,
+        .buffers = 1,
+        .max_body = 0x301A + 6,
+        .bad_sum = BAD_HANG,
+        .bad_length = BAD_DROP,
+        .too_long = BAD_DROP,
+        .zlp = true,
+        .frame = module_frame,
 };
 
 static int init_8910(SimModel *m, bool fresh, char *err, size_t err_size) {
@@ -270,11 +297,18 @@ const SimFamily sim_uis8910 = {
         .name = "uis8910",
         .about = "cellular module",
         .letter = 'A',
-        .usb = { .vendor = 0x0525, .product = 0xa4a7, .bcd_device = 0x0100, .device_class = 0xFF, .ep_in = 0x81, .ep_out = 0x02,
-                 .max_packet = 64, .interface_number = 1, .n_interfaces = 2 },
+        .usb = {.vendor = 0x0525,
+                .product = 0xa4a7,
+                .bcd_device = 0x0100,
+                .device_class = 0xFF,
+                .ep_in = 0x81,
+                .ep_out = 0x02,
+                .max_packet = 64,
+                .interface_number = 1,
+                .n_interfaces = 2},
         .first = STAGE_PDL,
         .module = true,
-        .stage = { [STAGE_PDL] = &pdl, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2 },
+        .stage = {[STAGE_PDL] = &pdl, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2},
         .init = init_8910,
         .done = module_done,
         .power = module_power,

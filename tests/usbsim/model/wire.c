@@ -75,7 +75,7 @@ static void queue_transfer(SimModel *m, const uint8_t *p, size_t n, uint64_t due
 
         if (!r)
                 return;
-        *r = (SimReply) { .due = due, .size = n, .zlp = zlp };
+        *r = (SimReply){.due = due, .size = n, .zlp = zlp};
         memcpy(r->data, p, n);
         /* A late answer lets later ones pass, but one that is being fetched stays in front. */
         while (*where && ((*where)->at > 0 || (*where)->due <= due))
@@ -483,7 +483,7 @@ static void complete_dma(SimModel *m) {
         c = malloc(sizeof(*c) + m->dma_fill);
         if (!c)
                 return;
-        *c = (SimChunk) { .size = m->dma_fill };
+        *c = (SimChunk){.size = m->dma_fill};
         memcpy(c->data, m->dma, m->dma_fill);
         *m->rx_tail = c;
         m->rx_tail = &c->next;
