@@ -141,6 +141,7 @@ Slot *slot_find_or_new(Station *s, const char *port);
 void slot_restore(Station *s, const StoreSlot *row);
 void slot_update(Slot *slot);                 /* computes state, job and safety and tells who must know */
 void slot_count(Slot *slot, const Job *job, JobResult result);
+void slot_note_interrupted(Slot *slot, const char *code);
 void slot_free_all(Station *s);
 
 /* package.c */

@@ -367,6 +367,8 @@ static void restore_interrupted(Job *job) {
         failure_code(&f, job->code);
         run->result = job->result = JOB_RESULT_INTERRUPTED;
         job->finished_usec = now_realtime();
+        if (job->slot && run->port[0])
+                slot_note_interrupted(job->slot, job->code);
 }
 
 static bool was_running(const StoreJob *row) {

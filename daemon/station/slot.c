@@ -73,6 +73,12 @@ static int put_row(Slot *slot) {
         return r;
 }
 
+void slot_note_interrupted(Slot *slot, const char *code) {
+        snprintf(slot->last_result, sizeof(slot->last_result), "%s", job_result_to_string(JOB_RESULT_INTERRUPTED));
+        snprintf(slot->last_code, sizeof(slot->last_code), "%s", code);
+        (void) put_row(slot);
+}
+
 void slot_count(Slot *slot, const Job *job, JobResult result) {
         if (streq(job->kind, "flash") && result == JOB_RESULT_DONE)
                 slot->passed++;
@@ -128,8 +134,13 @@ Slot *station_need_slot(Station *s, const char *port, CallError *e) {
                                "This cannot be a USB port. A port is named as udev's ID_PATH, for example pci-0000:00:14.0-usb-0:1.2.");
                 return NULL;
         }
+        slot = station_find_slot(s, port);
+        if (slot)
+                return slot;
         slot = slot_find_or_new(s, port);
-        if (!slot)
+        if (slot)
+                (void) put_row(slot); /* somebody wants it, so it is still there after a restart */
+        else
                 call_error_set(e, BUS_ERROR_QUOTA, "The station knows %u slots already; that is the limit.", SLOTS_MAX);
         return slot;
 }

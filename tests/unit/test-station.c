@@ -1250,6 +1250,7 @@ START_TEST(restart) {
         ck_assert_int_eq(interrupted->result, JOB_RESULT_INTERRUPTED);
         ck_assert_str_eq(interrupted->code, "write-host-interrupted");
         ck_assert(interrupted->failure.must_reflash);
+        ck_assert_str_eq(slot_at(1)->last_result, "interrupted");
         ck_assert(strstr(interrupted->failure.text, "step 4 of 4"));
         ck_assert_int_eq(queued->state, JOB_STATE_QUEUED); /* its package is being checked */
         ck_assert_ptr_null(queued->plan);
