@@ -119,7 +119,8 @@ int state_directory_sub(int dir_fd, const char *path, const char *name, int *ret
         struct stat st;
 
         snprintf(full, sizeof(full), "%s/%s", path, name);
-        if (mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
+        /* The mode again: an odd umask may have made it one that even we cannot open. */
+        if (mkdirat(dir_fd, name, 0700) < 0 ? errno != EEXIST : fchmodat(dir_fd, name, 0700, 0) < 0)
                 return state_directory_complain(e, path, "Cannot make a directory in the state directory", errno);
         fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0 || fstat(fd, &st) < 0)

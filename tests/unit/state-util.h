@@ -24,26 +24,42 @@
 
 #define UNUSED __attribute__((unused))
 
-static char test_directory[PATH_MAX];
+/* Of the program, and of one test in it. The program removes its own at the end: then it does not matter how a test ended. */
+static char test_base[PATH_MAX / 2], test_directory[PATH_MAX];
 
 static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int type, UNUSED struct FTW *ftw) {
-        return remove(path);
+        (void) remove(path);
+        return 0;
 }
 
-UNUSED static void remove_tree(const char *path) {
-        (void) nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+/* So that what tests made unreadable can be removed all the same. */
+static int open_entry(const char *path, UNUSED const struct stat *st, int type, UNUSED struct FTW *ftw) {
+        if (type == FTW_D || type == FTW_DNR)
+                (void) chmod(path, 0700);
+        return 0;
+}
+
+UNUSED static void remove_test_base(void) {
+        (void) nftw(test_base, open_entry, 16, FTW_PHYS);
+        (void) nftw(test_base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* `in_memory`: of small files only, where memory is faster than a disk that syncs. */
+UNUSED static void make_test_base(bool in_memory) {
+        const char *base = getenv("TMPDIR");
+
+        if (!base || !*base)
+                base = in_memory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        snprintf(test_base, sizeof(test_base), "%s/fdld-test-XXXXXX", base);
+        if (!mkdtemp(test_base) || chmod(test_base, 0755) < 0) {
+                fprintf(stderr, "%s: %s\n", test_base, strerror(errno));
+                exit(EXIT_FAILURE);
+        }
 }
 
 UNUSED static void make_test_directory(void) {
-        const char *base = getenv("TMPDIR");
-
-        snprintf(test_directory, sizeof(test_directory), "%s/fdld-test-XXXXXX", base && *base ? base : "/tmp");
-        ck_assert_msg(mkdtemp(test_directory) != NULL, "mkdtemp %s: %s", test_directory, strerror(errno));
-}
-
-/* Runs in the parent where the test is a child, so that it also happens when a test was killed. */
-UNUSED static void remove_test_directory(void) {
-        remove_tree(test_directory);
+        snprintf(test_directory, sizeof(test_directory), "%s/XXXXXX", test_base);
+        ck_assert_msg(mkdtemp(test_directory) != NULL, "%s: %s", test_directory, strerror(errno));
 }
 
 UNUSED static const char *in_directory(const char *name) {

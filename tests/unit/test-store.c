@@ -6,6 +6,28 @@
 #include "state-util.h"
 #include "store/store.h"
 
+/* The store's own system calls (not those of SQLite) pass through here: a process can be killed at each of them. */
+static _Atomic unsigned calls, die_at;
+
+static void before_call(void) {
+        if (++calls == die_at)
+                raise(SIGKILL);
+}
+
+#define WRAP(type, name, parameters, arguments)                 \
+        type __real_##name parameters;                          \
+        type __wrap_##name parameters;                          \
+        type __wrap_##name parameters {                         \
+                before_call();                                  \
+                return __real_##name arguments;                 \
+        }
+
+WRAP(ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
+WRAP(int, fsync, (int fd), (fd))
+WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP(int, renameat, (int fd, const char *from, int to_fd, const char *to), (fd, from, to_fd, to))
+WRAP(int, renameat2, (int fd, const char *from, int to_fd, const char *to, unsigned flags), (fd, from, to_fd, to, flags))
+
 static Store *store;
 static StoreSnapshot snapshot;
 static CallError error;
@@ -514,6 +536,50 @@ START_TEST(kill_loses_nothing_acknowledged) {
 }
 END_TEST
 
+static void work_a_little(void) {
+        open_store();
+        for (uint64_t i = 1; i <= 3; i++) {
+                ck_assert_int_eq(put_job(1000000 + i, JOB_STATE_FINISHED), 0);
+                dispatch(1);
+                kill_log->jobs++;
+                store_put_backup(store, i, "port", "nv", bytes(20000, (uint8_t) i), 20000, on_done, NULL);
+                dispatch(1);
+                kill_log->backups++;
+                store_reserve_ids(store, 10, on_ids, NULL);
+                dispatch(1);
+                kill_log->first[kill_log->ids++] = last_first;
+        }
+        close_store();
+        _exit(0);
+}
+
+START_TEST(kill_at_each_system_call) {
+        uint64_t highest = 0;
+        bool more = true;
+
+        kill_log = mmap(NULL, sizeof(*kill_log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        ck_assert(kill_log != MAP_FAILED);
+        for (unsigned n = 1; more; n++) {
+                int status;
+                pid_t pid;
+
+                kill_log->jobs = kill_log->backups = kill_log->ids = 0;
+                pid = fork();
+                ck_assert_int_ge(pid, 0);
+                if (pid == 0) {
+                        calls = 0;
+                        die_at = n;
+                        work_a_little();
+                }
+                ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+                more = WIFSIGNALED(status);
+                ck_assert(more || WEXITSTATUS(status) == 0);
+                ck_assert(more || n > 30);
+                check_after_kill(&highest);
+        }
+}
+END_TEST
+
 /* ---- full and broken disks ---- */
 
 static void fill(const char *path) {
@@ -904,8 +970,7 @@ int main(void) {
         int failed;
 
         tcase_set_timeout(t, 300);
-        tcase_add_unchecked_fixture(t, NULL, NULL);
-        tcase_add_checked_fixture(t, make_test_directory, remove_test_directory);
+        tcase_add_checked_fixture(t, make_test_directory, NULL);
         tcase_add_test(t, keeps_every_field);
         tcase_add_test(t, keeps_slots_and_packages);
         tcase_add_test(t, snapshot_has_unfinished_then_newest_finished);
@@ -919,6 +984,7 @@ int main(void) {
         tcase_add_test(t, files_are_private_with_umask_0777);
         tcase_add_test(t, ids_are_never_given_twice);
         tcase_add_test(t, kill_loses_nothing_acknowledged);
+        tcase_add_test(t, kill_at_each_system_call);
         tcase_add_test(t, a_full_disk_is_said_and_survived);
         tcase_add_test(t, one_too_big_does_not_hurt_the_others_of_its_transaction);
         tcase_add_test(t, a_write_error_is_said_and_survived);
@@ -941,7 +1007,9 @@ int main(void) {
         tcase_add_test(t, a_database_that_is_a_link);
         suite_add_tcase(suite, t);
         runner = srunner_create(suite);
+        make_test_base(true);
         srunner_run_all(runner, CK_NORMAL);
+        remove_test_base();
         failed = srunner_ntests_failed(runner);
         srunner_free(runner);
         return failed ? EXIT_FAILURE : EXIT_SUCCESS;
