@@ -95,6 +95,11 @@ static void copy_file(const char *from, const char *to) {
         close(out);
 }
 
+static void setup_all(void) {
+        make_package(ready_made(0), 1, 2500000);
+        make_package(ready_made(1), 77, 2500000);
+}
+
 static void setup(void) {
         CallError e;
         struct stat st;
@@ -893,14 +898,13 @@ int main(void) {
         int failed;
 
         tcase_set_timeout(t, 300);
+        tcase_add_unchecked_fixture(t, setup_all, NULL);
         tcase_add_checked_fixture(t, setup, teardown);
         for (size_t i = 0; i < ELEMENTSOF(tests); i++)
                 tcase_add_test(t, tests[i]);
         suite_add_tcase(suite, t);
         runner = srunner_create(suite);
         make_test_base(false);
-        make_package(ready_made(0), 1, 2500000);
-        make_package(ready_made(1), 77, 2500000);
         srunner_run_all(runner, CK_NORMAL);
         remove_test_base();
         failed = srunner_ntests_failed(runner);
