@@ -1946,6 +1946,71 @@ START_TEST(test_fault_sync_pdl_exec) {
 }
 END_TEST
 
+/* ---- hostile hosts ---- */
+
+/* Random commands with random payloads, valid checksums and often plausible numbers: the model must live, whatever the
+ * unit does. */
+static void throw_at_it(unsigned seed, unsigned rounds) {
+        static const uint8_t types[] = {0, 1,    1,    1,    2,    2,    2,    2,    3,    3,    6,
+                                        6, 0x0A, 0x0A, 0x0B, 0x10, 0x11, 0x11, 0x12, 0x2D, 0x25, 0x2A};
+        static const char *const names[] = {"boot",     "l_fixnv1", "splloader", "user_partition",
+                                            "userdata", "x_size",   "vbmeta",    ""};
+        static const uint32_t addresses[] = {0x60000000, 0x60000FFF, 0xFE000003, 0xFE000004,
+                                             0xFE000002, 0xFE000006, 0,          0x607FF000};
+        static uint8_t payload[4096], frame[16384], got[131072];
+        uint8_t dice[8];
+
+        for (unsigned i = 0; i < rounds; i++) {
+                size_t n;
+
+                pattern(dice, sizeof(dice), seed * 7919 + i);
+                pattern(payload, sizeof(payload), seed + i * 31);
+                n = get_le16(dice) % (dice[7] & 1 ? 100 : 3000);
+                if (dice[2] & 1) {
+                        name_to(payload, names[dice[3] % ELEMENTSOF(names)]);
+                        put_le32(payload + 72, get_le16(dice + 4));
+                        n = dice[2] & 2 ? 76 : 80;
+                } else if (dice[2] & 4) {
+                        be32(payload, addresses[dice[3] % ELEMENTSOF(addresses)]);
+                        be32(payload + 4, dice[4] & 1 ? get_le16(dice + 4) : 0xFFFFFFF0 + (dice[5] & 15));
+                        n = dice[2] & 2 ? 8 : 12;
+                } else if (dice[2] & 8)
+                        put_le32(payload, 0xED26FF3A);
+                n = build(types[dice[6] % sizeof(types)], payload, n, frame);
+                if (sim_out_ready(m))
+                        sim_out(m, frame, n, n % 512 == 0);
+                (void) fetch(got, sizeof(got));
+                if (dice[1] == 7)
+                        sim_out(m, payload, dice[0], true);
+        }
+}
+
+START_TEST(test_hostile) {
+        static const char *const specs[] = {"phone-emmc,fast,unknown-limit=0,buffer=4k,size=512M", "uis8850,fast",
+                                            "uis8910,fast"};
+        char json[8192];
+
+        for (unsigned round = 0; round < 6; round++) {
+                switch (round % 3) {
+                case 0:
+                        phone_fdl2(specs[0]);
+                        break;
+                case 1:
+                        fdl_8850(specs[1]);
+                        break;
+                case 2:
+                        fdl2_8910(specs[2]);
+                        break;
+                }
+                throw_at_it(round, 300);
+                ck_assert_uint_gt(sim_describe(m, json, sizeof(json)), 100);
+                ck_assert_uint_lt(sim_describe(m, json, 50), 50);
+                tear_down();
+                set_up();
+        }
+}
+END_TEST
+
 /* ---- replies as transfers ---- */
 
 START_TEST(test_in_transfers) {
@@ -2144,6 +2209,7 @@ static Suite *suite(void) {
                 test_fault_points,
                 test_fault_flash,
                 test_fault_sync_pdl_exec,
+                test_hostile,
                 test_in_transfers,
                 test_glued_logs_option,
                 test_bad_specs,

@@ -214,7 +214,7 @@ struct SimModel {
         uint8_t *dma;
         size_t dma_fill;
         SimChunk *rx, **rx_tail;
-        unsigned rx_count;
+        unsigned rx_count, wire_generation;
         unsigned sync_seen, drop_sync;
         bool synced, connected;
         int parse; /* 0 hunting, 1 body, 2 after 7D */

@@ -20,6 +20,7 @@ void sim_wire_reset(SimModel *m) {
         }
         m->rx_tail = &m->rx;
         m->rx_count = 0;
+        m->wire_generation++;
         m->dma_fill = 0;
         m->body_fill = 0;
         m->parse = 0;
@@ -455,21 +456,24 @@ static bool may_work(const SimModel *m) {
 
 void sim_wire_pump(SimModel *m) {
         while (m->rx && may_work(m)) {
+                unsigned generation = m->wire_generation;
                 SimChunk *c = m->rx;
 
+                /* Taken out of the queue: a command may make the unit forget all it received. */
+                m->rx = c->next;
+                if (!m->rx)
+                        m->rx_tail = &m->rx;
+                m->rx_count--;
                 take_chunk(m, c);
-                /* A disconnect empties the queue under our feet. */
-                if (m->rx != c)
-                        continue;
-                if (m->plain && c->at)
-                        c->at = c->size;
-                if (c->at >= c->size) {
-                        m->rx = c->next;
-                        if (!m->rx)
-                                m->rx_tail = &m->rx;
-                        m->rx_count--;
+                if (c->at >= c->size || m->plain || generation != m->wire_generation) {
                         free(c);
+                        continue;
                 }
+                c->next = m->rx;
+                if (!m->rx)
+                        m->rx_tail = &c->next;
+                m->rx = c;
+                m->rx_count++;
         }
 }
 
