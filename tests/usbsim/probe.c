@@ -403,6 +403,9 @@ static void probe_cancel(void) {
         control("{\"cmd\":\"stall\",\"device\":0,\"endpoint\":\"in\"}");
         CHECK(libusb_bulk_transfer(h, EP_IN, buf[0], 512, &got, 300) == LIBUSB_ERROR_PIPE, "a stalled endpoint");
         CHECK(libusb_clear_halt(h, EP_IN) == 0 && say_hello(h), "answers after clearing the halt");
+        control("{\"cmd\":\"stall\",\"device\":0,\"endpoint\":\"out\",\"kind\":\"error\"}");
+        CHECK(libusb_bulk_transfer(h, EP_OUT, buf[0], 1, &got, 300) == LIBUSB_ERROR_IO, "a spoilt packet");
+        CHECK(say_hello(h), "and on it goes");
         libusb_close(h);
         libusb_exit(ctx);
 }

@@ -69,4 +69,17 @@ if kill -0 "$left" 2>/dev/null; then
         echo "FAILED: a process of the command is still there"
         failed=1
 fi
+# Killed outright, it takes the command and its children along.
+pids=$(mktemp)
+"$usbsim" -- sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! $$ >"$1"; sleep 1000' sh "$pids" &
+sim=$!
+for _ in $(seq 100); do [ -s "$pids" ] && break; sleep 0.05; done
+disown $sim
+kill -9 $sim
+for _ in $(seq 100); do kill -0 $(cat "$pids") 2>/dev/null || break; sleep 0.05; done
+if kill -0 $(cat "$pids") 2>/dev/null; then
+        echo "FAILED: a killed usbsim leaves processes behind"
+        failed=1
+fi
+rm -f "$pids"
 exit $failed

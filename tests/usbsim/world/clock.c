@@ -65,8 +65,7 @@ static void *model_thread(void *p) {
                         first = MIN_OF(first, atomic_load(&w->units[i]->next));
                 sleeps_until = first;
                 /* However wrong a model is about its next event, the others get their turn. */
-                if (first > clock_ns())
-                        sleep_on(&sleep_cond, &sleep_lock, first == NEVER ? NEVER : MAX_OF(first, clock_ns() + STEP_NS));
+                sleep_on(&sleep_cond, &sleep_lock, first == NEVER ? NEVER : MAX_OF(first, clock_ns() + STEP_NS));
                 sleeps_until = 0;
                 pthread_mutex_unlock(&sleep_lock);
         }

@@ -237,15 +237,21 @@ static Json *cmd_fault(World *w UNUSED, Unit *u, Json *request) {
 }
 
 static Json *cmd_stall(World *w UNUSED, Unit *u, Json *request) {
-        const char *ep = get_string(request, "endpoint");
+        const char *ep = get_string(request, "endpoint"), *kind = get_string(request, "kind") ?: "halt";
         bool in = ep && strcmp(ep, "in") == 0;
 
         if (!in && (!ep || strcmp(ep, "out") != 0))
                 return fail("\"endpoint\" is \"in\" or \"out\".");
+        bool halt = strcmp(kind, "halt") == 0;
+        if (!halt && strcmp(kind, "error") != 0)
+                return fail("\"kind\" is \"halt\" (until cleared) or \"error\" (the next transfer).");
         pthread_mutex_lock(&u->lock);
         bool there = u->node;
         if (there) {
-                *(in ? &u->node->halted_in : &u->node->halted_out) = true;
+                if (halt)
+                        *(in ? &u->node->halted_in : &u->node->halted_out) = true;
+                else
+                        *(in ? &u->node->error_in : &u->node->error_out) = true;
                 unit_run(u);
         }
         pthread_mutex_unlock(&u->lock);

@@ -32,6 +32,7 @@ static const char help_text[] =
         "  {\"cmd\":\"plug\",\"device\":\"0\",\"port\":\"1-2\"}  {\"cmd\":\"unplug\",\"device\":\"0\"}\n"
         "  {\"cmd\":\"replug\",\"device\":\"0\",\"delay\":200,\"port\":\"1-2\"}  {\"cmd\":\"swap\",\"device\":\"0\",\"spec\":\"FAMILY\"}\n"
         "  {\"cmd\":\"fault\",\"device\":\"0\",\"fault\":\"LINE\"} (see --list)  {\"cmd\":\"stall\",\"device\":\"0\",\"endpoint\":\"in\"}\n"
+        "     (\"kind\":\"error\": only the next transfer fails, with EPROTO)\n"
         "  {\"cmd\":\"set\",\"device\":\"0\",\"perm\":\"denied\",\"held\":\"usbserial\"}  {\"cmd\":\"set\",\"bus-rate\":\"20M\"}\n"
         "  {\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"stage=fdl2\",\"timeout\":5000} (=, !=, <, > on what describe tells;\n"
         "  or \"stage\":\"fdl2\" for what must be equal and \"bytes\":4096 for at least that many)\n"

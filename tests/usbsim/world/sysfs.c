@@ -170,6 +170,13 @@ static bool own_port(const Node *n, char *ret, size_t size) {
         return false;
 }
 
+static void port_state(const char *port, const char *state) {
+        char dir[520];
+
+        format_to(dir, sizeof dir, "/sys%s", port);
+        put_file(dir, "state", "%s\n", state);
+}
+
 static void add_database(const Node *n) {
         char props[1024], data[32];
         size_t size = udev_properties(n, NULL, props, sizeof props);
@@ -191,6 +198,7 @@ void sysfs_add_device(Node *n) {
         if (own_port(n, port, sizeof port)) {
                 link_to(n->path, "port", port);
                 link_to(port, "device", n->path);
+                port_state(port, "configured");
         }
         add_database(n);
         format_to(number, sizeof number, "189:%u", node_minor(n));
@@ -204,8 +212,10 @@ void sysfs_remove_device(Node *n) {
         format_to(text, sizeof text, "189:%u", node_minor(n));
         unlink_in("/dev/char", text);
         unlink_in("/bus/usb/devices", n->name);
-        if (own_port(n, port, sizeof port))
+        if (own_port(n, port, sizeof port)) {
                 unlink_in(port, "device");
+                port_state(port, "not attached");
+        }
         for (unsigned i = 0; i < n->n_interfaces; i++) {
                 interface_name(n, &n->interfaces[i], name, sizeof name);
                 unlink_in("/bus/usb/devices", name);
@@ -245,7 +255,7 @@ void sysfs_add_hub(Node *n) {
                 put_file(dir, "uevent", "DEVTYPE=usb_port\n");
                 put_file(dir, "connect_type", "hotplug\n");
                 put_file(dir, "location", "0x%08x\n", n->bus->controller->index << 8 | p);
-                put_file(dir, "state", "%s\n", "not attached");
+                port_state(path, "not attached");
         }
 }
 

@@ -13,13 +13,21 @@ static const SimUsb booted = { .bcd_device = 0x0404, .ep_in = 0x81, .ep_out = 0x
 
 /* ---- transfers ---- */
 
+/* An endpoint that stalls, or one packet that was spoilt on the wire. */
+static bool fails_now(bool halted, bool *error) {
+        bool once = *error;
+
+        *error = false;
+        return halted || once;
+}
+
 static bool move_out(Unit *u, Node *n, uint64_t now) {
         bool moved = false;
         Urb *urb;
 
         while ((urb = TAILQ_FIRST(&n->out))) {
-                if (n->halted_out) {
-                        urb_finish(n, urb, -EPIPE);
+                if (fails_now(n->halted_out, &n->error_out)) {
+                        urb_finish(n, urb, n->halted_out ? -EPIPE : -EPROTO);
                         continue;
                 }
                 if (!sim_out_ready(u->model))
@@ -62,8 +70,8 @@ static bool move_in(Unit *u, Node *n, uint64_t now) {
         Urb *urb;
 
         while ((urb = TAILQ_FIRST(&n->in))) {
-                if (n->halted_in) {
-                        urb_finish(n, urb, -EPIPE);
+                if (fails_now(n->halted_in, &n->error_in)) {
+                        urb_finish(n, urb, n->halted_in ? -EPIPE : -EPROTO);
                         continue;
                 }
                 if (!urb->filled && !fill_in(u, n, urb, now))
@@ -137,8 +145,9 @@ static void take_wish(Unit *u, uint64_t now) {
 
 void unit_run(Unit *u) {
         uint64_t now = clock_ns(), next = NEVER;
+        unsigned rounds = 0;
 
-        for (unsigned i = 0; u->powered && i < ROUNDS_MAX; i++) {
+        for (; u->powered && rounds < ROUNDS_MAX; rounds++) {
                 bool moved = false;
 
                 sim_advance(u->model, now);
@@ -152,7 +161,7 @@ void unit_run(Unit *u) {
                 now = clock_ns();
         }
         if (u->powered)
-                next = sim_next_event(u->model);
+                next = rounds == ROUNDS_MAX ? now : sim_next_event(u->model);
         if (u->node && !u->node->gone) {
                 if (u->node->syncs > 0) {
                         expire(u->node, &u->node->in, now);

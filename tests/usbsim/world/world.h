@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/queue.h>
@@ -98,7 +99,8 @@ struct Node {
         Interface interfaces[INTERFACES_MAX];
         struct FileList files;
         struct UrbQueue in, out;
-        bool halted_in, halted_out;
+        bool halted_in, halted_out;     /* stalled until cleared */
+        bool error_in, error_out;       /* the next transfer ends with EPROTO */
         unsigned syncs;         /* transfers with a time limit among them */
 
         LIST_ENTRY(Node) nodes; /* under world.nodes_lock */
@@ -230,6 +232,10 @@ bool permission_parse(const char *s, Permission *ret);
 
 /* sandbox.c: makes the namespaces and the empty places that are filled later. Returns the descriptor of /dev/fuse. */
 int sandbox_enter(void);
+
+/* keeper.c: starts the command and ends what it leaves behind */
+int keeper_start(const World *w, const sigset_t *before, int fuse_fd);
+int keeper_run(int fd, const sigset_t *signals);
 
 /* topology.c */
 void topology_build(World *w);                  /* controllers, root hubs, hubs, a place for each unit */
