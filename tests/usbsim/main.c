@@ -21,7 +21,8 @@ static void make_units(World *w) {
         }
         for (unsigned i = 0; i < w->n_units; i++)
                 for (unsigned k = 0; k < i; k++)
-                        if (w->units[i]->o.name && w->units[k]->o.name && strcmp(w->units[i]->o.name, w->units[k]->o.name) == 0)
+                        if (w->units[i]->o.name && w->units[k]->o.name &&
+                            strcmp(w->units[i]->o.name, w->units[k]->o.name) == 0)
                                 quit(2, "Two devices are called %s.", w->units[i]->o.name);
 }
 
@@ -69,9 +70,9 @@ static void tell_stats(World *w) {
         fprintf(stderr,
                 "usbsim: %.2f s; simulator %.2f s user, %.2f s system; command %.2f s user, %.2f s system; "
                 "%llu ioctls, %llu transfers, %llu bytes\n",
-                (double) (clock_ns() - w->started) / 1e9, seconds(own.ru_utime), seconds(own.ru_stime), seconds(children.ru_utime),
-                seconds(children.ru_stime), (unsigned long long) w->n_ioctls, (unsigned long long) w->n_urbs,
-                (unsigned long long) w->n_bytes);
+                (double) (clock_ns() - w->started) / 1e9, seconds(own.ru_utime), seconds(own.ru_stime),
+                seconds(children.ru_utime), seconds(children.ru_stime), (unsigned long long) w->n_ioctls,
+                (unsigned long long) w->n_urbs, (unsigned long long) w->n_bytes);
 }
 
 int main(int argc, char **argv) {

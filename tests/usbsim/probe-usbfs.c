@@ -73,7 +73,8 @@ void probe_errors(void) {
         CHECK(ioctl(fd, USBDEVFS_SUBMITURB, &urb) == 0, "submit");
         control("{\"cmd\":\"unplug\",\"device\":0}");
         FAILS(ioctl(fd, USBDEVFS_DISCARDURB, &urb), ENODEV);
-        CHECK(ioctl(fd, USBDEVFS_REAPURB, &got) == 0 && got == &urb && urb.status == -ESHUTDOWN, "status %d", urb.status);
+        CHECK(ioctl(fd, USBDEVFS_REAPURB, &got) == 0 && got == &urb && urb.status == -ESHUTDOWN, "status %d",
+              urb.status);
         FAILS(ioctl(fd, USBDEVFS_REAPURB, &got), ENODEV);
         FAILS(ioctl(fd, USBDEVFS_SUBMITURB, &urb), ENODEV);
         FAILS(ioctl(fd, USBDEVFS_CLAIMINTERFACE, &(unsigned){ 0 }), ENODEV);
@@ -128,8 +129,8 @@ void probe_reap(void) {
                 interrupted += result == (void *) (intptr_t) -EINTR;
                 gone += result == (void *) (intptr_t) -ENODEV;
         }
-        CHECK(served == 1 && interrupted <= 1 && served + interrupted + gone == 40, "%d served, %d interrupted, %d gone", served,
-              interrupted, gone);
+        CHECK(served == 1 && interrupted <= 1 && served + interrupted + gone == 40,
+              "%d served, %d interrupted, %d gone", served, interrupted, gone);
         close(fd);
         control("{\"cmd\":\"plug\",\"device\":0}");
 }
@@ -143,7 +144,8 @@ void probe_poll(void) {
         make_bulk(&in, EP_IN, buf, sizeof buf);
         CHECK(claim(fd) == 0 && poll(&p, 1, 20) == 0, "nothing to reap");
         CHECK(ioctl(fd, USBDEVFS_SUBMITURB, &in) == 0 && poll(&p, 1, 20) == 0, "still nothing");
-        CHECK(ioctl(fd, USBDEVFS_DISCARDURB, &in) == 0 && poll(&p, 1, 1000) == 1 && p.revents == POLLOUT, "revents %x", p.revents);
+        CHECK(ioctl(fd, USBDEVFS_DISCARDURB, &in) == 0 && poll(&p, 1, 1000) == 1 && p.revents == POLLOUT, "revents %x",
+              p.revents);
         CHECK(ioctl(fd, USBDEVFS_REAPURBNDELAY, &got) == 0 && in.status == -ENOENT, "status %d", in.status);
         control("{\"cmd\":\"unplug\",\"device\":0}");
         CHECK(poll(&p, 1, 1000) == 1 && p.revents & POLLERR && p.revents & POLLHUP, "revents %x", p.revents);
@@ -170,7 +172,8 @@ void probe_memory(void) {
         close(other);
         make_bulk(&urbs[n], EP_IN, buf, SIZE);
         CHECK(ioctl(fd, USBDEVFS_SUBMITURB, &urbs[n]) == 0, "room again after close");
-        CHECK(ioctl(fd, USBDEVFS_DISCARDURB, &urbs[n]) == 0 && ioctl(fd, USBDEVFS_REAPURB, &got) == 0, "and after reaping");
+        CHECK(ioctl(fd, USBDEVFS_DISCARDURB, &urbs[n]) == 0 && ioctl(fd, USBDEVFS_REAPURB, &got) == 0,
+              "and after reaping");
         close(fd);
         fd = open_node(0);
         CHECK(claim(fd) == 0, "claim again");

@@ -46,7 +46,8 @@ double cpu_seconds(void) {
         struct rusage u;
 
         getrusage(RUSAGE_SELF, &u);
-        return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+        return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static FILE *connect_control(void) {
@@ -86,7 +87,8 @@ bool control_ok(const char *reply) {
 }
 
 void device_node(unsigned device, char *ret, size_t size) {
-        const char *reply = control("{\"cmd\":\"describe\",\"device\":%u}", device), *p = strstr(reply, "\"devnode\":\"");
+        const char *reply = control("{\"cmd\":\"describe\",\"device\":%u}", device),
+                   *p = strstr(reply, "\"devnode\":\"");
         size_t n = 0;
 
         for (p = p ? p + 11 : ""; *p && *p != '"' && n + 1 < size; p++)
@@ -148,7 +150,7 @@ static void probe_libudev(unsigned wanted) {
         udev_enumerate_add_match_subsystem(e, "usb");
         udev_enumerate_add_match_sysattr(e, "idVendor", "1782");
         udev_enumerate_scan_devices(e);
-        udev_list_entry_foreach(entry, udev_enumerate_get_list_entry(e)) {
+        udev_list_entry_foreach (entry, udev_enumerate_get_list_entry(e)) {
                 struct udev_device *d = udev_device_new_from_syspath(udev, udev_list_entry_get_name(entry));
                 const char *path = udev_device_get_property_value(d, "ID_PATH");
 
@@ -164,7 +166,8 @@ static void probe_libudev(unsigned wanted) {
                 struct udev_device *hub = udev_device_get_parent_with_subsystem_devtype(d, "usb", "usb_device");
                 CHECK(hub && udev_device_get_sysattr_value(hub, "maxchild"), "hub of %s", path);
                 struct udev_device *same = udev_device_new_from_devnum(udev, 'c', udev_device_get_devnum(d));
-                CHECK(same && strcmp(udev_device_get_syspath(same), udev_device_get_syspath(d)) == 0, "devnum of %s", path);
+                CHECK(same && strcmp(udev_device_get_syspath(same), udev_device_get_syspath(d)) == 0, "devnum of %s",
+                      path);
                 udev_device_unref(same);
                 udev_device_unref(d);
                 n++;
@@ -236,12 +239,14 @@ static void expect_event(struct udev_monitor *m, const char *action, const char 
                 struct udev_device *d = udev_monitor_receive_device(m);
                 if (!d)
                         continue;
-                bool hit = strcmp(udev_device_get_action(d), action) == 0 && strcmp(udev_device_get_devtype(d), devtype) == 0 &&
+                bool hit = strcmp(udev_device_get_action(d), action) == 0 &&
+                           strcmp(udev_device_get_devtype(d), devtype) == 0 &&
                            strcmp(udev_device_get_property_value(d, "ID_VENDOR_ID") ?: "", "1782") == 0;
                 if (hit && devnode)
                         snprintf(devnode, size, "%s", udev_device_get_devnode(d) ?: "");
                 if (hit && strcmp(devtype, "usb_device") == 0)
-                        CHECK(udev_device_get_property_value(d, "ID_PATH") && udev_device_get_devnum(d) > 0, "%s is complete", action);
+                        CHECK(udev_device_get_property_value(d, "ID_PATH") && udev_device_get_devnum(d) > 0,
+                              "%s is complete", action);
                 udev_device_unref(d);
                 if (hit)
                         return;
@@ -268,7 +273,8 @@ static void probe_monitor(void) {
         expect_event(m, "add", "usb_interface", NULL, 0);
         expect_event(m, "bind", "usb_device", NULL, 0);
         CHECK(strcmp(node[0], node[1]) != 0, "device numbers are not used again at once");
-        CHECK(control_ok(control("{\"cmd\":\"replug\",\"device\":\"0\",\"delay\":10,\"port\":\"1-9.2\"}")), "replug elsewhere");
+        CHECK(control_ok(control("{\"cmd\":\"replug\",\"device\":\"0\",\"delay\":10,\"port\":\"1-9.2\"}")),
+              "replug elsewhere");
         expect_event(m, "remove", "usb_device", NULL, 0);
         expect_event(m, "add", "usb_device", node[1], sizeof node[1]);
         device_node(0, now, sizeof now);
@@ -303,8 +309,8 @@ static void probe_replugs(void) {
         libusb_context *ctx = new_context();
         Counts c = {};
 
-        libusb_hotplug_register_callback(ctx, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT, 0, VENDOR,
-                                         PRODUCT, LIBUSB_HOTPLUG_MATCH_ANY, on_hotplug, &c, NULL);
+        libusb_hotplug_register_callback(ctx, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT, 0,
+                                         VENDOR, PRODUCT, LIBUSB_HOTPLUG_MATCH_ANY, on_hotplug, &c, NULL);
         for (int i = 0; i < 150; i++) { /* more than there are device numbers */
                 CHECK(control_ok(control("{\"cmd\":\"replug\",\"device\":\"0\"}")), "replug %d", i);
                 handle_until(ctx, &c.arrived, i + 1);
@@ -335,7 +341,8 @@ static void probe_claims(void) {
         a = open_device(ctx, 1);
         CHECK(libusb_kernel_driver_active(a, 0) == 1, "a kernel driver is there");
         CHECK(libusb_claim_interface(a, 0) == LIBUSB_ERROR_BUSY, "BUSY by the kernel driver");
-        CHECK(libusb_set_auto_detach_kernel_driver(a, 1) == 0 && libusb_claim_interface(a, 0) == 0, "claim with detaching");
+        CHECK(libusb_set_auto_detach_kernel_driver(a, 1) == 0 && libusb_claim_interface(a, 0) == 0,
+              "claim with detaching");
         CHECK(libusb_kernel_driver_active(a, 0) == 0, "the driver has gone");
         libusb_release_interface(a, 0);
         CHECK(libusb_kernel_driver_active(a, 0) == 1, "the driver is back");
@@ -423,7 +430,8 @@ static void probe_unplug(void) {
         handle_until(ctx, &done, 1);
         CHECK(t->status == LIBUSB_TRANSFER_NO_DEVICE, "the waiting read ends with %d", t->status);
         CHECK(libusb_bulk_transfer(h, EP_OUT, buf, 1, &got, 300) == LIBUSB_ERROR_NO_DEVICE, "a write says so too");
-        CHECK(libusb_control_transfer(h, 0x80, 8, 0, 0, buf, 1, 300) == LIBUSB_ERROR_NO_DEVICE, "and a control request");
+        CHECK(libusb_control_transfer(h, 0x80, 8, 0, 0, buf, 1, 300) == LIBUSB_ERROR_NO_DEVICE,
+              "and a control request");
         double cpu = cpu_seconds();
         for (int i = 0; i < 5; i++)
                 libusb_handle_events_timeout_completed(ctx, &(struct timeval){ .tv_usec = 40000 }, NULL);
@@ -478,9 +486,10 @@ int main(int argc, char **argv) {
                 const char *name;
                 void (*run)(void);
         } probes[] = {
-                { "speeds", probe_speeds },   { "monitor", probe_monitor }, { "replugs", probe_replugs }, { "claims", probe_claims },
-                { "denied", probe_denied },   { "cancel", probe_cancel },   { "unplug", probe_unplug },   { "errors", probe_errors },
-                { "reap", probe_reap },       { "memory", probe_memory },   { "fork", probe_fork },       { "poll", probe_poll },
+                { "speeds", probe_speeds }, { "monitor", probe_monitor }, { "replugs", probe_replugs },
+                { "claims", probe_claims }, { "denied", probe_denied },   { "cancel", probe_cancel },
+                { "unplug", probe_unplug }, { "errors", probe_errors },   { "reap", probe_reap },
+                { "memory", probe_memory }, { "fork", probe_fork },       { "poll", probe_poll },
         };
         const char *name = argc > 1 ? argv[1] : "";
         unsigned n = argc > 2 ? (unsigned) atoi(argv[2]) : 1;

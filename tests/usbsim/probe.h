@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A foreign client: what a program may expect of libusb, libudev and usbfs, checked line by line in a simulated world. */
+/* A foreign client: what a program may expect of libusb, libudev and usbfs, checked line by line. */
 
 enum { EP_IN = 0x85, EP_OUT = 0x06, VENDOR = 0x1782, PRODUCT = 0x4d00 };
 

@@ -11,7 +11,7 @@ enum { STEP_NS = 50000, BURST_NS = 2000000 };
 
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t sleep_cond;
-static uint64_t sleeps_until;   /* under sleep_lock */
+static uint64_t sleeps_until; /* under sleep_lock */
 
 static struct timespec timespec_of(uint64_t ns) {
         return (struct timespec){ .tv_sec = (time_t) (ns / S_NS), .tv_nsec = (long) (ns % S_NS) };

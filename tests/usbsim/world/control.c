@@ -146,7 +146,8 @@ static bool condition_parse(const char *s, Condition *c) {
         snprintf(c->key, sizeof c->key, "%.*s", (int) n, s);
         snprintf(c->op, sizeof c->op, "%.*s", (int) ops, s + n);
         snprintf(c->value, sizeof c->value, "%s", s + n + ops);
-        return strcmp(c->op, "=") == 0 || strcmp(c->op, "!=") == 0 || strcmp(c->op, "<") == 0 || strcmp(c->op, ">") == 0;
+        return strcmp(c->op, "=") == 0 || strcmp(c->op, "!=") == 0 || strcmp(c->op, "<") == 0 ||
+               strcmp(c->op, ">") == 0;
 }
 
 /* "a.b" looks into objects. */
@@ -312,11 +313,13 @@ static void sleep_until(Unit *u, uint64_t until) {
 
 /* Besides "until": "stage":"fdl2" is equality, "bytes":4096 at least that many. */
 static bool plain_conditions_hold(Json *request, Json *o) {
-        json_object_object_foreach(request, key, wanted) {
-                if (strcmp(key, "cmd") == 0 || strcmp(key, "device") == 0 || strcmp(key, "timeout") == 0 || strcmp(key, "until") == 0)
+        json_object_object_foreach (request, key, wanted) {
+                if (strcmp(key, "cmd") == 0 || strcmp(key, "device") == 0 || strcmp(key, "timeout") == 0 ||
+                    strcmp(key, "until") == 0)
                         continue;
                 Json *v = lookup(o, key);
-                bool number = json_object_is_type(wanted, json_type_int) || json_object_is_type(wanted, json_type_double);
+                bool number =
+                        json_object_is_type(wanted, json_type_int) || json_object_is_type(wanted, json_type_double);
 
                 if (number ? !v || json_object_get_double(v) < json_object_get_double(wanted)
                            : strcmp(v ? json_object_get_string(v) : "", json_object_get_string(wanted) ?: "") != 0)
@@ -359,7 +362,8 @@ static Json *cmd_wait(World *w UNUSED, Unit *u, Json *request) {
         u->waiters--;
         pthread_mutex_unlock(&u->lock);
         Json *r = holds ? success()
-                        : fail("Waited %llu ms in vain for %s.", (unsigned long long) timeout, json_object_to_json_string(request));
+                        : fail("Waited %llu ms in vain for %s.", (unsigned long long) timeout,
+                               json_object_to_json_string(request));
         json_object_object_add(r, "device", o);
         return r;
 }
@@ -379,10 +383,10 @@ static const struct {
         Json *(*run)(World *w, Unit *u, Json *request);
         bool needs_device;
 } commands[] = {
-        { "list", cmd_list, false },      { "describe", cmd_describe, true }, { "plug", cmd_plug, true },
-        { "unplug", cmd_unplug, true },   { "replug", cmd_replug, true },     { "swap", cmd_swap, true },
-        { "fault", cmd_fault, true },     { "stall", cmd_stall, true },       { "set", cmd_set, false },
-        { "wait", cmd_wait, true },       { "stats", cmd_stats, false },
+        { "list", cmd_list, false },    { "describe", cmd_describe, true }, { "plug", cmd_plug, true },
+        { "unplug", cmd_unplug, true }, { "replug", cmd_replug, true },     { "swap", cmd_swap, true },
+        { "fault", cmd_fault, true },   { "stall", cmd_stall, true },       { "set", cmd_set, false },
+        { "wait", cmd_wait, true },     { "stats", cmd_stats, false },
 };
 
 static Json *run_request(World *w, Json *request) {
@@ -490,7 +494,8 @@ int control_client(const char *request) {
         size_t size = 0;
 
         if (!path)
-                quit(2, "$USBSIM_CONTROL is not set: --ctl works inside a world, or with the path of its --control socket there.");
+                quit(2, "$USBSIM_CONTROL is not set: --ctl works inside a world, or with the path of its --control "
+                        "socket there.");
         set_address(&a, path);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &a, sizeof a) < 0)

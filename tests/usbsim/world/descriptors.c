@@ -15,7 +15,8 @@ static void add(Node *n, const uint8_t *bytes, size_t size) {
 }
 
 static void add_endpoint(Node *n, uint8_t address, uint8_t attributes, unsigned max_packet, uint8_t interval) {
-        uint8_t d[7] = { 7, DT_ENDPOINT, address, attributes, (uint8_t) max_packet, (uint8_t) (max_packet >> 8), interval };
+        uint8_t d[7] = { 7,       DT_ENDPOINT, address, attributes, (uint8_t) max_packet, (uint8_t) (max_packet >> 8),
+                         interval };
         uint8_t companion[6] = { 6, DT_COMPANION, 0, 0, 0, 0 };
 
         add(n, d, sizeof d);
@@ -39,11 +40,24 @@ void descriptors_build(Node *n) {
         const SimUsb *u = &n->usb;
         unsigned usb = n->speed == SPEED_SUPER ? 0x0300 : 0x0200;
         uint8_t sub = u->device_class == 0xff ? 0xff : 0;
-        uint8_t d[18] = { 18, DT_DEVICE, (uint8_t) usb, (uint8_t) (usb >> 8), u->device_class, sub, 0,
-                          n->speed == SPEED_SUPER ? 9 : 64, (uint8_t) u->vendor, (uint8_t) (u->vendor >> 8),
-                          (uint8_t) u->product, (uint8_t) (u->product >> 8), (uint8_t) u->bcd_device,
-                          (uint8_t) (u->bcd_device >> 8), u->manufacturer ? 1 : 0, u->product_name ? 2 : 0,
-                          u->serial ? 3 : 0, 1 };
+        uint8_t d[18] = { 18,
+                          DT_DEVICE,
+                          (uint8_t) usb,
+                          (uint8_t) (usb >> 8),
+                          u->device_class,
+                          sub,
+                          0,
+                          n->speed == SPEED_SUPER ? 9 : 64,
+                          (uint8_t) u->vendor,
+                          (uint8_t) (u->vendor >> 8),
+                          (uint8_t) u->product,
+                          (uint8_t) (u->product >> 8),
+                          (uint8_t) u->bcd_device,
+                          (uint8_t) (u->bcd_device >> 8),
+                          u->manufacturer ? 1 : 0,
+                          u->product_name ? 2 : 0,
+                          u->serial ? 3 : 0,
+                          1 };
         uint8_t c[9] = { 9, DT_CONFIG, 0, 0, (uint8_t) n->n_interfaces, 1, 0, 0xc0, n->speed == SPEED_SUPER ? 12 : 50 };
 
         n->descriptors_size = 0;

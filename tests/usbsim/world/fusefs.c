@@ -30,7 +30,9 @@ static int fill(fuse_ino_t ino, struct stat *st) {
         static const mode_t modes[] = { [PERM_OK] = 0666, [PERM_READ_ONLY] = 0644, [PERM_DENIED] = 0600 };
         Node *n;
 
-        *st = (struct stat){ .st_ino = ino, .st_mode = S_IFDIR | 0755, .st_nlink = 2, .st_uid = getuid(), .st_gid = getgid() };
+        *st = (struct stat){
+                .st_ino = ino, .st_mode = S_IFDIR | 0755, .st_nlink = 2, .st_uid = getuid(), .st_gid = getgid()
+        };
         if (ino < INO_NODE)
                 return ino == INO_ROOT || (ino > INO_BUS && ino <= INO_BUS + world->n_buses) ? 0 : ENOENT;
         n = node_by_ino(world, ino);
@@ -143,8 +145,8 @@ static File *file_of(const struct fuse_file_info *fi) {
         return (File *) (uintptr_t) fi->fh;
 }
 
-/* A descriptor was closed, perhaps the last one (a child's copy is closed here too). Only release is certain, and it comes
- * after close() has returned. */
+/* A descriptor was closed, perhaps the last one (a child's copy is closed here too). Only release is certain, and it
+ * comes after close() has returned. */
 static void set_closing(File *f, bool closing) {
         pthread_mutex_lock(f->node->lock);
         if (f->closing != closing) {
@@ -211,8 +213,8 @@ static void fs_poll(fuse_req_t req, fuse_ino_t ino UNUSED, struct fuse_file_info
         fuse_reply_poll(req, events);
 }
 
-static void fs_ioctl(fuse_req_t req, fuse_ino_t ino UNUSED, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
-                     const void *in UNUSED, size_t in_size UNUSED, size_t out_size UNUSED) {
+static void fs_ioctl(fuse_req_t req, fuse_ino_t ino UNUSED, unsigned cmd, void *arg, struct fuse_file_info *fi,
+                     unsigned flags, const void *in UNUSED, size_t in_size UNUSED, size_t out_size UNUSED) {
         File *f = file_of(fi);
 
         if (flags & (FUSE_IOCTL_COMPAT | FUSE_IOCTL_DIR)) {

@@ -11,11 +11,11 @@
 /* The ioctls of usbfs. FUSE hands over the client's pointer and thread; memory is moved by process_vm_readv/writev. */
 
 enum {
-        LATER = 1 << 30,        /* the answer comes from elsewhere */
+        LATER = 1 << 30, /* the answer comes from elsewhere */
         CONTROL_MAX = 4096,
         BUFFER_MAX = 1 << 26,
-        URB_FLAGS = USBDEVFS_URB_ISO_ASAP | USBDEVFS_URB_SHORT_NOT_OK | USBDEVFS_URB_BULK_CONTINUATION | USBDEVFS_URB_NO_FSBR |
-                    USBDEVFS_URB_ZERO_PACKET | USBDEVFS_URB_NO_INTERRUPT,
+        URB_FLAGS = USBDEVFS_URB_ISO_ASAP | USBDEVFS_URB_SHORT_NOT_OK | USBDEVFS_URB_BULK_CONTINUATION |
+                    USBDEVFS_URB_NO_FSBR | USBDEVFS_URB_ZERO_PACKET | USBDEVFS_URB_NO_INTERRUPT,
         CAPABILITIES = USBDEVFS_CAP_ZERO_PACKET | USBDEVFS_CAP_BULK_CONTINUATION | USBDEVFS_CAP_NO_PACKET_SIZE_LIM |
                        USBDEVFS_CAP_BULK_SCATTER_GATHER | USBDEVFS_CAP_REAP_AFTER_DISCONNECT,
 };
@@ -72,7 +72,10 @@ static int hand_back(World *w, Urb *u, pid_t pid, uint64_t arg) {
         bool in = control ? u->buf[0] & 0x80 : u->ep & 0x80;
         size_t skip = control ? 8 : 0, size = in ? u->actual : 0;
         struct iovec local[4] = {
-                { u->buf + skip, size }, { &status, 4 }, { &actual, 4 }, { &u->user_urb, sizeof(void *) },
+                { u->buf + skip, size },
+                { &status, 4 },
+                { &actual, 4 },
+                { &u->user_urb, sizeof(void *) },
         };
         struct iovec remote[4] = {
                 { (void *) (uintptr_t) (u->user_buf + skip), size },
@@ -91,7 +94,7 @@ static Sleeper *take_sleeper(const File *f, fuse_req_t req) {
         Sleeper *s;
 
         pthread_mutex_lock(&sleepers_lock);
-        LIST_FOREACH(s, &sleepers, sleepers)
+        LIST_FOREACH (s, &sleepers, sleepers)
                 if ((f && s->file == f) || s->req == req)
                         break;
         if (s) {
@@ -239,8 +242,8 @@ static int check_submit(Call *c, const struct usbdevfs_urb *k, uint8_t *ret_inte
 
 static Urb *make_urb(Call *c, const struct usbdevfs_urb *k, int *ret_error) {
         bool control = k->type == USBDEVFS_URB_TYPE_CONTROL;
-        Urb *u = urb_new(c->node->world, control ? 0 : k->endpoint, (uint32_t) k->buffer_length, node_max_packet(c->node),
-                         ret_error);
+        Urb *u = urb_new(c->node->world, control ? 0 : k->endpoint, (uint32_t) k->buffer_length,
+                         node_max_packet(c->node), ret_error);
 
         if (!u)
                 return NULL;
@@ -299,7 +302,9 @@ static int bulk(Call *c) {
 
         if (r < 0)
                 return r;
-        struct usbdevfs_urb k = { .type = USBDEVFS_URB_TYPE_BULK, .endpoint = (uint8_t) b.ep, .buffer = b.data,
+        struct usbdevfs_urb k = { .type = USBDEVFS_URB_TYPE_BULK,
+                                  .endpoint = (uint8_t) b.ep,
+                                  .buffer = b.data,
                                   .buffer_length = b.len > BUFFER_MAX ? -1 : (int) b.len };
         pthread_mutex_lock(c->node->lock);
         r = b.ep > 0xff ? -EINVAL : check_submit(c, &k, &interface);
@@ -333,9 +338,10 @@ static int control(Call *c) {
         bool in = k.bRequestType & 0x80;
         if (!in && fetch(c->pid, (uintptr_t) k.data, data, k.wLength) < 0)
                 return -EFAULT;
-        const uint8_t setup[8] = { k.bRequestType, k.bRequest, (uint8_t) k.wValue, (uint8_t) (k.wValue >> 8),
-                                   (uint8_t) k.wIndex, (uint8_t) (k.wIndex >> 8), (uint8_t) k.wLength,
-                                   (uint8_t) (k.wLength >> 8) };
+        const uint8_t setup[8] = { k.bRequestType,      k.bRequest,
+                                   (uint8_t) k.wValue,  (uint8_t) (k.wValue >> 8),
+                                   (uint8_t) k.wIndex,  (uint8_t) (k.wIndex >> 8),
+                                   (uint8_t) k.wLength, (uint8_t) (k.wLength >> 8) };
         pthread_mutex_lock(c->node->lock);
         r = c->node->gone ? -ENODEV : do_control(c, setup, data, k.wLength);
         pthread_mutex_unlock(c->node->lock);
@@ -401,7 +407,10 @@ static int driver_ioctl(Call *c) {
         if (interface_driver(i))
                 return -EBUSY;
         Unit *u = c->node->unit;
-        const char *driver = !u || !i->bulk ? "" : u->o.held[0] ? u->o.held : u->o.tty != TTY_NO ? "usbserial_generic" : "";
+        const char *driver = !u || !i->bulk       ? ""
+                             : u->o.held[0]       ? u->o.held
+                             : u->o.tty != TTY_NO ? "usbserial_generic"
+                                                  : "";
         if (!driver[0])
                 return 0;
         snprintf(i->driver, sizeof i->driver, "%s", driver);

@@ -12,14 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The keeper: a small process between the simulator and the command. Whatever the command leaves behind becomes its child
- * and is ended by it, when the command has ended and also when the simulator is killed. */
+/* The keeper: a small process between the simulator and the command. Whatever the command leaves behind becomes its
+ * child and is ended by it, when the command has ended and also when the simulator is killed. */
 
 enum { GRACE_STEPS = 60, TERM_STEPS = 40, GRACE_MS = 50 };
 
 typedef struct Message {
         enum { COMMAND_STARTED, COMMAND_ENDED } kind;
-        int value;              /* pid, exit status */
+        int value; /* pid, exit status */
 } Message;
 
 static void tell(int fd, int kind, int value) {
@@ -174,7 +174,8 @@ int keeper_run(int fd, const sigset_t *signals) {
                                 return m.value;
                         child = m.value;
                 }
-                if (p[1].revents && child > 0 && read(signal_fd, &info, sizeof info) == sizeof info && info.ssi_signo != SIGCHLD)
+                if (p[1].revents && child > 0 && read(signal_fd, &info, sizeof info) == sizeof info &&
+                    info.ssi_signo != SIGCHLD)
                         pass_on(&info, child);
         }
 }

@@ -106,7 +106,7 @@ Node *node_by_ino(World *w, uint64_t ino) {
         Node *n;
 
         pthread_mutex_lock(&w->nodes_lock);
-        LIST_FOREACH(n, &w->nodes, nodes)
+        LIST_FOREACH (n, &w->nodes, nodes)
                 if (n->ino == ino)
                         break;
         if (n)
@@ -119,7 +119,7 @@ Node *node_by_number(World *w, unsigned bus, unsigned number) {
         Node *n;
 
         pthread_mutex_lock(&w->nodes_lock);
-        LIST_FOREACH(n, &w->nodes, nodes)
+        LIST_FOREACH (n, &w->nodes, nodes)
                 if (n->bus->number == bus && n->number == number)
                         break;
         if (n)

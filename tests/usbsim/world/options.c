@@ -30,17 +30,35 @@ static const char help_text[] =
         "Control: one JSON object for each line, the reply is one line with \"ok\". \"device\" is an index or a name.\n"
         "  {\"cmd\":\"list\"}  {\"cmd\":\"describe\",\"device\":\"0\"}\n"
         "  {\"cmd\":\"plug\",\"device\":\"0\",\"port\":\"1-2\"}  {\"cmd\":\"unplug\",\"device\":\"0\"}\n"
-        "  {\"cmd\":\"replug\",\"device\":\"0\",\"delay\":200,\"port\":\"1-2\"}  {\"cmd\":\"swap\",\"device\":\"0\",\"spec\":\"FAMILY\"}\n"
-        "  {\"cmd\":\"fault\",\"device\":\"0\",\"fault\":\"LINE\"} (see --list)  {\"cmd\":\"stall\",\"device\":\"0\",\"endpoint\":\"in\"}\n"
+        "  {\"cmd\":\"replug\",\"device\":\"0\",\"delay\":200,\"port\":\"1-2\"}  "
+        "{\"cmd\":\"swap\",\"device\":\"0\",\"spec\":\"FAMILY\"}\n"
+        "  {\"cmd\":\"fault\",\"device\":\"0\",\"fault\":\"LINE\"} (see --list)  "
+        "{\"cmd\":\"stall\",\"device\":\"0\",\"endpoint\":\"in\"}\n"
         "     (\"kind\":\"error\": only the next transfer fails, with EPROTO)\n"
-        "  {\"cmd\":\"set\",\"device\":\"0\",\"perm\":\"denied\",\"held\":\"usbserial\"}  {\"cmd\":\"set\",\"bus-rate\":\"20M\"}\n"
-        "  {\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"stage=fdl2\",\"timeout\":5000} (=, !=, <, > on what describe tells;\n"
+        "  {\"cmd\":\"set\",\"device\":\"0\",\"perm\":\"denied\",\"held\":\"usbserial\"}  "
+        "{\"cmd\":\"set\",\"bus-rate\":\"20M\"}\n"
+        "  {\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"stage=fdl2\",\"timeout\":5000} (=, !=, <, > on what describe "
+        "tells;\n"
         "  or \"stage\":\"fdl2\" for what must be equal and \"bytes\":4096 for at least that many)\n"
         "A script has such lines; \"after MS\" in front of one waits first; lines with # are comments.\n\n"
-        "Exit status: that of COMMAND (128 + signal), 77 where this machine cannot make the world, 2 for wrong usage.\n";
+        "Exit status: that of COMMAND (128 + signal), 77 where this machine cannot make the world, 2 for wrong "
+        "usage.\n";
 
-enum { OPT_CONTROLLERS = 256, OPT_PLATFORM, OPT_HUB, OPT_RATE, OPT_FAST, OPT_STORAGE, OPT_CONTROL, OPT_SCRIPT, OPT_MEMORY,
-       OPT_STATS, OPT_LIST, OPT_CTL, OPT_VERSION };
+enum {
+        OPT_CONTROLLERS = 256,
+        OPT_PLATFORM,
+        OPT_HUB,
+        OPT_RATE,
+        OPT_FAST,
+        OPT_STORAGE,
+        OPT_CONTROL,
+        OPT_SCRIPT,
+        OPT_MEMORY,
+        OPT_STATS,
+        OPT_LIST,
+        OPT_CTL,
+        OPT_VERSION
+};
 
 static const struct option long_options[] = {
         { "device", required_argument, NULL, 'd' },
@@ -145,7 +163,9 @@ void settings_parse(Settings *s, int argc, char **argv) {
 /* ---- device specifications ---- */
 
 bool permission_parse(const char *s, Permission *ret) {
-        static const char *const words[] = { [PERM_OK] = "ok", [PERM_READ_ONLY] = "read-only", [PERM_DENIED] = "denied" };
+        static const char *const words[] = {
+                [PERM_OK] = "ok", [PERM_READ_ONLY] = "read-only", [PERM_DENIED] = "denied"
+        };
 
         for (size_t i = 0; i < COUNT(words); i++)
                 if (strcmp(s, words[i]) == 0) {
@@ -274,7 +294,8 @@ bool unit_options_parse(UnitOptions *o, const char *spec, bool fast, char *err, 
                         *v++ = 0;
                 int r = first ? 0 : take_option(o, word, v);
                 if (r < 0) {
-                        snprintf(err, err_size, "Device \"%s\": the value of %s is not possible; see usbsim --help.", spec, word);
+                        snprintf(err, err_size, "Device \"%s\": the value of %s is not possible; see usbsim --help.",
+                                 spec, word);
                         ok = false;
                 } else if (r == 0) {
                         size_t used = strlen(model);

@@ -55,17 +55,21 @@ static int open_fuse(void) {
                 quit(77, "No permission on /dev/fuse; as root: chmod 666 /dev/fuse (or run usbsim as root).");
         if (errno == EPERM)
                 quit(77, "This container may not use /dev/fuse; start it with --device /dev/fuse.");
-        quit(77, "/dev/fuse cannot be opened (%m); as root: modprobe fuse (in a container: start it with --device /dev/fuse).");
+        quit(77, "/dev/fuse cannot be opened (%m); as root: modprobe fuse (in a container: start it with --device "
+                 "/dev/fuse).");
 }
 
 static void mount_tmpfs(const char *where) {
         if (mount("usbsim", where, "tmpfs", MS_NOSUID, "mode=755") < 0)
-                quit(77, "Cannot mount on %s (%m); usbsim needs the right to mount in its own namespace (CAP_SYS_ADMIN).", where);
+                quit(77,
+                     "Cannot mount on %s (%m); usbsim needs the right to mount in its own namespace (CAP_SYS_ADMIN).",
+                     where);
 }
 
 static bool skipped_in_dev(const char *name) {
-        return strcmp(name, "bus") == 0 || strcmp(name, "ptmx") == 0 || strncmp(name, "vcs", 3) == 0 || strncmp(name, "ttyUSB", 6) == 0 ||
-               strncmp(name, "loop", 4) == 0 || (strncmp(name, "tty", 3) == 0 && name[3] >= '0' && name[3] <= '9');
+        return strcmp(name, "bus") == 0 || strcmp(name, "ptmx") == 0 || strncmp(name, "vcs", 3) == 0 ||
+               strncmp(name, "ttyUSB", 6) == 0 || strncmp(name, "loop", 4) == 0 ||
+               (strncmp(name, "tty", 3) == 0 && name[3] >= '0' && name[3] <= '9');
 }
 
 /* Makes `name` in the new directory what it was in the old one, which is open as `old`. */
@@ -193,7 +197,8 @@ static void raise_loopback(void) {
 static void mount_usbfs(int fuse_fd) {
         char options[128];
 
-        format_to(options, sizeof options, "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", fuse_fd, getuid(), getgid());
+        format_to(options, sizeof options, "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", fuse_fd, getuid(),
+                  getgid());
         if (mount("usbsim", "/dev/bus/usb", "fuse", MS_NOSUID | MS_NODEV, options) < 0)
                 quit(77, "FUSE cannot be mounted (%m); as root: modprobe fuse, or run usbsim as root.");
 }

@@ -48,7 +48,8 @@ void sysfs_add_controller(const Controller *c) {
         format_to(parent, sizeof parent, "%.*s", (int) (name - 1 - c->path), c->path);
         if (strstr(parent, "/0000:")) { /* behind a bridge */
                 format_to(full, sizeof full, "/sys%s", parent);
-                put_file(full, "uevent", "DRIVER=pcieport\nPCI_CLASS=60400\nPCI_SLOT_NAME=%s\n", strrchr(parent, '/') + 1);
+                put_file(full, "uevent", "DRIVER=pcieport\nPCI_CLASS=60400\nPCI_SLOT_NAME=%s\n",
+                         strrchr(parent, '/') + 1);
                 link_to(parent, "subsystem", "/bus/pci");
         }
 }
@@ -128,8 +129,8 @@ static void add_interface(const Node *n, const Interface *i) {
         interface_path(n, i, path, sizeof path);
         format_to(dir, sizeof dir, "/sys%s", path);
         mkdir(dir, 0755);
-        put_file(dir, "uevent", "DEVTYPE=usb_interface\nPRODUCT=%x/%x/%x\nTYPE=%u/0/0\nINTERFACE=%u/0/0\n", n->usb.vendor,
-                 n->usb.product, n->usb.bcd_device, n->usb.device_class, class);
+        put_file(dir, "uevent", "DEVTYPE=usb_interface\nPRODUCT=%x/%x/%x\nTYPE=%u/0/0\nINTERFACE=%u/0/0\n",
+                 n->usb.vendor, n->usb.product, n->usb.bcd_device, n->usb.device_class, class);
         put_file(dir, "bInterfaceNumber", "%02x\n", i->number);
         put_file(dir, "bAlternateSetting", " 0\n");
         put_file(dir, "bNumEndpoints", "%02x\n", i->bulk ? 2 : n->is_hub ? 1 : 0);

@@ -4,14 +4,36 @@
 /* Controllers, root hubs, hubs, and a place for every unit. Bus 2k+1 is the USB2 half of controller k, bus 2k+2 its
  * USB3 half; a socket is named by its USB2 half. */
 
-static const SimUsb root_usb2 = { .vendor = 0x1d6b, .product = 2, .bcd_device = 0x0601, .device_class = 9, .n_interfaces = 1,
-                                  .max_packet = 512, .manufacturer = "usbsim", .product_name = "xHCI Host Controller" };
-static const SimUsb root_usb3 = { .vendor = 0x1d6b, .product = 3, .bcd_device = 0x0601, .device_class = 9, .n_interfaces = 1,
-                                  .max_packet = 1024, .manufacturer = "usbsim", .product_name = "xHCI Host Controller" };
-static const SimUsb hub_usb2 = { .vendor = 0x05e3, .product = 0x0610, .bcd_device = 0x0654, .device_class = 9, .n_interfaces = 1,
-                                 .max_packet = 512, .product_name = "USB2.0 Hub" };
-static const SimUsb hub_usb3 = { .vendor = 0x05e3, .product = 0x0625, .bcd_device = 0x0654, .device_class = 9, .n_interfaces = 1,
-                                 .max_packet = 1024, .product_name = "USB3.1 Hub" };
+static const SimUsb root_usb2 = { .vendor = 0x1d6b,
+                                  .product = 2,
+                                  .bcd_device = 0x0601,
+                                  .device_class = 9,
+                                  .n_interfaces = 1,
+                                  .max_packet = 512,
+                                  .manufacturer = "usbsim",
+                                  .product_name = "xHCI Host Controller" };
+static const SimUsb root_usb3 = { .vendor = 0x1d6b,
+                                  .product = 3,
+                                  .bcd_device = 0x0601,
+                                  .device_class = 9,
+                                  .n_interfaces = 1,
+                                  .max_packet = 1024,
+                                  .manufacturer = "usbsim",
+                                  .product_name = "xHCI Host Controller" };
+static const SimUsb hub_usb2 = { .vendor = 0x05e3,
+                                 .product = 0x0610,
+                                 .bcd_device = 0x0654,
+                                 .device_class = 9,
+                                 .n_interfaces = 1,
+                                 .max_packet = 512,
+                                 .product_name = "USB2.0 Hub" };
+static const SimUsb hub_usb3 = { .vendor = 0x05e3,
+                                 .product = 0x0625,
+                                 .bcd_device = 0x0654,
+                                 .device_class = 9,
+                                 .n_interfaces = 1,
+                                 .max_packet = 1024,
+                                 .product_name = "USB3.1 Hub" };
 
 static pthread_mutex_t hub_lock = PTHREAD_MUTEX_INITIALIZER; /* hubs do nothing that could contend */
 
@@ -148,7 +170,8 @@ bool unit_place(Unit *u, const char *port, char *err, size_t err_size) {
         char name[40];
 
         if (!c) {
-                snprintf(err, err_size, "There is no port %s: the form is bus-port[.port...], buses are 1 to %u.", port, w->n_buses);
+                snprintf(err, err_size, "There is no port %s: the form is bus-port[.port...], buses are 1 to %u.", port,
+                         w->n_buses);
                 return false;
         }
         print_port(c->usb2->number, chain, depth, name, sizeof name);
@@ -221,8 +244,8 @@ static void name_controller(Controller *c, bool platform) {
                 format_to(c->path, sizeof c->path, "/devices/pci0000:00/0000:00:14.0");
                 format_to(c->id_path, sizeof c->id_path, "pci-0000:00:14.0");
         } else {
-                format_to(c->path, sizeof c->path, "/devices/pci0000:00/0000:00:1c.%u/0000:%02x:00.0", (c->index - 1) % 8,
-                          c->index + 1);
+                format_to(c->path, sizeof c->path, "/devices/pci0000:00/0000:00:1c.%u/0000:%02x:00.0",
+                          (c->index - 1) % 8, c->index + 1);
                 format_to(c->id_path, sizeof c->id_path, "pci-0000:%02x:00.0", c->index + 1);
         }
 }

@@ -9,8 +9,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* A unit as a serial port: a pty that appears as /dev/ttyUSBn, and a thread that moves bytes between it and the model, as
- * the kernel's usb-serial driver does: what is written at once is one OUT transfer, reads are byte streams. */
+/* A unit as a serial port: a pty that appears as /dev/ttyUSBn, and a thread that moves bytes between it and the model,
+ * as the kernel's usb-serial driver does: what is written at once is one OUT transfer, reads are byte streams. */
 
 enum { CHUNK = 4096, IDLE_MS = 20 };
 
@@ -19,9 +19,9 @@ struct Tty {
         pthread_t thread;
         int master, wake;
         atomic_bool stop;
-        bool open;              /* somebody has the port open */
+        bool open; /* somebody has the port open */
         char path[32], target[64];
-        size_t held;            /* read from the port, not yet taken by the device */
+        size_t held; /* read from the port, not yet taken by the device */
         uint8_t out[CHUNK];
 };
 

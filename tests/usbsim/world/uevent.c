@@ -21,7 +21,7 @@ typedef struct MessageHeader {
 typedef struct Text {
         char *buf;
         size_t size, used;
-        char end;               /* after each line: NUL in a message, newline in a file */
+        char end; /* after each line: NUL in a message, newline in a file */
         const char *prefix;
 } Text;
 

@@ -8,8 +8,14 @@
 
 enum { ROUNDS_MAX = 64, BOOT_MS = 300 };
 
-static const SimUsb booted = { .bcd_device = 0x0404, .ep_in = 0x81, .ep_out = 0x01, .max_packet = 512, .n_interfaces = 1,
-                               .manufacturer = "Unisoc", .product_name = "Unisoc Phone", .serial = "0123456789ABCDEF" };
+static const SimUsb booted = { .bcd_device = 0x0404,
+                               .ep_in = 0x81,
+                               .ep_out = 0x01,
+                               .max_packet = 512,
+                               .n_interfaces = 1,
+                               .manufacturer = "Unisoc",
+                               .product_name = "Unisoc Phone",
+                               .serial = "0123456789ABCDEF" };
 
 /* ---- transfers ---- */
 
@@ -36,7 +42,8 @@ static bool move_out(Unit *u, Node *n, uint64_t now) {
                         urb->due = rate_due(u->world, n->bus->controller, urb->len, now);
                 if (urb->due > now)
                         break;
-                bool zlp = urb->len == 0 || (urb->flags & USBDEVFS_URB_ZERO_PACKET && urb->len % node_max_packet(n) == 0);
+                bool zlp =
+                        urb->len == 0 || (urb->flags & USBDEVFS_URB_ZERO_PACKET && urb->len % node_max_packet(n) == 0);
                 sim_out(u->model, urb->buf, urb->len, zlp);
                 urb->actual = urb->len;
                 u->bytes_out += urb->len;
@@ -80,9 +87,10 @@ static bool move_in(Unit *u, Node *n, uint64_t now) {
                         break;
                 u->transfers++;
                 bool babble = urb->actual > urb->len, is_short = urb->actual < urb->len;
-                urb_finish(n, urb, babble                                                     ? -EOVERFLOW
-                                   : is_short && urb->flags & USBDEVFS_URB_SHORT_NOT_OK ? -EREMOTEIO
-                                                                                              : 0);
+                urb_finish(n, urb,
+                           babble                                               ? -EOVERFLOW
+                           : is_short && urb->flags & USBDEVFS_URB_SHORT_NOT_OK ? -EREMOTEIO
+                                                                                : 0);
                 moved = true;
         }
         return moved;
@@ -107,9 +115,9 @@ static uint64_t next_due(const Node *n) {
         if (out && out->due > 0)
                 next = MIN_OF(next, out->due);
         if (n->syncs > 0) {
-                TAILQ_FOREACH(u, &n->in, link)
+                TAILQ_FOREACH (u, &n->in, link)
                         next = MIN_OF(next, u->deadline);
-                TAILQ_FOREACH(u, &n->out, link)
+                TAILQ_FOREACH (u, &n->out, link)
                         next = MIN_OF(next, u->deadline);
         }
         return next;

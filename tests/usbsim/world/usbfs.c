@@ -264,7 +264,7 @@ int urb_submit(File *f, Urb *u) {
 static Urb *find_urb(struct UrbQueue *q, const File *f, uint64_t user_urb) {
         Urb *u;
 
-        TAILQ_FOREACH(u, q, link)
+        TAILQ_FOREACH (u, q, link)
                 if (u->file == f && u->user_urb == user_urb && !u->sync_req)
                         return u;
         return NULL;
@@ -294,7 +294,7 @@ static void cancel_queue(Node *n, struct UrbQueue *q, const File *f, int interfa
         Urb *u;
 
         do {
-                TAILQ_FOREACH(u, q, link)
+                TAILQ_FOREACH (u, q, link)
                         if ((!f || u->file == f) && (interface < 0 || u->interface == interface))
                                 break;
                 if (u)
@@ -318,9 +318,9 @@ void node_cut(Node *n) {
                 n->interfaces[i].owner = NULL;
                 n->interfaces[i].foreign = false;
         }
-        LIST_FOREACH(f, &n->files, files)
+        LIST_FOREACH (f, &n->files, files)
                 f->claimed = 0;
         node_cancel_all(n, NULL, -1, -ESHUTDOWN);
-        LIST_FOREACH(f, &n->files, files)
+        LIST_FOREACH (f, &n->files, files)
                 file_wake(f);
 }

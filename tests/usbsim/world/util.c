@@ -89,7 +89,7 @@ bool parse_size(const char *s, uint64_t *ret) {
                 const char *suffix;
                 uint64_t factor;
         } units[] = {
-                { "", 1 },         { "k", 1000 },     { "K", 1000 },     { "M", 1000000 },
+                { "", 1 },           { "k", 1000 },     { "K", 1000 },     { "M", 1000000 },
                 { "G", 1000000000 }, { "Ki", 1 << 10 }, { "Mi", 1 << 20 }, { "Gi", 1 << 30 },
         };
         char digits[24];

@@ -11,12 +11,13 @@
 #include "../model.h"
 #include "util.h"
 
-/* The USB world: controllers, buses, hubs, and units (device models) sitting in sockets. What is enumerated on a bus is a
- * Node: one appearance of a device, with its number and its descriptors, until it leaves. A unit that comes back is a
+/* The USB world: controllers, buses, hubs, and units (device models) sitting in sockets. What is enumerated on a bus is
+ * a Node: one appearance of a device, with its number and its descriptors, until it leaves. A unit that comes back is a
  * new node.
  *
- * Locks, in the order in which they nest: world.lock (who sits where, /sys), unit.lock or a hub's own lock (model, claims,
- * transfers), then the leaves: world.nodes_lock, controller.rate_lock, the lock of blocked readers, the netlink lock. */
+ * Locks, in the order in which they nest: world.lock (who sits where, /sys), unit.lock or a hub's own lock (model,
+ * claims, transfers), then the leaves: world.nodes_lock, controller.rate_lock, the lock of blocked readers, the netlink
+ * lock. */
 
 enum {
         BUSES_MAX = 32,
@@ -47,8 +48,8 @@ typedef enum Speed { SPEED_FULL = 2, SPEED_HIGH = 3, SPEED_SUPER = 5 } Speed;
 struct Bus {
         unsigned number;
         Controller *controller;
-        bool super;             /* the USB3 half */
-        uint8_t used[16];       /* device numbers in use */
+        bool super;       /* the USB3 half */
+        uint8_t used[16]; /* device numbers in use */
         unsigned next_number;
         Node *root;
         Node *hubs[64];
@@ -57,19 +58,19 @@ struct Bus {
 
 struct Controller {
         unsigned index;
-        char path[128];         /* /devices/… */
-        char id_path[64];       /* as path_id names it: pci-0000:00:14.0 */
+        char path[128];   /* /devices/… */
+        char id_path[64]; /* as path_id names it: pci-0000:00:14.0 */
         Bus *usb2, *usb3;
         pthread_mutex_t rate_lock;
-        uint64_t busy_until;    /* the wire is spoken for until then */
+        uint64_t busy_until; /* the wire is spoken for until then */
 };
 
 typedef struct Interface {
         uint8_t number;
-        bool bulk;              /* the download interface */
-        char driver[32];        /* kernel driver, "" none; "usbfs" is told from owner */
-        File *owner;            /* usbfs claim */
-        bool foreign;           /* held by a program that only exists as a claim */
+        bool bulk;       /* the download interface */
+        char driver[32]; /* kernel driver, "" none; "usbfs" is told from owner */
+        File *owner;     /* usbfs claim */
+        bool foreign;    /* held by a program that only exists as a claim */
 } Interface;
 
 struct Node {
@@ -78,13 +79,13 @@ struct Node {
         World *world;
         Bus *bus;
         unsigned number;
-        char name[40];          /* 1-1.3, usb1 */
-        char path[384];         /* /devices/… */
-        char id_path[128];      /* "" for root hubs */
+        char name[40];     /* 1-1.3, usb1 */
+        char path[384];    /* /devices/… */
+        char id_path[128]; /* "" for root hubs */
         Speed speed;
         bool is_hub;
         unsigned hub_ports;
-        SimUsb usb;             /* strings are owned copies */
+        SimUsb usb; /* strings are owned copies */
         uint8_t descriptors[512];
         size_t descriptors_size;
         unsigned n_interfaces;
@@ -92,16 +93,16 @@ struct Node {
 
         /* under *lock */
         pthread_mutex_t *lock;
-        Unit *unit;             /* NULL for hubs */
-        bool runs_model;        /* false for a hub and for a booted system */
+        Unit *unit;      /* NULL for hubs */
+        bool runs_model; /* false for a hub and for a booted system */
         bool gone;
         bool configured;
         Interface interfaces[INTERFACES_MAX];
         struct FileList files;
         struct UrbQueue in, out;
-        bool halted_in, halted_out;     /* stalled until cleared */
-        bool error_in, error_out;       /* the next transfer ends with EPROTO */
-        unsigned syncs;         /* transfers with a time limit among them */
+        bool halted_in, halted_out; /* stalled until cleared */
+        bool error_in, error_out;   /* the next transfer ends with EPROTO */
+        unsigned syncs;             /* transfers with a time limit among them */
 
         LIST_ENTRY(Node) nodes; /* under world.nodes_lock */
 };
@@ -113,17 +114,17 @@ typedef enum TtyMode { TTY_NO, TTY_ALSO, TTY_ONLY } TtyMode;
 
 /* What the world itself knows about a unit from its specification. */
 typedef struct UnitOptions {
-        char *model_spec;       /* what is left for the model */
+        char *model_spec; /* what is left for the model */
         char *name;
-        char port[40];          /* "" until placed */
+        char port[40]; /* "" until placed */
         Speed speed;
         Permission permission;
-        char held[32];          /* kernel driver */
+        char held[32]; /* kernel driver */
         bool held_by_program;
         bool absent;
         bool twin;
         TtyMode tty;
-        bool boots;             /* comes back as a running system */
+        bool boots; /* comes back as a running system */
         uint16_t boot_vendor, boot_product;
         ResetBehaviour reset;
         bool stall_line_state;
@@ -139,13 +140,13 @@ struct Unit {
         pthread_cond_t changed; /* for those who wait for a condition */
         unsigned waiters;
         SimModel *model;
-        Node *node;             /* what is enumerated now; set under world.lock and lock */
-        bool plugged;           /* a cable is in */
-        bool powered;           /* the model runs */
+        Node *node;   /* what is enumerated now; set under world.lock and lock */
+        bool plugged; /* a cable is in */
+        bool powered; /* the model runs */
         unsigned swaps;
         uint64_t transfers, bytes_out;
 
-        UnitAction action;      /* wish of the model that is still to be carried out */
+        UnitAction action; /* wish of the model that is still to be carried out */
         uint64_t action_at;
         atomic_uint_fast64_t next; /* when the clock must run this unit */
         Tty *tty;
@@ -156,12 +157,12 @@ struct File {
         LIST_ENTRY(File) files;
         Node *node;
         bool writable;
-        uint64_t claimed;       /* a bit for each interface number */
+        uint64_t claimed; /* a bit for each interface number */
         struct UrbQueue done;
-        atomic_uint sleepers;   /* blocked in REAPURB */
-        atomic_bool closing;    /* a close was seen: release may be on its way */
-        uint32_t disabled_eps;  /* bulk continuation: one bit for each endpoint and direction */
-        void *poll_handle;      /* fuse_pollhandle of whoever sleeps in poll */
+        atomic_uint sleepers;  /* blocked in REAPURB */
+        atomic_bool closing;   /* a close was seen: release may be on its way */
+        uint32_t disabled_eps; /* bulk continuation: one bit for each endpoint and direction */
+        void *poll_handle;     /* fuse_pollhandle of whoever sleeps in poll */
 };
 
 typedef enum BulkState { BULK_PLAIN, BULK_CONTINUES, BULK_UNLINK } BulkState;
@@ -175,18 +176,18 @@ struct Urb {
         uint32_t len, capacity, actual;
         int status;
         BulkState bulk;
-        bool filled;            /* IN: the device has answered, the bytes are on the wire */
-        uint64_t due;           /* the bytes have passed the wire then; 0 not begun */
-        uint64_t memory;        /* charged to the usbfs limit */
-        void *sync_req;         /* blocking BULK: the request that waits for this */
+        bool filled;     /* IN: the device has answered, the bytes are on the wire */
+        uint64_t due;    /* the bytes have passed the wire then; 0 not begun */
+        uint64_t memory; /* charged to the usbfs limit */
+        void *sync_req;  /* blocking BULK: the request that waits for this */
         pid_t sync_pid;
         uint64_t deadline;
         uint8_t buf[];
 };
 
 typedef struct Settings {
-        unsigned controllers;   /* 0: as many as sensible */
-        bool platform;          /* platform devices instead of PCI */
+        unsigned controllers; /* 0: as many as sensible */
+        bool platform;        /* platform devices instead of PCI */
         char *hubs[64];
         unsigned n_hubs;
         char *devices[UNITS_MAX];
@@ -238,7 +239,7 @@ int keeper_start(const World *w, const sigset_t *before, int fuse_fd);
 int keeper_run(int fd, const sigset_t *signals);
 
 /* topology.c */
-void topology_build(World *w);                  /* controllers, root hubs, hubs, a place for each unit */
+void topology_build(World *w); /* controllers, root hubs, hubs, a place for each unit */
 /* Puts a unit into a socket: checks the port, makes the hubs above it. A socket is named by its USB2 half; the name of
  * the USB3 half (even bus) means a SuperSpeed device there. */
 bool unit_place(Unit *u, const char *port, char *err, size_t err_size);
@@ -250,8 +251,8 @@ Node *node_new(World *w, Bus *bus, const char *name, const char *parent_path, co
 Node *node_ref(Node *n);
 void node_unref(Node *n);
 bool node_number_take(Node *n);
-void node_publish(Node *n);     /* opens find it from now on */
-void node_withdraw(Node *n);    /* no longer; its device number is free */
+void node_publish(Node *n);  /* opens find it from now on */
+void node_withdraw(Node *n); /* no longer; its device number is free */
 Node *node_by_ino(World *w, uint64_t ino);
 Node *node_by_number(World *w, unsigned bus, unsigned number);
 static inline unsigned node_minor(const Node *n) {
@@ -283,8 +284,8 @@ void uevent_interface(const Node *n, const Interface *i, const char *action, con
 size_t udev_properties(const Node *n, const Interface *i, char *buf, size_t size);
 
 /* usbfs.c: the node's lock is held unless said otherwise */
-File *file_open(Node *n, bool writable);        /* takes the lock itself; NULL: gone */
-void file_close(File *f);                       /* takes the lock itself */
+File *file_open(Node *n, bool writable); /* takes the lock itself; NULL: gone */
+void file_close(File *f);                /* takes the lock itself */
 int file_claim(File *f, unsigned interface);
 int file_check_claim(File *f, unsigned interface);
 int file_release_claim(File *f, unsigned interface);
@@ -293,14 +294,14 @@ Interface *node_interface(Node *n, unsigned number);
 const char *interface_driver(const Interface *i);
 void node_drop_claims(Node *n);
 int interface_detach(Node *n, Interface *i);
-int urb_submit(File *f, Urb *u);                /* keeps the URB on success */
+int urb_submit(File *f, Urb *u); /* keeps the URB on success */
 int urb_discard(File *f, uint64_t user_urb);
 Urb *urb_take_done(File *f);
 void urb_finish(Node *n, Urb *u, int status);
 void urb_free(World *w, Urb *u);
 Urb *urb_new(World *w, uint8_t ep, uint32_t len, unsigned max_packet, int *ret_error);
 void node_cancel_all(Node *n, File *f, int interface, int status);
-void node_cut(Node *n);                         /* the device is off the bus */
+void node_cut(Node *n); /* the device is off the bus */
 bool memory_take(World *w, uint64_t n);
 void memory_give(World *w, uint64_t n);
 
@@ -315,22 +316,22 @@ void poll_wake(void *poll_handle);
 
 /* unit.c */
 Unit *unit_new(World *w, unsigned index, const char *spec, char *err, size_t err_size);
-void unit_run(Unit *u);                         /* lock held: lets the model work, moves transfers, arms the clock */
+void unit_run(Unit *u); /* lock held: lets the model work, moves transfers, arms the clock */
 /* These take world.lock themselves. */
 bool unit_plug(Unit *u, const char *port, char *err, size_t err_size);
 bool unit_unplug(Unit *u, char *err, size_t err_size);
 bool unit_swap(Unit *u, const char *spec, char *err, size_t err_size);
-int unit_reset(Unit *u, Node *n);               /* unit lock held */
-uint64_t unit_act(Unit *u, uint64_t now);       /* world.lock held: carries out wishes, says when to come again */
+int unit_reset(Unit *u, Node *n);         /* unit lock held */
+uint64_t unit_act(Unit *u, uint64_t now); /* world.lock held: carries out wishes, says when to come again */
 
 /* clock.c */
 void clock_start(World *w);
 void clock_arm(Unit *u, uint64_t at);
-void clock_act(void);                           /* a wish is waiting */
+void clock_act(void); /* a wish is waiting */
 uint64_t rate_due(World *w, Controller *c, uint64_t bytes, uint64_t now);
 
 /* tty.c */
-void tty_start(Unit *u);                        /* world.lock held */
+void tty_start(Unit *u); /* world.lock held */
 void tty_stop(Unit *u);
 void tty_wake(Unit *u);
 const char *tty_path(const Unit *u);
