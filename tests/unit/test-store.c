@@ -629,6 +629,24 @@ START_TEST(a_full_disk_is_said_and_survived) {
 }
 END_TEST
 
+START_TEST(a_start_on_a_full_disk_is_refused_with_reason) {
+        if (!mount_small(test_directory, "size=1m,mode=0700")) {
+                fprintf(stderr, "SKIPPED: a small file system cannot be mounted: %s\n", strerror(errno));
+                return;
+        }
+        open_store();
+        ck_assert_int_eq(finish_one(put_job(1, JOB_STATE_QUEUED)), 0);
+        close_store();
+        fill(in_directory("filler"));
+        refuse_to_open("No space left on device");
+        ck_assert_uint_eq(count_entries(test_directory, "fdld.db.damaged-"), 0);
+        ck_assert_int_eq(unlink(in_directory("filler")), 0);
+        open_store();
+        ck_assert_uint_eq(snapshot.n_jobs, 1);
+        close_store();
+}
+END_TEST
+
 START_TEST(one_too_big_does_not_hurt_the_others_of_its_transaction) {
         int results[20], big = 0;
 
@@ -986,6 +1004,7 @@ int main(void) {
         tcase_add_test(t, kill_loses_nothing_acknowledged);
         tcase_add_test(t, kill_at_each_system_call);
         tcase_add_test(t, a_full_disk_is_said_and_survived);
+        tcase_add_test(t, a_start_on_a_full_disk_is_refused_with_reason);
         tcase_add_test(t, one_too_big_does_not_hurt_the_others_of_its_transaction);
         tcase_add_test(t, a_write_error_is_said_and_survived);
         tcase_add_test(t, a_read_only_file_system_is_said);
