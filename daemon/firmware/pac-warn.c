@@ -85,8 +85,11 @@ static int warn_loaders(Pac *pac) {
 /* ---- 16: dangerous orders ------------------------------------------------------------------------------- */
 
 static bool is_spl_erase(const PacFile *file) {
-        return is_erase(file) && (strncmp(block(file)->name, "splloader", 9) == 0 || strcasestr(file->id, "spl") ||
-                                  (!block(file)->name[0] && block(file)->base == 0x60000000));
+        const PacBlock *b = block(file);
+
+        return is_erase(file) &&
+               (strncmp(b->name, "splloader", 9) == 0 || strcasecmp(file->id, "EraseSPL") == 0 ||
+                strcasecmp(file->id, "ERASE_SPL") == 0 || (!b->name[0] && b->base == 0x60000000));
 }
 
 static bool written_later(const Pac *pac, size_t i) {

@@ -12,6 +12,7 @@
 #define ADDRESS_PHASE_CHECK 0xfe000002u
 #define ADDRESS_FIXED_NV 0xfe000003u
 #define ADDRESS_PREPACK 0xfe000004u
+#define ADDRESS_APPLICATION 0xfe000005u
 #define ADDRESS_FORMAT 0xfe000006u
 #define FOURCC_FACTORY 0x43414646u /* "FFAC": the file system that holds NV, IMEIs and PhaseCheck */
 
@@ -382,6 +383,34 @@ static int check_target(Maker *m, const PacFile *file, const Type *type) {
         return 0;
 }
 
+static bool is_raw_flash(uint64_t address, uint64_t size) {
+        return address >= 0x60000000 && address < 0x80000000 && size <= 0x80000000 - address;
+}
+
+/* Loaders of the modules take few addresses and refuse the others, some only when half of the job is done. */
+static int check_module_target(Maker *m, const PacFile *file) {
+        const PacBlock *b = target_of(file);
+        bool fits;
+
+        if (m->family == PHONE)
+                return 0;
+        if (!is_erase(file)) {
+                fits = is_raw_flash(b->base, file->size) || b->base == ADDRESS_FIXED_NV || b->base == ADDRESS_PREPACK ||
+                       (b->base == ADDRESS_PHASE_CHECK && (file->size == 0x100 || !file->has_data));
+                return fits ? 0
+                            : refuse(m, "target",
+                                     "%s cannot be written to 0x%llx (%llu bytes): the loader refuses that.", file->id,
+                                     (unsigned long long) b->base, (unsigned long long) file->size);
+        }
+        fits = b->base == ADDRESS_RUNNING_NV || b->base == ADDRESS_PHASE_CHECK || b->base == ADDRESS_APPLICATION ||
+               b->base == ADDRESS_FORMAT || erases_all(file) ||
+               (is_raw_flash(b->base, b->size) && b->base % 4096 == 0 && b->size % 4096 == 0);
+        if (!fits)
+                return refuse(m, "target", "%s cannot erase 0x%llx (%llu bytes): the loader refuses that.", file->id,
+                              (unsigned long long) b->base, (unsigned long long) b->size);
+        return 0;
+}
+
 static int check_upgrade(Maker *m, const PacFile *file, size_t index) {
         if (m->plan->options.mode != FLASH_MODE_UPGRADE)
                 return 0;
@@ -605,6 +634,8 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
                 return refuse(m, "type", "%s has the type %s, which the family %s does not have.", file->id, file->type,
                               m->plan->family);
         r = check_upgrade(m, file, index);
+        if (r == 0)
+                r = check_module_target(m, file);
         if (r != 0)
                 return r;
         switch (type->kind) {

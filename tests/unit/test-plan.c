@@ -554,6 +554,24 @@ START_TEST(test_bad_items) {
 }
 END_TEST
 
+START_TEST(test_module_targets) {
+        static const struct {
+                const char *id;
+                uint64_t base, size;
+        } bad[] = {{"BOOT", 0x10000000, 0},      {"BOOT", 0xfe000001, 0},         {"BOOT", 0xfe000006, 0},
+                   {"BOOT", 0x7fffff00, 0},      {"FMT_FSMOD", 0x601ae001, 4096}, {"FMT_FSMOD", 0x601ae000, 4095},
+                   {"FMT_FSMOD", 0xfe000004, 0}, {"FMT_FSMOD", 0x7ffff000, 8192}, {"FMT_FSMOD", 0x20000000, 4096}};
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                PacMaker *m = pm_new_family("uis8850", 5);
+
+                pm_find(m, bad[i].id)->blocks[0].base = bad[i].base;
+                pm_find(m, bad[i].id)->blocks[0].size = bad[i].size;
+                refused(m, UPGRADE_ANYWAY, "target", bad[i].id);
+        }
+}
+END_TEST
+
 START_TEST(test_both_spl) {
         PacMaker *m = pm_new_family("phone", 5);
         Failure f = FAILURE_INIT;
@@ -677,6 +695,7 @@ int main(void) {
         tcase_add_test(t, test_upgrade_promises);
         tcase_add_test(t, test_identity_dropped);
         tcase_add_test(t, test_bad_items);
+        tcase_add_test(t, test_module_targets);
         tcase_add_test(t, test_both_spl);
         tcase_add_test(t, test_spl_without_erase);
         tcase_add_test(t, test_text);
