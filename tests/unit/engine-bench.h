@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "firmware/pac.h"
+#include "flash/engine.h"
+#include "pacmaker/pacmaker.h"
+#include "sim-channel.h"
+
+/* One simulated unit, one package, one run of the engine in virtual time, and a record of all that the engine told. */
+
+typedef enum BenchEventType { EVENT_STEP, EVENT_INTENT, EVENT_BACKUP, EVENT_FACT, EVENT_REENUMERATE } BenchEventType;
+
+typedef struct BenchEvent {
+        BenchEventType type;
+        int step;
+        Stage stage;
+        char text[600];          /* partition, name, or key=value */
+        uint8_t *data;           /* BACKUP */
+        size_t size;
+        uint64_t at_ms;
+} BenchEvent;
+
+#define BENCH_EVENTS_MAX 2000
+
+typedef struct Bench {
+        char dir[128];
+        SimChannel *sim;
+
+        uint8_t *package;
+        size_t package_size;
+        Pac *pac;
+        Plan *plan;
+        EngineInput input;
+
+        /* what the outside does */
+        int go_error;            /* answer to the intent of go_error_step */
+        int go_error_step;
+        int backup_error;
+        int cancel_step;         /* the job is cancelled when this step begins, -1 never */
+        uint64_t cancel_bytes;   /* or when so much has moved, 0 never */
+        int unplug_step;         /* the cable is pulled when this step begins, -1 never */
+        uint64_t bad_disk_bytes; /* the package is unreadable once so much has moved, 0 never */
+        bool comes_back;         /* after re-enumeration */
+
+        /* how it went */
+        BenchEvent events[BENCH_EVENTS_MAX];
+        size_t n_events;
+        uint64_t progress, progress_total;
+        bool progress_fell, cancelled;
+        EngineReport report;
+        Failure failure;
+        int result;
+} Bench;
+
+/* NULL if the real package is not there. `spec` of the model; `package`: a family of the package maker, or a file name. */
+Bench *bench_new(const char *spec, const char *package);
+/* Before bench_plan(): takes over a package that was made by hand. */
+Bench *bench_new_made(const char *spec, PacMaker *maker);
+Bench *bench_free(Bench *b);
+void bench_plan(Bench *b, FlashMode mode);
+void bench_fault(Bench *b, const char *line);
+/* Runs; may be repeated: the unit stays plugged in as it is. */
+int bench_run(Bench *b);
+/* Out and in again with the boot key held. */
+void bench_replug(Bench *b);
+
+int bench_find_step(const Bench *b, PlanOp op, const char *id_or_partition);
+const BenchEvent *bench_event(const Bench *b, BenchEventType type, const char *text);
+bool bench_describes(const Bench *b, const char *text); /* in sim_describe() */
+const char *bench_code(const Bench *b);
+
+/* The unit's flash: all files of its storage, in memory. */
+typedef struct BenchFlash BenchFlash;
+BenchFlash *bench_flash(const Bench *b);
+BenchFlash *bench_flash_free(BenchFlash *f);
+/* NULL if there is no such file. May be changed: a copy for an expectation. */
+uint8_t *bench_flash_file(BenchFlash *f, const char *name, size_t *ret_size);
+/* Names the first file that differs; "" none. Files whose names begin with one of `except` are passed over. */
+const char *bench_flash_differs(const BenchFlash *want, const BenchFlash *have, const char *const *except);
+/* Replaces or makes a file of an expectation; data are copied. */
+void bench_flash_put(BenchFlash *f, const char *name, const void *data, size_t size);
+void bench_flash_remove(BenchFlash *f, const char *prefix);
+/* Over part of a file that must be there. */
+void bench_flash_patch(BenchFlash *f, const char *name, size_t offset, const void *data, size_t size);
+void bench_flash_fill(BenchFlash *f, const char *name, size_t offset, size_t size, uint8_t byte);
+
+/* engine-expect.c: what the documents say a package does to a unit in upgrade mode, computed without the daemon's plan. Works on
+ * a picture of the flash taken before. */
+void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package);
+/* The NV item `id` of an image; NULL if it has none. */
+const uint8_t *expect_nv_item(const uint8_t *image, size_t size, unsigned id, size_t *ret_size);
