@@ -280,8 +280,10 @@ static int exec_first(Engine *e, const PlanStep *s) {
         int r;
 
         r = s->protocol == PLAN_PDL ? bsl_pdl_exec(e->session, e->failure) : bsl_exec_brom(e->session, e->failure);
-        if (r == 0 && reenumeration_planned(e))
+        if (reenumeration_planned(e) && (r == 0 || (r == 1 && e->failure->class == CLASS_GONE))) {
+                engine_forget(e);
                 return 0;
+        }
         if (r == 0)
                 r = meet_started(e, e->input->deadlines.sync_fdl1_window);
         if (r == 1 && e->failure->class == CLASS_GONE)

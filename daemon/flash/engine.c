@@ -13,7 +13,8 @@ void engine_enter_stage(Engine *e, Stage stage) {
 }
 
 void engine_progress(Engine *e, uint64_t within_step) {
-        e->report->bytes_done = MIN(e->base + within_step, e->report->bytes_total);
+        /* What is done twice is not told twice: the bar never goes back. */
+        e->report->bytes_done = CLAMP(e->base + within_step, e->report->bytes_done, e->report->bytes_total);
         if (e->hooks->progress)
                 e->hooks->progress(e->hooks->userdata, e->report->bytes_done, e->report->bytes_total);
 }
@@ -226,9 +227,11 @@ static int begin_destructive(Engine *e) {
         return engine_intent(e);
 }
 
-/* A refusal may be passed over where the plan says so, but never that of data which a later step must put back. */
+/* A refusal may be passed over where the plan says so, but never that of data which a later step must put back, nor one that
+ * says that the loader obeys nobody (FE). */
 static bool may_skip(const Engine *e, const PlanStep *s) {
-        return s->optional && e->failure->class == CLASS_REFUSED && !bsl_session_tainted(e->session) &&
+        return s->optional && e->failure->class == CLASS_REFUSED && e->failure->reply != 0xfe &&
+               !bsl_session_tainted(e->session) &&
                !(s->op == PLAN_BACKUP && engine_holds_nv(e->plan, e->step));
 }
 

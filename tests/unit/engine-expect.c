@@ -122,7 +122,7 @@ static void module_file(BenchFlash *f, const char *family, const PacFile *file, 
 /* ---- phones ----------------------------------------------------------------------------------------------- */
 
 static const char *part_file(const char *name) {
-        static char file[64];
+        static char file[128];
 
         snprintf(file, sizeof(file), "parts/%s", name);
         return file;
