@@ -328,19 +328,19 @@ const char *bench_flash_differs(const BenchFlash *want, const BenchFlash *have, 
                 if (excepted(w->name, except))
                         continue;
                 if (!h || h->size != w->size) {
-                        snprintf(text, sizeof(text), "%s is missing or has another size", w->name);
+                        snprintf(text, sizeof(text), "%.255s is missing or has another size", w->name);
                         return text;
                 }
                 while (at < n && w->data[at] == h->data[at])
                         at++;
                 if (at < n) {
-                        snprintf(text, sizeof(text), "%s differs at 0x%zx", w->name, at);
+                        snprintf(text, sizeof(text), "%.255s differs at 0x%zx", w->name, at);
                         return text;
                 }
         }
         for (size_t i = 0; i < have->n; i++)
                 if (!find_file(want, have->files[i].name) && !excepted(have->files[i].name, except)) {
-                        snprintf(text, sizeof(text), "%s was not there before", have->files[i].name);
+                        snprintf(text, sizeof(text), "%.255s was not there before", have->files[i].name);
                         return text;
                 }
         return "";
