@@ -17,20 +17,13 @@ static const struct {
         HotplugId id;
         uint8_t in, out;
 } ids[] = {
-        {0x1782, 0x4d00, HOTPLUG_ID_BOOT, 0, 0},
-        {0x0525, 0xa4a7, HOTPLUG_ID_OPT_IN, 0x81, 0x02},
-        {0x1782, 0x4d16, HOTPLUG_ID_OPT_IN, 0, 0},
-        {0x1782, 0x4d03, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d10, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d11, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d12, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d15, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d17, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d18, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d19, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d20, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4d30, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0x4e00, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d00, HOTPLUG_ID_BOOT, 0, 0},     {0x0525, 0xa4a7, HOTPLUG_ID_OPT_IN, 0x81, 0x02},
+        {0x1782, 0x4d16, HOTPLUG_ID_OPT_IN, 0, 0},   {0x1782, 0x4d03, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d10, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d11, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d12, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d15, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d17, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d18, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d19, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d20, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0x4d30, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4e00, HOTPLUG_ID_NOT_BOOT, 0, 0},
         {0x1782, 0xd001, HOTPLUG_ID_NOT_BOOT, 0, 0},
 };
 
@@ -90,7 +83,8 @@ bool hotplug_port_valid(const char *port) {
         if (!usb || (usb != port && usb[-1] != '-') || strlen(port) >= 128)
                 return false;
         for (const char *p = port; *p; p++)
-                if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-_.:@+", *p)))
+                if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+                      strchr("-_.:@+", *p)))
                         return false;
         usb += strlen("usb-");
         size_t n = strspn(usb, "0123456789");
@@ -138,7 +132,8 @@ void hotplug_usb2_port(const char *syspath, const char *speed, char port[static 
         char directory[PATH_MAX], peer[64], chain[64];
         char *colon = strrchr(port, ':'), *mark;
 
-        if (atoi(speed) < 5000 || !colon || snprintf(directory, sizeof(directory), "%s/port", syspath) >= (int) sizeof(directory))
+        if (atoi(speed) < 5000 || !colon ||
+            snprintf(directory, sizeof(directory), "%s/port", syspath) >= (int) sizeof(directory))
                 return;
         link_name(directory, "peer", peer, sizeof(peer));
         mark = strstr(peer, "-port");
@@ -170,14 +165,15 @@ bool hotplug_descriptors_fit(uint16_t vendor, uint16_t product, const uint8_t *d
         BulkPair pair = {};
         bool fits = false;
 
-        if (row < 0 || size < 18 || data[0] != 18 || data[1] != 1 || get_le16(data + 8) != vendor || get_le16(data + 10) != product)
+        if (row < 0 || size < 18 || data[0] != 18 || data[1] != 1 || get_le16(data + 8) != vendor ||
+            get_le16(data + 10) != product)
                 return false;
         for (size_t at = 18; at + 2 <= size && data[at] >= 2 && at + data[at] <= size && !fits; at += data[at]) {
                 const uint8_t *d = data + at;
 
                 if (d[1] == 4 && d[0] >= 9) { /* interface */
                         fits = pair_fits(&pair, row);
-                        pair = (BulkPair) {};
+                        pair = (BulkPair){};
                 } else if (d[1] == 5 && d[0] >= 7 && (d[3] & 3) == 2) { /* bulk endpoint */
                         if (d[2] & 0x80) {
                                 pair.n_in++;
@@ -260,8 +256,8 @@ static void forget(Hotplug *h, size_t i) {
 static void appear(Hotplug *h, const HotplugDevice *d) {
         ssize_t i = find_known(h, d->sysfs);
 
-        if (i >= 0 && h->known[i].devnum == d->devnum && h->known[i].busnum == d->busnum && h->known[i].vendor == d->vendor &&
-            h->known[i].product == d->product) {
+        if (i >= 0 && h->known[i].devnum == d->devnum && h->known[i].busnum == d->busnum &&
+            h->known[i].vendor == d->vendor && h->known[i].product == d->product) {
                 h->seen[i] = true;
                 return;
         }

@@ -17,7 +17,7 @@ HotplugId hotplug_id(uint16_t vendor, uint16_t product);
 
 typedef struct HotplugDevice {
         char sysfs[256], devnode[64], speed[16];
-        char port[128];            /* ID_PATH of the USB2 side of the socket */
+        char port[128]; /* ID_PATH of the USB2 side of the socket */
         uint16_t vendor, product;
         uint8_t busnum, devnum;
         HotplugId id;
@@ -26,12 +26,13 @@ typedef struct HotplugDevice {
 } HotplugDevice;
 
 typedef struct Hotplug Hotplug;
-/* Each appearance is reported once, each departure once; a port that changes hands in between is a departure and an appearance. */
+/* Each appearance is reported once, each departure once; a port that changes hands in between is a departure and an
+ * appearance. */
 typedef void (*HotplugFunc)(void *userdata, bool added, const HotplugDevice *device);
 
 int hotplug_new(HotplugFunc fn, void *userdata, Hotplug **ret);
 Hotplug *hotplug_free(Hotplug *h);
-int hotplug_fd(const Hotplug *h);     /* readable when events wait */
+int hotplug_fd(const Hotplug *h); /* readable when events wait */
 /* Takes what waits, at most 256 events a call. When the kernel dropped events: enumerates again. 0 or -errno. */
 int hotplug_dispatch(Hotplug *h);
 /* Looks at everything that is there and compares with what is known. */
@@ -40,9 +41,11 @@ int hotplug_enumerate(Hotplug *h);
 /* The parts that need no libudev, for tests. */
 /* ID_PATH as udev builds it, from the chain of parents in sysfs. 0 or -errno. */
 int hotplug_derive_port(const char *syspath, char ret[static 128]);
-/* Port of the USB2 side: for a device on the USB3 side the chain of ports comes from the peer link. `port` is changed in place. */
+/* Port of the USB2 side: for a device on the USB3 side the chain of ports comes from the peer link. `port` is changed
+ * in place. */
 void hotplug_usb2_port(const char *syspath, const char *speed, char port[static 128]);
-/* Raw descriptors as in the sysfs file of that name: one interface with the bulk pair that this id has in download mode. */
+/* Raw descriptors as in the sysfs file of that name: one interface with the bulk pair that this id has in download
+ * mode. */
 bool hotplug_descriptors_fit(uint16_t vendor, uint16_t product, const uint8_t *data, size_t size);
 /* "pci-0000:00:14.0-usb-0:1.2": may this be the port of a USB device? */
 bool hotplug_port_valid(const char *port);

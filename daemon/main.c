@@ -13,8 +13,8 @@
 #include "station/settings.h"
 #include "station/station.h"
 
-/* Exit codes: 0 stopped as asked, 1 failed, 2 usage, 3 bad configuration, 4 the state directory cannot be used (also: another
- * daemon uses it), 5 no bus or no name on it. */
+/* Exit codes: 0 stopped as asked, 1 failed, 2 usage, 3 bad configuration, 4 the state directory cannot be used (also:
+ * another daemon uses it), 5 no bus or no name on it. */
 enum { EXIT_USAGE = 2, EXIT_BAD_SETTINGS = 3, EXIT_STATE = 4, EXIT_NO_BUS = 5 };
 
 #define EXTEND_USEC 30000000ULL
@@ -162,13 +162,16 @@ static void stop(Daemon *d, int exit_code) {
                 (void) sd_notify(false, "STOPPING=1");
                 (void) sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, 0, 0, on_extend, d);
                 if (station_jobs_destructive(d->station) > 0)
-                        log_notice("Stopping when %u job(s) that changed flash are done; a second signal ends them at their next safe "
-                                   "point.", station_jobs_destructive(d->station));
+                        log_notice("Stopping when %u job(s) that changed flash are done; a second signal ends them at "
+                                   "their next safe "
+                                   "point.",
+                                   station_jobs_destructive(d->station));
         }
         station_stop(d->station, on_still, d);
 }
 
-static int on_stop_signal(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+static int on_stop_signal(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_,
+                          void *userdata) {
         stop(userdata, 0);
         return 0;
 }
@@ -188,7 +191,8 @@ static int load_settings(void *userdata, Settings *ret, CallError *e) {
         return settings_load(ret, d->configuration_directory, e);
 }
 
-static int on_reload_signal(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+static int on_reload_signal(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_,
+                            void *userdata) {
         Daemon *d = userdata;
         CallError e = {};
 

@@ -24,7 +24,7 @@ void log_setup(void) {
 
 #define N_FIELDS 6
 static size_t add_field(struct iovec iov[N_FIELDS], size_t n, char *text) {
-        iov[n] = (struct iovec) {text, strlen(text)};
+        iov[n] = (struct iovec){text, strlen(text)};
         return n + 1;
 }
 

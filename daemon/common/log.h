@@ -5,11 +5,11 @@
 
 #include "common/macro.h"
 
-/* The daemon's journal: structured when systemd reads our stderr, else lines on stderr. Main thread only; bsl/ and firmware/
- * never log. */
+/* The daemon's journal: structured when systemd reads our stderr, else lines on stderr. Main thread only; bsl/ and
+ * firmware/ never log. */
 typedef struct LogFields {
-        uint64_t job;                     /* 0 none; FDLD_JOB= */
-        const char *slot, *stage, *code;  /* NULL none; FDLD_SLOT= FDLD_STAGE= FDLD_CODE= */
+        uint64_t job;                    /* 0 none; FDLD_JOB= */
+        const char *slot, *stage, *code; /* NULL none; FDLD_SLOT= FDLD_STAGE= FDLD_CODE= */
 } LogFields;
 
 void log_setup(void);

@@ -6,10 +6,10 @@
 #define LEAVE_USEC 10000000ULL
 
 /* Nobody hears of a device before it was announced. */
-#define CHANGED(d, ...)                                                              \
-        do {                                                                         \
-                if ((d)->announced)                                                  \
-                        NOTIFY((d)->station, OBJECT_DEVICE, (d), __VA_ARGS__);       \
+#define CHANGED(d, ...)                                                                                                \
+        do {                                                                                                           \
+                if ((d)->announced)                                                                                    \
+                        NOTIFY((d)->station, OBJECT_DEVICE, (d), __VA_ARGS__);                                         \
         } while (0)
 
 void device_enter_state(Device *d, DeviceState state) {
@@ -136,7 +136,8 @@ static bool used_before_start(const Device *d) {
         if (d->initialized_usec <= 1) /* not known */
                 return false;
         for (const Job *j = s->jobs; j; j = j->next)
-                if (j->state == JOB_STATE_FINISHED && j->run && streq(j->run->port, d->port) && j->started_usec > d->appeared_usec)
+                if (j->state == JOB_STATE_FINISHED && j->run && streq(j->run->port, d->port) &&
+                    j->started_usec > d->appeared_usec)
                         return true;
         return false;
 }
@@ -149,7 +150,7 @@ static Device *device_new(Station *s, Slot *slot, const HotplugDevice *h) {
 
         if (!d)
                 return NULL;
-        *d = (Device) {
+        *d = (Device){
                 .station = s,
                 .number = ++s->next_device,
                 .vendor = h->vendor,
@@ -195,7 +196,8 @@ static void device_remove(Device *d) {
         Slot *slot = d->slot;
         Job *job = slot->running;
 
-        log_write(LOG_INFO, &(LogFields) {.slot = slot->port}, "%s: device %04x:%04x left.", slot->port, d->vendor, d->product);
+        log_write(LOG_INFO, &(LogFields){.slot = slot->port}, "%s: device %04x:%04x left.", slot->port, d->vendor,
+                  d->product);
         if (slot->device == d)
                 slot->device = NULL;
         /* its own reset takes a good unit off the bus; what leaves later was unplugged */
@@ -210,13 +212,15 @@ static void device_remove(Device *d) {
                 next = j->queue_next;
                 if (j->run->want_device != d->number)
                         continue;
-                if (j->run->needs_replug || j->run->follow_slot) { /* as asked for: what comes back is the unit to work on */
+                if (j->run->needs_replug ||
+                    j->run->follow_slot) { /* as asked for: what comes back is the unit to work on */
                         j->run->want_device = 0;
                         continue;
                 }
                 Failure f = FAILURE_INIT;
                 f.stage = STAGE_CLAIM;
-                failure_set(&f, CLASS_GONE, "", "The device left %s before the job began; no byte was sent.", slot->port);
+                failure_set(&f, CLASS_GONE, "", "The device left %s before the job began; no byte was sent.",
+                            slot->port);
                 job_conclude(j, JOB_RESULT_FAILED, &f);
         }
         for (Job *j = s->queue; j; j = j->queue_next)
@@ -244,7 +248,8 @@ static void device_add(Station *s, const HotplugDevice *h) {
         slot = s->n_devices < DEVICES_MAX ? slot_find_or_new(s, h->port) : NULL;
         d = slot ? device_new(s, slot, h) : NULL;
         if (!d) {
-                log_warning("%s: device %04x:%04x is ignored: too many devices or ports.", h->port, h->vendor, h->product);
+                log_warning("%s: device %04x:%04x is ignored: too many devices or ports.", h->port, h->vendor,
+                            h->product);
                 return;
         }
         d->touched = !s->enumerated && used_before_start(d);
@@ -259,9 +264,12 @@ static void device_add(Station *s, const HotplugDevice *h) {
                 else
                         queue_run(s); /* before anything else: a boot ROM may wait for a moment only */
         }
-        log_write(LOG_INFO, &(LogFields) {.slot = slot->port}, "%s: device %04x:%04x appeared%s.", slot->port, d->vendor, d->product,
-                  d->acted_on ? "" : d->state == DEVICE_STATE_FOREIGN ? "; it is not allowed by AllowIds= or does not look like download mode"
-                                                                       : ", not in boot mode");
+        log_write(LOG_INFO, &(LogFields){.slot = slot->port}, "%s: device %04x:%04x appeared%s.", slot->port, d->vendor,
+                  d->product,
+                  d->acted_on ? ""
+                  : d->state == DEVICE_STATE_FOREIGN
+                          ? "; it is not allowed by AllowIds= or does not look like download mode"
+                          : ", not in boot mode");
         slot_update(slot);
 }
 

@@ -16,7 +16,7 @@
 #define JOBS_UNFINISHED_MAX 20000
 #define JOBS_FINISHED_KEPT 64
 #define EXPORTED_QUEUED 64
-#define EXPORTED_WAITING 256     /* ten thousand objects in one answer would stop the loop */
+#define EXPORTED_WAITING 256 /* ten thousand objects in one answer would stop the loop */
 #define DRAFTS_MAX 64
 #define IMPORTS_MAX 32
 #define DEVICES_MAX 512
@@ -25,14 +25,14 @@
 #define ID_LOW 500
 #define JOB_HASH 1024
 #define TICK_USEC 250000ULL
-#define RATE_SAMPLES 21          /* at 4 Hz: 5 s */
+#define RATE_SAMPLES 21 /* at 4 Hz: 5 s */
 #define HUNG_MARGIN_MS 30000U
 #define HUNG_GRACE_USEC 10000000ULL
 #define IMPORT_STALL_USEC 60000000ULL
 
 typedef struct PlanCache PlanCache;
-/* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into the
- * next worker, so that nothing has to be computed when a device appears. */
+/* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into
+ * the next worker, so that nothing has to be computed when a device appears. */
 struct PlanCache {
         PlanOptions options;
         Plan *plan, *spare;
@@ -43,22 +43,22 @@ struct PlanCache {
 /* What only station/ needs to know of a job. */
 typedef struct JobRun {
         TargetKind target;
-        uint64_t want_device;    /* runs on this appearance only, touched or not; 0: the next unit */
-        bool follow_slot;        /* when want_device leaves: wait for what comes next to the slot */
-        bool needs_replug;       /* the unit in the socket cannot be used before it was without power */
+        uint64_t want_device; /* runs on this appearance only, touched or not; 0: the next unit */
+        bool follow_slot;     /* when want_device leaves: wait for what comes next to the slot */
+        bool needs_replug;    /* the unit in the socket cannot be used before it was without power */
         PlanCache *cache;
-        Plan *own_plan;          /* probe and reset */
+        Plan *own_plan; /* probe and reset */
         bool power_off;
         Worker *worker;
         ImportTask *import;
-        uint64_t first_device;   /* appearance that the worker knows */
-        char port[128];          /* where it ran */
-        bool talked;             /* the device may have seen bytes */
-        bool destructive;        /* a step that changes flash may be running */
-        bool wrote;              /* such a step was begun at some time */
-        bool queued;             /* in the queue */
-        bool announced;          /* counted */
-        unsigned held;           /* records of the worker that wait for the disk */
+        uint64_t first_device;             /* appearance that the worker knows */
+        char port[128];                    /* where it ran */
+        bool talked;                       /* the device may have seen bytes */
+        bool destructive;                  /* a step that changes flash may be running */
+        bool wrote;                        /* such a step was begun at some time */
+        bool queued;                       /* in the queue */
+        bool announced;                    /* counted */
+        unsigned held;                     /* records of the worker that wait for the disk */
         uint32_t limit_ms, erase_limit_ms; /* longest silence that the deadlines explain */
         Job *active_next;
         sd_event_source *expect; /* waits for re-enumeration */
@@ -86,25 +86,25 @@ struct Station {
         Device *devices;
         Slot *slots;
         Package *packages;
-        Job *jobs, *jobs_tail;              /* by id */
+        Job *jobs, *jobs_tail; /* by id */
         Job *job_hash[JOB_HASH];
-        Job *queue, *queue_tail;            /* submitted, not started, in the order of submission */
-        Job *finished, *finished_tail;      /* in the order of finishing */
-        Job *active;                        /* with a worker or an import task */
+        Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
+        Job *finished, *finished_tail; /* in the order of finishing */
+        Job *active;                   /* with a worker or an import task */
         unsigned n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_finished, n_running, n_queued, n_active;
         unsigned inhibited;
         bool started, enumerated, stopping;
-        bool queue_busy, queue_again;       /* queue_run() does not call itself */
+        bool queue_busy, queue_again; /* queue_run() does not call itself */
         uint64_t next_device;
         uint64_t id_next, id_end, id2_next, id2_end; /* two durable blocks */
         bool id_pending;
-        int store_error;                    /* of the last write, 0 good */
+        int store_error; /* of the last write, 0 good */
         bool store_probing;
         unsigned writes_pending;
         void (*stopped)(void *userdata);
         void *stopped_userdata;
         sd_event_source *stopped_source;
-        char (*interrupted_ports)[128];     /* found at start: sockets in which a job was running */
+        char (*interrupted_ports)[128]; /* found at start: sockets in which a job was running */
         size_t n_interrupted_ports;
 };
 
@@ -117,8 +117,8 @@ void text_clean(char *ret, size_t size, const char *text);
 void notify_added(Station *s, ObjectKind kind, void *object);
 void notify_removed(Station *s, ObjectKind kind, void *object);
 void notify_changed(Station *s, ObjectKind kind, void *object, const char *const *properties);
-#define NOTIFY(station, kind, object, ...) \
-        notify_changed((station), (kind), (object), (const char *const[]) {__VA_ARGS__, NULL})
+#define NOTIFY(station, kind, object, ...)                                                                             \
+        notify_changed((station), (kind), (object), (const char *const[]){__VA_ARGS__, NULL})
 void station_check_stopped(Station *s);
 /* Refuses new work while nothing can be recorded. 0; -1 with *e. */
 int station_check_store(Station *s, CallError *e);
@@ -139,7 +139,7 @@ UsbTarget device_target(const Device *d);
 /* slot.c */
 Slot *slot_find_or_new(Station *s, const char *port);
 void slot_restore(Station *s, const StoreSlot *row);
-void slot_update(Slot *slot);                 /* computes state, job and safety and tells who must know */
+void slot_update(Slot *slot); /* computes state, job and safety and tells who must know */
 void slot_count(Slot *slot, const Job *job, JobResult result);
 void slot_note_interrupted(Slot *slot, const char *code);
 void slot_free_all(Station *s);

@@ -115,14 +115,16 @@ static uint32_t pack_options(const PlanOptions *o) {
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
         unsigned finish = row->options >> 1 & 3;
 
-        *ret = (PlanOptions) {.mode = row->mode, .allow_warnings = row->options & 1};
-        ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : finish == FINISH_NOTHING ? FINISH_NOTHING : FINISH_RESET;
+        *ret = (PlanOptions){.mode = row->mode, .allow_warnings = row->options & 1};
+        ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
+                      : finish == FINISH_NOTHING ? FINISH_NOTHING
+                                                 : FINISH_RESET;
 }
 
 static void fill_row(const Job *job, StoreJob *ret) {
         const JobRun *run = job->run;
 
-        *ret = (StoreJob) {
+        *ret = (StoreJob){
                 .id = job->id,
                 .state = run->concluding ? JOB_STATE_FINISHED : job->state,
                 .result = run->concluding ? run->result : job->result,
@@ -142,7 +144,8 @@ static void fill_row(const Job *job, StoreJob *ret) {
                 .retry_of = job->retry_of,
         };
         snprintf(ret->kind, sizeof(ret->kind), "%s", job->kind);
-        snprintf(ret->target_port, sizeof(ret->target_port), "%s", run->target != TARGET_ANY && job->slot ? job->slot->port : "");
+        snprintf(ret->target_port, sizeof(ret->target_port), "%s",
+                 run->target != TARGET_ANY && job->slot ? job->slot->port : "");
         snprintf(ret->port, sizeof(ret->port), "%s", run->port);
         snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
@@ -167,7 +170,8 @@ static void row_written(int error, void *userdata) {
         else if (job && error < 0 && job->run->queued) {
                 Failure f = FAILURE_INIT;
                 f.stage = STAGE_CLAIM;
-                failure_set_errno(&f, error, "The job could not be recorded in %s: %s. It was not begun.", s->directory, strerror(-error));
+                failure_set_errno(&f, error, "The job could not be recorded in %s: %s. It was not begun.", s->directory,
+                                  strerror(-error));
                 job_conclude(job, JOB_RESULT_FAILED, &f);
         }
         free(context);
@@ -184,7 +188,7 @@ static void put_row(Job *job, bool last) {
                         job_finish(job, r);
                 return;
         }
-        *context = (RowContext) {job->station, job->id, last};
+        *context = (RowContext){job->station, job->id, last};
         fill_row(job, &row);
         job->station->writes_pending++;
         r = store_put_job(job->station->store, &row, row_written, context);
@@ -238,13 +242,15 @@ static void log_state(const Job *job, JobState before) {
         LogFields fields = {.job = job->id, .slot = port, .stage = stage_to_string(job->stage), .code = job->code};
 
         if (job->state == JOB_STATE_FINISHED)
-                log_write(job->result == JOB_RESULT_FAILED ? LOG_WARNING : LOG_INFO, &fields, "Job %llu (%s%s%s): %s%s%s%s%s",
-                          (unsigned long long) job->id, job->kind, port ? " at " : "", port ? port : "",
-                          job_result_to_string(job->result), job->code[0] ? ", " : "", job->code, job->failure.text[0] ? ": " : "",
-                          job->failure.text);
+                log_write(job->result == JOB_RESULT_FAILED ? LOG_WARNING : LOG_INFO, &fields,
+                          "Job %llu (%s%s%s): %s%s%s%s%s", (unsigned long long) job->id, job->kind, port ? " at " : "",
+                          port ? port : "", job_result_to_string(job->result), job->code[0] ? ", " : "", job->code,
+                          job->failure.text[0] ? ": " : "", job->failure.text);
         else
-                log_write((is_waiting(job->state) && is_waiting(before)) || job->state == JOB_STATE_DRAFT ? LOG_DEBUG : LOG_INFO, &fields, "Job %llu (%s%s%s): %s",
-                          (unsigned long long) job->id, job->kind, port ? " at " : "", port ? port : "", job_state_to_string(job->state));
+                log_write((is_waiting(job->state) && is_waiting(before)) || job->state == JOB_STATE_DRAFT ? LOG_DEBUG
+                                                                                                          : LOG_INFO,
+                          &fields, "Job %llu (%s%s%s): %s", (unsigned long long) job->id, job->kind, port ? " at " : "",
+                          port ? port : "", job_state_to_string(job->state));
 }
 
 /* Everything that a change of state brings with it. */
@@ -270,9 +276,9 @@ void job_enter_state(Job *job, JobState state) {
                 job_put_row(job);
         if (state != JOB_STATE_DRAFT && !is_waiting(state)) /* the queue knows which of the others */
                 job_export(job);
-        NOTIFY(s, OBJECT_JOB, job, "State", "Result", "Error", "Stage", "Slot", "Device", "Cancelable", "UserAction", "StartedUSec",
-               "FinishedUSec", "Step", "StepCount", "Partition", "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate",
-               "ExpectedEndUSec");
+        NOTIFY(s, OBJECT_JOB, job, "State", "Result", "Error", "Stage", "Slot", "Device", "Cancelable", "UserAction",
+               "StartedUSec", "FinishedUSec", "Step", "StepCount", "Partition", "Progress", "ProgressValid",
+               "BytesDone", "BytesTotal", "Rate", "ExpectedEndUSec");
         NOTIFY(s, OBJECT_STATION, s, "JobsRunning", "JobsQueued");
         if (state == JOB_STATE_FINISHED) {
                 if (s->observer.job_finished)
@@ -345,8 +351,9 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
 static void job_finish(Job *job, int error) {
         if (error < 0) {
                 job_note(job, "The result of this job could not be recorded: the state directory cannot be written.");
-                log_write(LOG_ERR, &(LogFields) {.job = job->id, .code = job->code}, "Job %llu: its result (%s) could not be recorded: %s.",
-                          (unsigned long long) job->id, job_result_to_string(job->run->result), strerror(-error));
+                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code},
+                          "Job %llu: its result (%s) could not be recorded: %s.", (unsigned long long) job->id,
+                          job_result_to_string(job->run->result), strerror(-error));
         }
         job_enter_state(job, JOB_STATE_FINISHED);
 }
@@ -361,8 +368,9 @@ static void restore_interrupted(Job *job) {
         f.step = job->step;
         f.must_reflash = job->stage == STAGE_ERASE || job->stage == STAGE_REPARTITION || job->stage == STAGE_WRITE ||
                          job->stage == STAGE_RESTORE || job->stage == STAGE_CHECKING || job->stage == STAGE_VERIFY;
-        failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped while this job was at step %d of %d (%s).%s", job->step + 1,
-                    job->step_count, stage_to_string(f.stage), f.must_reflash ? " The unit must be flashed again." : "");
+        failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped while this job was at step %d of %d (%s).%s",
+                    job->step + 1, job->step_count, stage_to_string(f.stage),
+                    f.must_reflash ? " The unit must be flashed again." : "");
         job->failure = f;
         failure_code(&f, job->code);
         run->result = job->result = JOB_RESULT_INTERRUPTED;
@@ -405,7 +413,9 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->package_name, sizeof(job->package_name), "%s", row->package_name);
         snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
         snprintf(job->code, sizeof(job->code), "%s", row->code);
-        job->slot = row->port[0] || row->target_port[0] ? station_find_slot(s, row->port[0] ? row->port : row->target_port) : NULL;
+        job->slot = row->port[0] || row->target_port[0]
+                            ? station_find_slot(s, row->port[0] ? row->port : row->target_port)
+                            : NULL;
         if (!job->slot && row->target_port[0])
                 job->slot = slot_find_or_new(s, row->target_port);
         job->uid = row->uid;

@@ -24,7 +24,8 @@ static int check_ready(const Package *p, CallError *e) {
         if (p->problem[0])
                 return call_error_set(e, BUS_ERROR_BAD_PACKAGE, "%s", p->problem);
         if (!p->pac || !p->map)
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "The package is still being checked after the start; try again in a moment.");
+                return call_error_set(e, BUS_ERROR_WRONG_STATE,
+                                      "The package is still being checked after the start; try again in a moment.");
         return 0;
 }
 
@@ -155,8 +156,8 @@ static void package_set_pac(Package *p, Pac *pac) {
                 snprintf(p->problem, sizeof(p->problem), "The stored package cannot be opened: %s.", strerror(-r));
 }
 
-static const char *const package_ready_properties[] = {"Product", "Version", "Alias", "Family", "Files", "Ready",
-                                                       "Problem", "Warnings", NULL};
+static const char *const package_ready_properties[] = {"Product", "Version", "Alias",    "Family", "Files",
+                                                       "Ready",   "Problem", "Warnings", NULL};
 
 static void verify_done(Task *task) {
         ImportTask *t = (ImportTask *) task;
@@ -213,8 +214,9 @@ int package_remove(Package *p, CallError *e) {
         int r;
 
         if (p->users > 0)
-                return call_error_set(e, BUS_ERROR_PACKAGE_IN_USE, "%u job%s still use%s this package. Cancel them or wait for their end.",
-                                      p->users, p->users == 1 ? "" : "s", p->users == 1 ? "s" : "");
+                return call_error_set(e, BUS_ERROR_PACKAGE_IN_USE,
+                                      "%u job%s still use%s this package. Cancel them or wait for their end.", p->users,
+                                      p->users == 1 ? "" : "s", p->users == 1 ? "s" : "");
         r = store_remove_package(s->store, p->digest, row_removed, s);
         if (r < 0)
                 return call_error_set(e, BUS_ERROR_STORE, "The removal cannot be recorded: %s.", strerror(-r));
@@ -248,8 +250,11 @@ static void import_recorded(int error, void *userdata) {
                 Failure f = FAILURE_INIT;
                 f.stage = STAGE_IMPORT;
                 if (error < 0)
-                        failure_set_errno(&f, error, "The package was copied, but it could not be recorded: %s. After a restart of the "
-                                                     "daemon it must be imported again.", strerror(-error));
+                        failure_set_errno(
+                                &f, error,
+                                "The package was copied, but it could not be recorded: %s. After a restart of the "
+                                "daemon it must be imported again.",
+                                strerror(-error));
                 job_conclude(job, error < 0 ? JOB_RESULT_FAILED : JOB_RESULT_DONE, error < 0 ? &f : NULL);
         }
         free(row);
@@ -259,10 +264,12 @@ static void import_failed(Job *job, int result, const Failure *failure) {
         Failure f = failure->class != CLASS_NONE ? *failure : FAILURE_INIT;
 
         if (f.class == CLASS_NONE)
-                failure_set_errno(&f, result < 0 ? result : -EIO, "The package could not be imported: %s.", strerror(result < 0 ? -result : EIO));
+                failure_set_errno(&f, result < 0 ? result : -EIO, "The package could not be imported: %s.",
+                                  strerror(result < 0 ? -result : EIO));
         if (f.stage == STAGE_INVALID)
                 f.stage = STAGE_IMPORT;
-        job_conclude(job, result == -ECANCELED ? JOB_RESULT_CANCELED : JOB_RESULT_FAILED, result == -ECANCELED ? NULL : &f);
+        job_conclude(job, result == -ECANCELED ? JOB_RESULT_CANCELED : JOB_RESULT_FAILED,
+                     result == -ECANCELED ? NULL : &f);
 }
 
 /* Finds the package of an import or makes it. NULL with *f: it cannot be used. */
@@ -326,7 +333,7 @@ static void import_good(Job *job, ImportTask *t) {
                 import_failed(job, -ENOMEM, &FAILURE_INIT);
                 return;
         }
-        *context = (ImportRow) {.station = s, .job = job->id};
+        *context = (ImportRow){.station = s, .job = job->id};
         s->writes_pending++;
         r = store_put_package(s->store, &row, import_recorded, context);
         if (r < 0)
@@ -360,7 +367,8 @@ int station_import(Station *s, int fd, const char *name, uint32_t uid, Job **ret
         if (package_fd_check(fd, e) < 0 || station_check_store(s, e) < 0)
                 return -1;
         if (s->n_imports >= IMPORTS_MAX)
-                return call_error_set(e, BUS_ERROR_QUOTA, "%u imports are under way already. Wait for their end.", s->n_imports);
+                return call_error_set(e, BUS_ERROR_QUOTA, "%u imports are under way already. Wait for their end.",
+                                      s->n_imports);
         id = station_take_id(s);
         if (id == 0)
                 return call_error_set(e, BUS_ERROR_STORE, "No job number is on disk at the moment; try again.");

@@ -32,8 +32,8 @@ void queue_remove(Job *job) {
 static bool device_free_now(const Device *d) {
         const Slot *slot = d->slot;
 
-        return d->acted_on && d->state == DEVICE_STATE_IDLE && !d->job && !d->broken && slot->device == d && !slot->running &&
-               !slot->wedged && slot->enabled;
+        return d->acted_on && d->state == DEVICE_STATE_IDLE && !d->job && !d->broken && slot->device == d &&
+               !slot->running && !slot->wedged && slot->enabled;
 }
 
 /* A unit that a job has used and that never left is nobody's "next unit": it is used again only on request. */
@@ -125,7 +125,8 @@ static int check_room(Station *s, CallError *e) {
         if (s->stopping)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "The daemon is stopping and takes no new jobs.");
         if (s->n_unfinished >= JOBS_UNFINISHED_MAX)
-                return call_error_set(e, BUS_ERROR_QUOTA, "%u jobs are unfinished; that is the limit.", s->n_unfinished);
+                return call_error_set(e, BUS_ERROR_QUOTA, "%u jobs are unfinished; that is the limit.",
+                                      s->n_unfinished);
         return station_check_store(s, e);
 }
 
@@ -134,12 +135,14 @@ static int check_device(const Device *d, CallError *e) {
                 return 0;
         if (d->state == DEVICE_STATE_FOREIGN)
                 return call_error_set(e, BUS_ERROR_NOT_IN_BOOT_MODE,
-                                      "%04x:%04x is also used by other gadgets, so it is left alone. If it is a module in download mode, "
+                                      "%04x:%04x is also used by other gadgets, so it is left alone. If it is a module "
+                                      "in download mode, "
                                       "allow it with AllowIds=%04x:%04x in [Slot %s] of fdld.conf and reload.",
                                       d->vendor, d->product, d->vendor, d->product, d->port);
-        return call_error_set(e, BUS_ERROR_NOT_IN_BOOT_MODE,
-                              "%04x:%04x is not in boot mode. Switch it off and connect it again with the boot key held.", d->vendor,
-                              d->product);
+        return call_error_set(
+                e, BUS_ERROR_NOT_IN_BOOT_MODE,
+                "%04x:%04x is not in boot mode. Switch it off and connect it again with the boot key held.", d->vendor,
+                d->product);
 }
 
 static int new_job(Station *s, const char *kind, const Target *target, uint32_t uid, Job **ret, CallError *e) {
@@ -156,7 +159,9 @@ static int new_job(Station *s, const char *kind, const Target *target, uint32_t 
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
         job->uid = uid;
         job->run->target = target->kind;
-        job->slot = target->kind == TARGET_SLOT ? target->slot : target->kind == TARGET_DEVICE ? target->device->slot : NULL;
+        job->slot = target->kind == TARGET_SLOT     ? target->slot
+                    : target->kind == TARGET_DEVICE ? target->device->slot
+                                                    : NULL;
         if (target->kind == TARGET_DEVICE) {
                 job->run->want_device = target->device->number;
                 job->run->needs_replug = target->device->broken;
@@ -165,8 +170,8 @@ static int new_job(Station *s, const char *kind, const Target *target, uint32_t 
         return 0;
 }
 
-static int new_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid, Job **ret,
-                     CallError *e) {
+static int new_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
+                     Job **ret, CallError *e) {
         PlanCache *cache;
         Job *job;
 
@@ -194,22 +199,24 @@ static void submit(Job *job) {
         queue_run(job->station);
 }
 
-int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid, Job **ret,
-                  CallError *e) {
+int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
+                  Job **ret, CallError *e) {
         if (new_flash(s, target, package, options, uid, ret, e) < 0)
                 return -1;
         submit(*ret);
         return 0;
 }
 
-int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                  Job **ret, CallError *e) {
+int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                  uint32_t uid, Job **ret, CallError *e) {
         if (!streq(kind, "flash"))
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "There is no kind of job \"%.32s\" that can be drafted; there is flash.", kind);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "There is no kind of job \"%.32s\" that can be drafted; there is flash.", kind);
         if (!package)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "A flash job needs the option package.");
         if (s->n_drafts >= DRAFTS_MAX)
-                return call_error_set(e, BUS_ERROR_QUOTA, "%u drafts exist already. Submit or cancel some.", s->n_drafts);
+                return call_error_set(e, BUS_ERROR_QUOTA, "%u drafts exist already. Submit or cancel some.",
+                                      s->n_drafts);
         if (new_flash(s, target, package, options, uid, ret, e) < 0)
                 return -1;
         job_enter_state(*ret, JOB_STATE_DRAFT);
@@ -247,11 +254,12 @@ static int start_small(Station *s, const char *kind, Device *d, bool power_off, 
         if (check_device(d, e) < 0)
                 return -1;
         if (!device_free_now(d) && !d->broken)
-                return call_error_set(e, BUS_ERROR_DEVICE_BUSY, "Slot %s cannot take this now: it is %s.", d->slot->port,
-                                      slot_state_to_string(d->slot->state));
+                return call_error_set(e, BUS_ERROR_DEVICE_BUSY, "Slot %s cannot take this now: it is %s.",
+                                      d->slot->port, slot_state_to_string(d->slot->state));
         if (d->broken)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE,
-                                      "An earlier session with this device broke off. Remove its power for 10 seconds and connect it again "
+                                      "An earlier session with this device broke off. Remove its power for 10 seconds "
+                                      "and connect it again "
                                       "in boot mode.");
         if (small_plan(reset, power_off, &plan) < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
@@ -280,7 +288,8 @@ int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job 
 
 int job_cancel(Job *job, CallError *e) {
         if (job->state == JOB_STATE_FINISHED)
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is finished already.", (unsigned long long) job->id);
+                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is finished already.",
+                                      (unsigned long long) job->id);
         if (job->run->concluding || job->state == JOB_STATE_CANCELLING)
                 return 0;
         if (job->state == JOB_STATE_RUNNING)
@@ -295,7 +304,8 @@ int job_cancel(Job *job, CallError *e) {
 /* The unit of the earlier job may still be there: then it is the one meant, if its session can go on. */
 static void aim_retry(Job *job, const Job *old) {
         Device *d = job->slot ? job->slot->device : NULL;
-        bool same = d && d->touched && (d->last_job == old->id || (d->last_job == 0 && old->result == JOB_RESULT_INTERRUPTED));
+        bool same = d && d->touched &&
+                    (d->last_job == old->id || (d->last_job == 0 && old->result == JOB_RESULT_INTERRUPTED));
 
         if (!same)
                 return;
@@ -311,11 +321,14 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         Job *job;
 
         if (old->state != JOB_STATE_FINISHED)
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is not finished yet.", (unsigned long long) old->id);
+                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is not finished yet.",
+                                      (unsigned long long) old->id);
         if (!streq(old->kind, "flash"))
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "A job of kind %s cannot be retried; start it anew.", old->kind);
+                return call_error_set(e, BUS_ERROR_WRONG_STATE, "A job of kind %s cannot be retried; start it anew.",
+                                      old->kind);
         if (!package)
-                return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE, "The package of job %llu is no longer in the store. Import it again.",
+                return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE,
+                                      "The package of job %llu is no longer in the store. Import it again.",
                                       (unsigned long long) old->id);
         if (new_flash(s, &target, package, &old->options, uid, &job, e) < 0)
                 return -1;
@@ -328,10 +341,11 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
 
 int job_answer(Job *job, const char *action, CallError *e) {
         if (!job->user_action[0])
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu asks for nothing.", (unsigned long long) job->id);
+                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu asks for nothing.",
+                                      (unsigned long long) job->id);
         if (!streq(action, job->user_action))
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Job %llu asks for \"%s\".", (unsigned long long) job->id,
-                                      job->user_action);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Job %llu asks for \"%s\".",
+                                      (unsigned long long) job->id, job->user_action);
         /* plug-in and replug answer themselves: what counts is what the bus shows */
         queue_run(job->station);
         return 0;

@@ -49,8 +49,8 @@ int small_plan(bool reset, bool power_off, Plan **ret) {
                 free(plan);
                 return -ENOMEM;
         }
-        plan->steps[0] = (PlanStep) {.op = PLAN_HANDSHAKE, .stage = STAGE_HANDSHAKE, .backup = -1};
-        plan->steps[1] = (PlanStep) {.op = power_off ? PLAN_POWER_OFF : PLAN_RESET, .stage = STAGE_FINISH, .backup = -1};
+        plan->steps[0] = (PlanStep){.op = PLAN_HANDSHAKE, .stage = STAGE_HANDSHAKE, .backup = -1};
+        plan->steps[1] = (PlanStep){.op = power_off ? PLAN_POWER_OFF : PLAN_RESET, .stage = STAGE_FINISH, .backup = -1};
         plan->n_steps = reset ? 2 : 1;
         plan->options.finish = FINISH_NOTHING;
         plan->partition_unit = -1;
@@ -84,7 +84,9 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
 static void set_limits(JobRun *run, const BslDeadlines *d) {
         uint32_t most = 0;
 
-#define X(field, value, floor) most = MAX(most, (uint32_t) (offsetof(BslDeadlines, field) == offsetof(BslDeadlines, erase_all) ? 0 : d->field));
+#define X(field, value, floor)                                                                                         \
+        most = MAX(most,                                                                                               \
+                   (uint32_t) (offsetof(BslDeadlines, field) == offsetof(BslDeadlines, erase_all) ? 0 : d->field));
         BSL_DEADLINES(X)
 #undef X
         run->limit_ms = most + HUNG_MARGIN_MS;
@@ -175,7 +177,8 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
         d->job = NULL;
         d->broken = session_broken(job, result, f);
         /* a failed claim counts too: the next job in the queue would fail in the same way */
-        d->touched = d->touched || (flash && (job->run->talked || word == JOB_RESULT_FAILED)) || streq(job->kind, "reset");
+        d->touched =
+                d->touched || (flash && (job->run->talked || word == JOB_RESULT_FAILED)) || streq(job->kind, "reset");
         if (flash)
                 d->outcome = word;
         if (flash && word == JOB_RESULT_DONE && job->options.finish != FINISH_NOTHING)
@@ -186,8 +189,8 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
 static void describe_interruption(const Job *job, Failure *f) {
         if (f->class != CLASS_NONE)
                 return;
-        failure_set(f, CLASS_HOST, "interrupted", "The daemon was stopped while this job was at step %d of %d.", job->step + 1,
-                    job->step_count);
+        failure_set(f, CLASS_HOST, "interrupted", "The daemon was stopped while this job was at step %d of %d.",
+                    job->step + 1, job->step_count);
 }
 
 static void handle_done(Job *job, const WorkerRecord *r) {
@@ -202,7 +205,8 @@ static void handle_done(Job *job, const WorkerRecord *r) {
         if (r->result != 0 && f.stage == STAGE_INVALID)
                 f.stage = job->stage;
         if (word == JOB_RESULT_FAILED && f.class == CLASS_NONE)
-                failure_set_errno(&f, r->result < 0 ? r->result : -EIO, "The work ended with an error of this computer: %s.",
+                failure_set_errno(&f, r->result < 0 ? r->result : -EIO,
+                                  "The work ended with an error of this computer: %s.",
                                   strerror(r->result < 0 ? -r->result : EIO));
         if (word == JOB_RESULT_INTERRUPTED)
                 describe_interruption(job, &f);
@@ -234,8 +238,10 @@ static void give_up(Job *job) {
         f.stage = job->stage;
         f.step = job->step;
         f.must_reflash = job->run->wrote;
-        failure_set(&f, CLASS_HOST, "worker-stuck", "The work on %s gave no sign of life and could not be ended. The slot takes no more "
-                                                    "work until the device is unplugged and the slot is cleared.", slot->port);
+        failure_set(&f, CLASS_HOST, "worker-stuck",
+                    "The work on %s gave no sign of life and could not be ended. The slot takes no more "
+                    "work until the device is unplugged and the slot is cleared.",
+                    slot->port);
         job_conclude(job, JOB_RESULT_FAILED, &f);
         slot_update(slot);
         queue_run(job->station);
@@ -270,8 +276,10 @@ static void go(int error, void *userdata) {
                 worker_go(job->run->worker, error);
         }
         if (error < 0)
-                log_write(LOG_ERR, &(LogFields) {.job = context->job}, "Job %llu: what must be on disk before the next step could not be "
-                          "written to %s: %s.", (unsigned long long) context->job, s->directory, strerror(-error));
+                log_write(LOG_ERR, &(LogFields){.job = context->job},
+                          "Job %llu: what must be on disk before the next step could not be "
+                          "written to %s: %s.",
+                          (unsigned long long) context->job, s->directory, strerror(-error));
         free(context);
         station_note_write(s, error);
 }
@@ -283,7 +291,7 @@ static GoContext *hold(Job *job) {
                 worker_go(job->run->worker, -ENOMEM);
                 return NULL;
         }
-        *context = (GoContext) {job->station, job->id};
+        *context = (GoContext){job->station, job->id};
         job->run->held++;
         job->station->writes_pending++;
         return context;
@@ -310,7 +318,8 @@ static void handle_backup(Job *job, WorkerRecord *r) {
 
         if (!context)
                 return;
-        e = store_put_backup(job->station->store, job->id, job->slot->port, r->partition, r->blob, r->blob_size, go, context);
+        e = store_put_backup(job->station->store, job->id, job->slot->port, r->partition, r->blob, r->blob_size, go,
+                             context);
         if (e < 0)
                 go(e, context);
         else
@@ -365,7 +374,8 @@ static void handle_step(Job *job, const WorkerRecord *r) {
 static void handle_fact(Job *job, const WorkerRecord *r) {
         if (streq(r->key, "note")) {
                 job_note(job, r->value);
-                log_write(LOG_NOTICE, &(LogFields) {.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+                log_write(LOG_NOTICE,
+                          &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: %s", (unsigned long long) job->id, job->note);
         } else if (job->device)
                 device_fact(job->device, r->key, r->value);
@@ -403,8 +413,8 @@ static void handle_expect_back(Job *job, const WorkerRecord *r) {
         }
         if (job->device)
                 device_enter_state(job->device, DEVICE_STATE_EXPECTED_BACK);
-        e = sd_event_add_time_relative(job->station->event, &job->run->expect, CLOCK_MONOTONIC, (uint64_t) r->timeout_ms * 1000, 1000,
-                                       expect_timeout, job);
+        e = sd_event_add_time_relative(job->station->event, &job->run->expect, CLOCK_MONOTONIC,
+                                       (uint64_t) r->timeout_ms * 1000, 1000, expect_timeout, job);
         if (e < 0)
                 answer_device(job, NULL);
 }
@@ -501,8 +511,8 @@ static void update_rate(Job *job, uint64_t now) {
         job->rate = span > 0 ? (uint64_t) ((double) (job->bytes_done - run->samples[oldest]) * 1e6 / (double) span) : 0;
         job->expected_end_usec = U64_UNKNOWN;
         if (job->rate > 0 && job->progress_valid && job->bytes_total >= job->bytes_done)
-                job->expected_end_usec = now_realtime() +
-                                         (uint64_t) ((double) (job->bytes_total - job->bytes_done) * 1e6 / (double) job->rate);
+                job->expected_end_usec = now_realtime() + (uint64_t) ((double) (job->bytes_total - job->bytes_done) *
+                                                                      1e6 / (double) job->rate);
 }
 
 static void update_progress(Job *job, uint64_t now) {
@@ -525,12 +535,14 @@ static void update_progress(Job *job, uint64_t now) {
         job->progress_valid = job->progress_valid || (total > 0 && total != U64_UNKNOWN);
         job->progress = MAX(job->progress, progress);
         update_rate(job, now);
-        NOTIFY(job->station, OBJECT_JOB, job, "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate", "ExpectedEndUSec");
+        NOTIFY(job->station, OBJECT_JOB, job, "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate",
+               "ExpectedEndUSec");
 }
 
 static void check_alive(Job *job, uint64_t now) {
         JobRun *run = job->run;
-        uint64_t limit = job->stage == STAGE_ERASE || job->stage == STAGE_REPARTITION ? run->erase_limit_ms : run->limit_ms;
+        uint64_t limit =
+                job->stage == STAGE_ERASE || job->stage == STAGE_REPARTITION ? run->erase_limit_ms : run->limit_ms;
 
         if (run->held > 0 || run->expect) /* it waits for us */
                 run->active_usec = now;
@@ -538,7 +550,8 @@ static void check_alive(Job *job, uint64_t now) {
                 Failure f = FAILURE_INIT;
                 f.stage = STAGE_IMPORT;
                 import_cancel(job);
-                failure_set(&f, CLASS_HOST, "stalled", "The file gave no data for 60 seconds; where it lies does not answer.");
+                failure_set(&f, CLASS_HOST, "stalled",
+                            "The file gave no data for 60 seconds; where it lies does not answer.");
                 job_conclude(job, JOB_RESULT_FAILED, &f);
                 return;
         }
@@ -549,7 +562,8 @@ static void check_alive(Job *job, uint64_t now) {
                         give_up(job);
         } else if (now - run->active_usec > limit * 1000) {
                 run->hung_usec = now;
-                log_write(LOG_ERR, &(LogFields) {.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+                log_write(LOG_ERR,
+                          &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: no sign of life for %llu s; it is cancelled.", (unsigned long long) job->id,
                           (unsigned long long) ((now - run->active_usec) / 1000000));
                 job_request_cancel(job);
@@ -580,7 +594,8 @@ void tick_update(Station *s) {
                 return;
         }
         if (!s->tick)
-                (void) sd_event_add_time_relative(s->event, &s->tick, CLOCK_MONOTONIC, TICK_USEC, TICK_USEC / 10, tick, s);
+                (void) sd_event_add_time_relative(s->event, &s->tick, CLOCK_MONOTONIC, TICK_USEC, TICK_USEC / 10, tick,
+                                                  s);
         else {
                 int on = SD_EVENT_OFF;
                 (void) sd_event_source_get_enabled(s->tick, &on);

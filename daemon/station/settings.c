@@ -33,7 +33,7 @@ static const struct {
 };
 
 void settings_default(Settings *s) {
-        *s = (Settings) {.max_parallel_jobs = 64, .package_quota = 16ULL << 30};
+        *s = (Settings){.max_parallel_jobs = 64, .package_quota = 16ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
         bsl_deadlines_default(&s->deadlines);
@@ -108,9 +108,11 @@ static int set_timeout(Parser *p, const char *key, const char *value) {
                 if (!key_is_timeout(key, timeouts[i].field, &ms))
                         continue;
                 if (!parse_duration(value, ms, &v))
-                        return bad(p, "%s=%s is not a time. Write for example 60, 0.5, 20ms or 10min; at most 24h.", key, value);
+                        return bad(p, "%s=%s is not a time. Write for example 60, 0.5, 20ms or 10min; at most 24h.",
+                                   key, value);
                 if (v < timeouts[i].floor)
-                        return bad(p, "%s=%s is too short: below %u ms healthy devices would fail.", key, value, timeouts[i].floor);
+                        return bad(p, "%s=%s is too short: below %u ms healthy devices would fail.", key, value,
+                                   timeouts[i].floor);
                 uint32_t set = (uint32_t) (v + 0.5);
                 memcpy((char *) &p->s->deadlines + timeouts[i].offset, &set, sizeof(set));
                 return 1;
@@ -166,8 +168,10 @@ static int parse_ids(Parser *p, const char *key, const char *value, bool (*add)(
                 char id[10];
 
                 if (!parse_id(at, n, id))
-                        return bad(p, "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.", key,
-                                   value, (int) MIN(n, (size_t) 40), at);
+                        return bad(
+                                p,
+                                "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.",
+                                key, value, (int) MIN(n, (size_t) 40), at);
                 if (!add(p, id))
                         return bad(p, "Too many ids or slots are listed.");
                 at += n;
@@ -236,19 +240,23 @@ static int set_value(Parser *p, const char *key, const char *value) {
                         return bad(p, "There is no setting %s= in [Store].", key);
                 return parse_size(value, &p->s->package_quota)
                                ? 1
-                               : bad(p, "PackageQuota=%s must be a number of bytes, with K, M, G or T if you like.", value);
+                               : bad(p, "PackageQuota=%s must be a number of bytes, with K, M, G or T if you like.",
+                                     value);
         }
         if (streq(section, "Devices"))
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_allowed)
                                               : bad(p, "There is no setting %s= in [Devices].", key);
         if (strncmp(section, "Slot ", 5) == 0) {
                 if (!hotplug_port_valid(section + 5))
-                        return bad(p, "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
-                                      "`fdlctl slots` lists the ports.", section);
+                        return bad(p,
+                                   "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
+                                   "`fdlctl slots` lists the ports.",
+                                   section);
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_slot_id)
                                               : bad(p, "There is no setting %s= in [Slot …].", key);
         }
-        return bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.", section);
+        return bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.",
+                   section);
 }
 
 static int handler(void *userdata, const char *section, const char *key, const char *value) {
@@ -277,7 +285,8 @@ static void note_section(Parser *p, const char *line) {
         p->section[n] = '\0';
         if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Timeouts") ||
               streq(p->section, "Devices") || strncmp(p->section, "Slot ", 5) == 0))
-                bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.", p->section);
+                bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.",
+                    p->section);
 }
 
 /* Feeds libinih line by line, so that mistakes can be reported with their line. */
@@ -338,7 +347,8 @@ int settings_load(Settings *s, const char *directory, CallError *e) {
         int n, r = 0;
 
         if (strlen(directory) > sizeof(drop) - 32)
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The name of the configuration directory is too long.");
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "The name of the configuration directory is too long.");
         settings_default(&loaded);
         snprintf(path, sizeof(path), "%s/fdld.conf", directory);
         r = load_file(&loaded, path, e);

@@ -5,13 +5,13 @@
 
 /* fdld.conf and its drop-ins (libinih). Unknown sections or keys are an error with file and line. */
 typedef struct Settings {
-        char station_name[64];          /* [Station] Name= */
-        unsigned max_parallel_jobs;     /* [Station] MaxParallelJobs=, 64 */
-        uint64_t package_quota;         /* [Store] PackageQuota= bytes, suffix K M G T; 16G */
-        BslDeadlines deadlines;         /* [Timeouts] SyncBromSec= … one key for each of BSL_DEADLINES, floors apply */
-        char slot_options[64][160];     /* [Slot <ID_PATH>] AllowIds=0525:a4a7 : opt-in of foreign ids, "port ids" */
+        char station_name[64];      /* [Station] Name= */
+        unsigned max_parallel_jobs; /* [Station] MaxParallelJobs=, 64 */
+        uint64_t package_quota;     /* [Store] PackageQuota= bytes, suffix K M G T; 16G */
+        BslDeadlines deadlines;     /* [Timeouts] SyncBromSec= … one key for each of BSL_DEADLINES, floors apply */
+        char slot_options[64][160]; /* [Slot <ID_PATH>] AllowIds=0525:a4a7 : opt-in of foreign ids, "port ids" */
         size_t n_slot_options;
-        char allow_ids[8][10];          /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */
+        char allow_ids[8][10]; /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */
         size_t n_allow_ids;
 } Settings;
 

@@ -131,7 +131,8 @@ Slot *station_need_slot(Station *s, const char *port, CallError *e) {
 
         if (!hotplug_port_valid(port)) {
                 call_error_set(e, BUS_ERROR_NO_SUCH_SLOT,
-                               "This cannot be a USB port. A port is named as udev's ID_PATH, for example pci-0000:00:14.0-usb-0:1.2.");
+                               "This cannot be a USB port. A port is named as udev's ID_PATH, for example "
+                               "pci-0000:00:14.0-usb-0:1.2.");
                 return NULL;
         }
         slot = station_find_slot(s, port);
@@ -196,10 +197,12 @@ int slot_set_label(Slot *slot, const char *label, CallError *e) {
 
         if (!label_valid(label))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "A label has at most 32 of the characters A-Z a-z 0-9 . _ - and blank; an empty one takes it away.");
+                                      "A label has at most 32 of the characters A-Z a-z 0-9 . _ - and blank; an empty "
+                                      "one takes it away.");
         for (Slot *other = label[0] ? slot->station->slots : NULL; other; other = other->next)
                 if (other != slot && streq(other->label, label))
-                        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Slot %s has the label \"%s\" already.", other->port, label);
+                        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Slot %s has the label \"%s\" already.",
+                                              other->port, label);
         memcpy(before, slot->label, sizeof(before));
         snprintf(slot->label, sizeof(slot->label), "%s", label);
         r = put_row(slot);
@@ -247,9 +250,10 @@ int slot_clear_wedged(Slot *slot, CallError *e) {
         if (!slot->wedged)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "Slot %s is not wedged.", slot->port);
         if (slot->device)
-                return call_error_set(e, BUS_ERROR_WRONG_STATE,
-                                      "The device is still in slot %s, and the stuck work may still write to it. Unplug it first.",
-                                      slot->port);
+                return call_error_set(
+                        e, BUS_ERROR_WRONG_STATE,
+                        "The device is still in slot %s, and the stuck work may still write to it. Unplug it first.",
+                        slot->port);
         slot->wedged = false;
         slot->wedged_job = 0;
         slot_update(slot);

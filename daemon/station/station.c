@@ -75,7 +75,7 @@ void text_clean(char *ret, size_t size, const char *text) {
 /* ---- the observer ---- */
 
 void station_set_observer(Station *s, const StationObserver *observer) {
-        s->observer = observer ? *observer : (StationObserver) {};
+        s->observer = observer ? *observer : (StationObserver){};
 }
 
 void notify_added(Station *s, ObjectKind kind, void *object) {
@@ -95,7 +95,8 @@ void notify_changed(Station *s, ObjectKind kind, void *object, const char *const
 
 /* ---- the store: is it well, and numbers for jobs ---- */
 
-/* While the directory cannot be written it is tried every now and then, so that work goes on soon after it was mended. */
+/* While the directory cannot be written it is tried every now and then, so that work goes on soon after it was mended.
+ */
 static void probed(int error, uint64_t first _unused_, unsigned n _unused_, void *userdata) {
         Station *s = userdata;
 
@@ -118,13 +119,15 @@ void station_note_write(Station *s, int error) {
         if (s->writes_pending > 0)
                 s->writes_pending--;
         if (error < 0 && s->store_error == 0)
-                log_error("%s cannot be written: %s. No new jobs are taken until that is mended; running ones go on as long as they can.",
+                log_error("%s cannot be written: %s. No new jobs are taken until that is mended; running ones go on as "
+                          "long as they can.",
                           s->directory, strerror(-error));
         else if (error >= 0 && s->store_error < 0)
                 log_notice("%s can be written again.", s->directory);
         s->store_error = error < 0 ? error : 0;
         if (error < 0 && !s->probe && !s->store_probing && !s->stopping)
-                (void) sd_event_add_time_relative(s->event, &s->probe, CLOCK_MONOTONIC, PROBE_USEC, PROBE_USEC / 10, probe_store, s);
+                (void) sd_event_add_time_relative(s->event, &s->probe, CLOCK_MONOTONIC, PROBE_USEC, PROBE_USEC / 10,
+                                                  probe_store, s);
         station_check_stopped(s);
 }
 
@@ -167,7 +170,8 @@ int station_check_store(Station *s, CallError *e) {
         if (error == 0)
                 return 0;
         return call_error_set(e, BUS_ERROR_STORE,
-                              "The state directory %s cannot be written (%s), so no job could be recorded. It must belong to the user of the "
+                              "The state directory %s cannot be written (%s), so no job could be recorded. It must "
+                              "belong to the user of the "
                               "daemon (uid %u), be writable and have space. Mend that and try again.",
                               s->directory, strerror(-error), (unsigned) geteuid());
 }
@@ -237,7 +241,8 @@ static void note_interrupted(Station *s, const StoreSnapshot *snapshot) {
         for (size_t i = 0; s->interrupted_ports && i < snapshot->n_jobs; i++) {
                 const StoreJob *j = snapshot->jobs + i;
                 if ((j->state == JOB_STATE_RUNNING || j->state == JOB_STATE_CANCELLING) && j->port[0])
-                        snprintf(s->interrupted_ports[s->n_interrupted_ports++], sizeof(s->interrupted_ports[0]), "%s", j->port);
+                        snprintf(s->interrupted_ports[s->n_interrupted_ports++], sizeof(s->interrupted_ports[0]), "%s",
+                                 j->port);
         }
 }
 
@@ -327,8 +332,8 @@ static void drain_store(Station *s) {
 }
 
 Station *station_free(Station *s) {
-        sd_event_source **sources[] = {&s->store_source, &s->pool_source, &s->mailbox_source, &s->hotplug_source, &s->tick,
-                                       &s->stopped_source, &s->probe};
+        sd_event_source **sources[] = {&s->store_source, &s->pool_source,    &s->mailbox_source, &s->hotplug_source,
+                                       &s->tick,         &s->stopped_source, &s->probe};
 
         s->stopping = true;
         s->started = false;
@@ -374,8 +379,8 @@ void station_check_stopped(Station *s) {
                 s->stopped(s->stopped_userdata);
 }
 
-/* First call: what has not changed flash yet ends, the rest goes on to its end, for a unit half written is a dead unit. Called
- * again: everything ends at its next safe point. */
+/* First call: what has not changed flash yet ends, the rest goes on to its end, for a unit half written is a dead unit.
+ * Called again: everything ends at its next safe point. */
 void station_stop(Station *s, void (*fn)(void *userdata), void *userdata) {
         bool again = s->stopping;
 

@@ -7,9 +7,9 @@
 #include "firmware/pac.h"
 #include "flash/plan.h"
 
-/* All state of the daemon: devices, slots, packages, jobs and the queue. Main thread only. It knows nothing of D-Bus: whoever
- * shows it (bus/) registers an observer and reads the structs below; changes go through the functions below. Strings are
- * clean UTF-8. Structs may be read directly; only station/ writes them. */
+/* All state of the daemon: devices, slots, packages, jobs and the queue. Main thread only. It knows nothing of D-Bus:
+ * whoever shows it (bus/) registers an observer and reads the structs below; changes go through the functions below.
+ * Strings are clean UTF-8. Structs may be read directly; only station/ writes them. */
 
 typedef struct Station Station;
 typedef struct Device Device;
@@ -24,26 +24,27 @@ typedef struct DeviceFact {
 /* One appearance of a device on the bus; never reused. */
 struct Device {
         Station *station;
-        uint64_t number;            /* object path …/devices/_N */
+        uint64_t number; /* object path …/devices/_N */
         char sysfs[256], devnode[64];
         uint16_t vendor, product;
         uint8_t busnum, devnum;
-        char speed[16];             /* "480" as sysfs says */
-        char port[128];             /* ID_PATH */
+        char speed[16]; /* "480" as sysfs says */
+        char port[128]; /* ID_PATH */
         Slot *slot;
-        const char *mode;           /* "brom" "fdl1" "fdl2" "pdl" "unknown" "not-boot" */
+        const char *mode; /* "brom" "fdl1" "fdl2" "pdl" "unknown" "not-boot" */
         DeviceState state;
-        Stage stage;                /* STAGE_INVALID none */
+        Stage stage; /* STAGE_INVALID none */
         char loader_version[96], chip[64];
-        Job *job;                   /* running on it */
-        char *partitions;           /* live table as JSON-free text lines "name size", NULL unknown */
+        Job *job;         /* running on it */
+        char *partitions; /* live table as JSON-free text lines "name size", NULL unknown */
         uint64_t appeared_usec;
-        size_t n_facts;             /* what jobs learned: "chip-uid", "storage", "identity"; personal, not for properties */
+        size_t n_facts; /* what jobs learned: "chip-uid", "storage", "identity"; personal, not for properties */
         DeviceFact facts[12];
         /* the rest is of station/ alone */
         uint64_t last_job;
-        bool acted_on, touched, broken; /* touched: a job used this unit; broken: and left a session that only power ends */
-        JobResult outcome;              /* of the last flash job on it */
+        bool acted_on, touched,
+                broken;    /* touched: a job used this unit; broken: and left a session that only power ends */
+        JobResult outcome; /* of the last flash job on it */
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;
         Device *next;
@@ -55,12 +56,13 @@ struct Slot {
         bool enabled;
         SlotState state;
         Device *device;
-        Job *job;                   /* running, else the next that waits for this slot */
+        Job *job; /* running, else the next that waits for this slot */
         uint64_t passed, failed;
         char last_result[16], last_code[FAILURE_CODE_MAX];
-        bool safe_to_unplug;        /* no flash is being changed there now */
+        bool safe_to_unplug; /* no flash is being changed there now */
         /* the rest is of station/ alone */
-        bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the socket */
+        bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the
+                                         socket */
         uint64_t wedged_job;
         Device *shown_device;
         Job *running;
@@ -70,11 +72,11 @@ struct Slot {
 struct Package {
         Station *station;
         char digest[65], name[256];
-        Pac *pac;                   /* NULL until verified at start */
-        char problem[256];          /* "" or why it cannot be used (damaged content, no memory) */
+        Pac *pac;          /* NULL until verified at start */
+        char problem[256]; /* "" or why it cannot be used (damaged content, no memory) */
         uint64_t size, imported_usec;
         uint32_t imported_uid;
-        unsigned users;             /* jobs that are not finished */
+        unsigned users; /* jobs that are not finished */
         /* the rest is of station/ alone */
         struct MappedFile *map;
         struct PlanCache *plans;
@@ -88,24 +90,24 @@ struct Job {
         char kind[16];
         JobState state;
         JobResult result;
-        Slot *slot;                 /* NULL: any */
-        Device *device;             /* while bound */
-        Package *package;           /* may be NULL */
+        Slot *slot;       /* NULL: any */
+        Device *device;   /* while bound */
+        Package *package; /* may be NULL */
         char digest[65], package_name[256];
         PlanOptions options;
-        Plan *plan;                 /* NULL for imports and for restored finished jobs */
-        Stage stage;                /* STAGE_INVALID none */
+        Plan *plan;  /* NULL for imports and for restored finished jobs */
+        Stage stage; /* STAGE_INVALID none */
         int step, step_count;
         char partition[40];
         uint64_t bytes_done, bytes_total, rate; /* rate: bytes/s over the last 5 s, 0 stalled */
-        uint64_t expected_end_usec; /* U64_UNKNOWN unknown */
-        double progress;            /* 0..1, never falls */
+        uint64_t expected_end_usec;             /* U64_UNKNOWN unknown */
+        double progress;                        /* 0..1, never falls */
         bool progress_valid, cancelable;
-        bool exported;              /* among the objects of ObjectManager: `added` was called for it and `removed` not yet */
+        bool exported; /* among the objects of ObjectManager: `added` was called for it and `removed` not yet */
         Failure failure;
         char code[FAILURE_CODE_MAX];
-        char user_action[32];       /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
-        char note[256];             /* "" or what could not be proven or recorded, plain text, lines */
+        char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
+        char note[256];       /* "" or what could not be proven or recorded, plain text, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;
         uint64_t retry_of;
@@ -117,10 +119,11 @@ struct Job {
 
 typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PACKAGE, OBJECT_JOB } ObjectKind;
 
-/* Called on the main thread, after the fact. Jobs: `added` and `removed` follow Job.exported (running and waiting ones, the next 64
- * queued, the last 64 finished); `changed` comes for exported jobs only. A job that is not exported is found by station_find_job()
- * as long as it is in memory. `removed` is the last moment at which the object may be used. `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress
- * properties come together and at most 4 times a second for each job. */
+/* Called on the main thread, after the fact. Jobs: `added` and `removed` follow Job.exported (running and waiting ones,
+ * the next 64 queued, the last 64 finished); `changed` comes for exported jobs only. A job that is not exported is
+ * found by station_find_job() as long as it is in memory. `removed` is the last moment at which the object may be used.
+ * `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress properties come together and at most 4
+ * times a second for each job. */
 typedef struct StationObserver {
         void (*added)(void *userdata, ObjectKind kind, void *object);
         void (*removed)(void *userdata, ObjectKind kind, void *object);
@@ -172,16 +175,16 @@ typedef struct Target {
 
 /* Start functions: 0 and a job that exists; -1 with *e and nothing changed. */
 int station_import(Station *s, int fd /* moved */, const char *name, uint32_t uid, Job **ret, CallError *e);
-int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid, Job **ret,
-                  CallError *e);
+int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
+                  Job **ret, CallError *e);
 int station_probe(Station *s, Device *device, uint32_t uid, Job **ret, CallError *e);
 int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job **ret, CallError *e);
 /* Drafts: made by CreateJob, started by Submit, dropped when their owner leaves the bus (the bus calls job_discard). */
-int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                  Job **ret, CallError *e);
+int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                  uint32_t uid, Job **ret, CallError *e);
 int job_submit(Job *job, CallError *e);
 void job_discard(Job *job);
-int job_cancel(Job *job, CallError *e);      /* accepted, not over */
+int job_cancel(Job *job, CallError *e); /* accepted, not over */
 int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e);
 int job_answer(Job *job, const char *action, CallError *e);
 

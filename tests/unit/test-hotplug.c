@@ -80,7 +80,8 @@ START_TEST(port_behind_platform_and_bridges) {
         make("soc/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0", "pci");
         make("soc/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0/usb3", "usb");
         make("soc/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0/usb3/3-2", "usb");
-        ck_assert_int_eq(hotplug_derive_port(at("soc/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0/usb3/3-2"), port), 0);
+        ck_assert_int_eq(
+                hotplug_derive_port(at("soc/fd500000.pcie/pci0000:00/0000:00:00.0/0000:01:00.0/usb3/3-2"), port), 0);
         ck_assert_str_eq(port, "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:2");
 }
 END_TEST
@@ -112,10 +113,12 @@ START_TEST(usb3_twin_behind_a_hub) {
 END_TEST
 
 START_TEST(valid_ports) {
-        static const char *const good[] = {"pci-0000:00:14.0-usb-0:1", "pci-0000:00:14.0-usb-0:1.2.3.4", "platform-sim-usb-0:12",
-                                           "usb-0:1", "platform-vhci_hcd.0-usb-0:1"};
-        static const char *const bad[] = {"", "usb", "usb-0:", "usb-0:a", "usb-:1", "usb-0:1.", "usb-0:.1", "usb-0:1..2", "pci-0000:00:14.0",
-                                          "x/usb-0:1", "pci\n-usb-0:1", "xusb-0:1", "usb-0:1:1.0"};
+        static const char *const good[] = {"pci-0000:00:14.0-usb-0:1", "pci-0000:00:14.0-usb-0:1.2.3.4",
+                                           "platform-sim-usb-0:12", "usb-0:1", "platform-vhci_hcd.0-usb-0:1"};
+        static const char *const bad[] = {
+                "",           "usb",        "usb-0:",           "usb-0:a",   "usb-:1",        "usb-0:1.",
+                "usb-0:.1",   "usb-0:1..2", "pci-0000:00:14.0", "x/usb-0:1", "pci\n-usb-0:1", "xusb-0:1",
+                "usb-0:1:1.0"};
 
         for (size_t i = 0; i < ELEMENTSOF(good); i++)
                 ck_assert_msg(hotplug_port_valid(good[i]), "%s", good[i]);
@@ -146,11 +149,22 @@ static bool fits(const uint8_t *data, size_t size) {
 }
 
 START_TEST(descriptors) {
-        static const uint8_t module[] = {DEVICE(0x25, 0x05, 0xa7, 0xa4), CONFIG, INTERFACE(0, 1), ENDPOINT(0x83, 3), INTERFACE(1, 2),
-                                         ENDPOINT(0x81, 2), ENDPOINT(0x02, 2)};
-        static const uint8_t gadget[] = {DEVICE(0x25, 0x05, 0xa7, 0xa4), CONFIG, INTERFACE(0, 2), ENDPOINT(0x82, 2), ENDPOINT(0x01, 2)};
-        static const uint8_t phone[] = {DEVICE(0x82, 0x17, 0x00, 0x4d), CONFIG, INTERFACE(0, 2), ENDPOINT(0x85, 2), ENDPOINT(0x06, 2)};
-        static const uint8_t three[] = {DEVICE(0x82, 0x17, 0x16, 0x4d), CONFIG, INTERFACE(0, 3), ENDPOINT(0x85, 2), ENDPOINT(0x06, 2),
+        static const uint8_t module[] = {DEVICE(0x25, 0x05, 0xa7, 0xa4),
+                                         CONFIG,
+                                         INTERFACE(0, 1),
+                                         ENDPOINT(0x83, 3),
+                                         INTERFACE(1, 2),
+                                         ENDPOINT(0x81, 2),
+                                         ENDPOINT(0x02, 2)};
+        static const uint8_t gadget[] = {DEVICE(0x25, 0x05, 0xa7, 0xa4), CONFIG, INTERFACE(0, 2), ENDPOINT(0x82, 2),
+                                         ENDPOINT(0x01, 2)};
+        static const uint8_t phone[] = {DEVICE(0x82, 0x17, 0x00, 0x4d), CONFIG, INTERFACE(0, 2), ENDPOINT(0x85, 2),
+                                        ENDPOINT(0x06, 2)};
+        static const uint8_t three[] = {DEVICE(0x82, 0x17, 0x16, 0x4d),
+                                        CONFIG,
+                                        INTERFACE(0, 3),
+                                        ENDPOINT(0x85, 2),
+                                        ENDPOINT(0x06, 2),
                                         ENDPOINT(0x07, 2)};
 
         ck_assert(fits(module, sizeof(module)));

@@ -14,7 +14,7 @@ static void setup(void) {
         snprintf(directory, sizeof(directory), "/tmp/fdld-settings-XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(directory));
         settings_default(&s);
-        e = (CallError) {};
+        e = (CallError){};
 }
 
 static void put(const char *name, const char *text) {
@@ -31,7 +31,8 @@ static void put(const char *name, const char *text) {
 }
 
 static void teardown(void) {
-        static const char *const names[] = {"fdld.conf", "fdld.conf.d/10.conf", "fdld.conf.d/20.conf", "fdld.conf.d/readme", "fdld.conf.d", ""};
+        static const char *const names[] = {"fdld.conf",          "fdld.conf.d/10.conf", "fdld.conf.d/20.conf",
+                                            "fdld.conf.d/readme", "fdld.conf.d",         ""};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 char path[128];
@@ -50,10 +51,11 @@ START_TEST(nothing_there) {
 END_TEST
 
 START_TEST(everything) {
-        put("fdld.conf", "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\n\n[Store]\nPackageQuota=2G\n"
-                         "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
-                         "[Devices]\nAllowIds=0525:a4a7 1782:4D16\n"
-                         "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\n");
+        put("fdld.conf",
+            "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\n\n[Store]\nPackageQuota=2G\n"
+            "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
+            "[Devices]\nAllowIds=0525:a4a7 1782:4D16\n"
+            "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\n");
         ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
         ck_assert_str_eq(s.station_name, "Line 4 (east)");
         ck_assert_uint_eq(s.max_parallel_jobs, 8);
@@ -66,7 +68,8 @@ START_TEST(everything) {
         ck_assert_uint_eq(s.n_allow_ids, 2);
         ck_assert_str_eq(s.allow_ids[1], "1782:4d16");
         ck_assert_uint_eq(s.n_slot_options, 1);
-        ck_assert_str_eq(s.slot_options[0], "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4 0525:a4a7 1782:4d16");
+        ck_assert_str_eq(s.slot_options[0],
+                         "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4 0525:a4a7 1782:4d16");
 }
 END_TEST
 
@@ -90,7 +93,9 @@ static const struct {
         {"[Station]\nMaxParallelJobs=0\n", ":2:", "MaxParallelJobs"},
         {"[Station]\nMaxParallelJobs=many\n", ":2:", "MaxParallelJobs"},
         {"[Station]\nName=\n", ":2:", "Name="},
-        {"[Station]\nName=a\x01" "b\n", ":2:", "Name="},
+        {"[Station]\nName=a\x01"
+         "b\n",
+         ":2:", "Name="},
         {"[Store]\nPackageQuota=12Q\n", ":2:", "PackageQuota"},
         {"[Store]\nPackageQuota=99999999999999999999\n", ":2:", "PackageQuota"},
         {"[Store]\nPackageQuota=99999999T\n", ":2:", "PackageQuota"},
@@ -114,7 +119,9 @@ START_TEST(mistake) {
 
         put("fdld.conf", mistakes[_i].text);
         ck_assert_int_eq(settings_load(&s, directory, &e), -1);
-        ck_assert_msg(strstr(e.text, "fdld.conf") && strstr(e.text, mistakes[_i].line) && strstr(e.text, mistakes[_i].word), "%s", e.text);
+        ck_assert_msg(strstr(e.text, "fdld.conf") && strstr(e.text, mistakes[_i].line) &&
+                              strstr(e.text, mistakes[_i].word),
+                      "%s", e.text);
         ck_assert(memcmp(&before, &s, sizeof(s)) == 0); /* all or nothing */
 }
 END_TEST

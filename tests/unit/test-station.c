@@ -50,13 +50,15 @@ static int pend(Pending p) {
         return 0;
 }
 
-int store_open(const char *directory _unused_, Store **ret, StoreSnapshot *snapshot, char **notice, CallError *e _unused_) {
+int store_open(const char *directory _unused_, Store **ret, StoreSnapshot *snapshot, char **notice,
+               CallError *e _unused_) {
         *ret = (Store *) &disk;
         *snapshot = disk.snapshot;
         *notice = NULL;
         return 0;
 }
-void store_snapshot_clear(StoreSnapshot *s _unused_) {}
+void store_snapshot_clear(StoreSnapshot *s _unused_) {
+}
 Store *store_close(Store *s _unused_) {
         return NULL;
 }
@@ -78,33 +80,34 @@ void store_dispatch(Store *s _unused_) {
 int store_put_job(Store *s _unused_, const StoreJob *job, StoreCallback cb, void *userdata) {
         if (disk.n_rows < ELEMENTSOF(disk.rows))
                 disk.rows[disk.n_rows++] = *job;
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_put_slot(Store *s _unused_, const StoreSlot *slot, StoreCallback cb, void *userdata) {
         disk.slot = *slot;
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_put_package(Store *s _unused_, const StorePackage *p _unused_, StoreCallback cb, void *userdata) {
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_remove_package(Store *s _unused_, const char *d _unused_, StoreCallback cb, void *userdata) {
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_put_intent(Store *s _unused_, uint64_t j _unused_, int st _unused_, Stage g _unused_, const char *p _unused_,
                      StoreCallback cb, void *userdata) {
         disk.n_intents++;
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_put_backup(Store *s _unused_, uint64_t j _unused_, const char *p _unused_, const char *n _unused_, void *data,
                      size_t size _unused_, StoreCallback cb, void *userdata) {
         disk.n_backups++;
         free(data);
-        return pend((Pending) {.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_reserve_ids(Store *s _unused_, unsigned n, void (*cb)(int, uint64_t, unsigned, void *), void *userdata) {
-        return pend((Pending) {.ids = cb, .n = n, .userdata = userdata});
+        return pend((Pending){.ids = cb, .n = n, .userdata = userdata});
 }
-int store_list_jobs(Store *s _unused_, uint64_t b _unused_, unsigned l _unused_, StoreJobsCallback cb _unused_, void *u _unused_) {
+int store_list_jobs(Store *s _unused_, uint64_t b _unused_, unsigned l _unused_, StoreJobsCallback cb _unused_,
+                    void *u _unused_) {
         return 0;
 }
 
@@ -179,7 +182,8 @@ int pool_fd(const Pool *p _unused_) {
         static int fd = -1;
         return fd >= 0 ? fd : (fd = eventfd(0, EFD_CLOEXEC));
 }
-void pool_dispatch(Pool *p _unused_) {}
+void pool_dispatch(Pool *p _unused_) {
+}
 int pool_submit(Pool *p _unused_, Task *t) {
         if (pool.n_tasks == ELEMENTSOF(pool.tasks))
                 return -ENOBUFS;
@@ -274,7 +278,7 @@ int worker_start(JobSpec **spec, Mailbox *m _unused_, Worker **ret) {
                 return workers.error;
         ck_assert_uint_lt(workers.n, ELEMENTSOF(workers.all));
         Worker *w = workers.all + workers.n++;
-        *w = (Worker) {.job = (*spec)->job_id, .spec = *spec};
+        *w = (Worker){.job = (*spec)->job_id, .spec = *spec};
         *spec = NULL;
         *ret = w;
         return 0;
@@ -337,7 +341,7 @@ bool hotplug_port_valid(const char *port) {
         return strncmp(port, "usb-0:", 6) == 0;
 }
 void settings_default(Settings *s) {
-        *s = (Settings) {.station_name = "test", .max_parallel_jobs = 64};
+        *s = (Settings){.station_name = "test", .max_parallel_jobs = 64};
         s->deadlines.start = 1000;
         s->deadlines.erase_all = 5000;
 }
@@ -356,7 +360,8 @@ static void on_added(void *u _unused_, ObjectKind kind, void *object _unused_) {
 static void on_removed(void *u _unused_, ObjectKind kind, void *object _unused_) {
         seen.removed[kind]++;
 }
-static void on_changed(void *u _unused_, ObjectKind k _unused_, void *o _unused_, const char *const *p _unused_) {}
+static void on_changed(void *u _unused_, ObjectKind k _unused_, void *o _unused_, const char *const *p _unused_) {
+}
 static void on_finished(void *u _unused_, Job *job) {
         ck_assert_int_eq(job->state, JOB_STATE_FINISHED);
         ck_assert(job->exported);
@@ -452,7 +457,12 @@ static void teardown(void) {
 }
 
 static HotplugDevice device_at(int port, uint8_t devnum) {
-        HotplugDevice d = {.vendor = 0x1782, .product = 0x4d00, .busnum = 1, .devnum = devnum, .id = HOTPLUG_ID_BOOT, .fits = true};
+        HotplugDevice d = {.vendor = 0x1782,
+                           .product = 0x4d00,
+                           .busnum = 1,
+                           .devnum = devnum,
+                           .id = HOTPLUG_ID_BOOT,
+                           .fits = true};
 
         snprintf(d.sysfs, sizeof(d.sysfs), "/sys/1-%d", port);
         snprintf(d.devnode, sizeof(d.devnode), "/dev/bus/usb/001/%03u", devnum);
@@ -481,8 +491,8 @@ static Job *flash(Target t) {
         ck_assert_msg(r == 0, "%s", err.text);
         return job;
 }
-#define ON_SLOT(port) ((Target) {.kind = TARGET_SLOT, .slot = slot_at(port)})
-#define ON_DEVICE(d) ((Target) {.kind = TARGET_DEVICE, .device = (d)})
+#define ON_SLOT(port) ((Target){.kind = TARGET_SLOT, .slot = slot_at(port)})
+#define ON_DEVICE(d) ((Target){.kind = TARGET_DEVICE, .device = (d)})
 
 static Worker *worker_of(const Job *job) {
         for (size_t i = 0; i < workers.n; i++)
@@ -495,7 +505,7 @@ static void post(Job *job, WorkerRecord r) {
         workers.records[workers.n_records++] = r;
 }
 static void step(Job *job, int n, Stage stage) {
-        post(job, (WorkerRecord) {.type = RECORD_STEP, .step = n, .stage = stage, .partition = "p"});
+        post(job, (WorkerRecord){.type = RECORD_STEP, .step = n, .stage = stage, .partition = "p"});
         settle();
 }
 static void done(Job *job, int result, FailClass class, Stage stage) {
@@ -834,7 +844,7 @@ START_TEST(safe_to_unplug_and_cancelable_follow_the_steps) {
         ck_assert(slot->safe_to_unplug && job->cancelable);
         step(job, 2, STAGE_ERASE);
         ck_assert(slot->safe_to_unplug && !job->cancelable);
-        post(job, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        post(job, (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
         disk.held = true;
         settle();
         ck_assert(!slot->safe_to_unplug);
@@ -856,7 +866,8 @@ START_TEST(no_go_without_disk) {
         (void) plug(1);
         settle();
         disk.error = -ENOSPC;
-        post(job, (WorkerRecord) {.type = RECORD_BACKUP, .step = 1, .partition = "nv", .blob = malloc(8), .blob_size = 8});
+        post(job,
+             (WorkerRecord){.type = RECORD_BACKUP, .step = 1, .partition = "nv", .blob = malloc(8), .blob_size = 8});
         settle();
         ck_assert_uint_eq(disk.n_backups, 1);
         ck_assert_int_eq(worker_of(job)->go_error, -ENOSPC);
@@ -888,7 +899,7 @@ END_TEST
 /* ---- re-enumeration ---- */
 
 static void expect(Job *job) {
-        post(job, (WorkerRecord) {.type = RECORD_EXPECT_BACK, .timeout_ms = 5000});
+        post(job, (WorkerRecord){.type = RECORD_EXPECT_BACK, .timeout_ms = 5000});
         settle();
 }
 
@@ -1008,7 +1019,7 @@ START_TEST(waiting_for_the_disk_is_not_stuck) {
 
         (void) plug(1);
         settle();
-        post(job, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        post(job, (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
         disk.held = true;
         for (int i = 0; i < 50; i++)
                 pass_time(1000000);
@@ -1061,7 +1072,11 @@ END_TEST
 
 START_TEST(name_of_a_package_is_cleaned) {
         Job *job;
-        ck_assert_int_eq(station_import(st, -1, "a\nb\xe2\x80\xae" "c\xff\xc3\xa4", 0, &job, &err), 0);
+        ck_assert_int_eq(station_import(st, -1,
+                                        "a\nb\xe2\x80\xae"
+                                        "c\xff\xc3\xa4",
+                                        0, &job, &err),
+                         0);
         ck_assert_str_eq(job->package_name, "a_b_c_\xc3\xa4");
 }
 END_TEST
@@ -1172,8 +1187,8 @@ START_TEST(probe_leaves_the_unit_fresh) {
         ck_assert_int_eq(station_probe(st, d, 0, &other, &err), -1);
         ck_assert_int_eq(err.error, BUS_ERROR_DEVICE_BUSY);
         step(job, 0, STAGE_HANDSHAKE);
-        post(job, (WorkerRecord) {.type = RECORD_FACT, .key = "loader-version", .value = "SPRD3"});
-        post(job, (WorkerRecord) {.type = RECORD_FACT, .key = "chip-uid", .value = "1234"});
+        post(job, (WorkerRecord){.type = RECORD_FACT, .key = "loader-version", .value = "SPRD3"});
+        post(job, (WorkerRecord){.type = RECORD_FACT, .key = "chip-uid", .value = "1234"});
         done(job, 0, CLASS_NONE, STAGE_INVALID);
         ck_assert_int_eq(job->result, JOB_RESULT_DONE);
         ck_assert_str_eq(d->loader_version, "SPRD3");
@@ -1196,7 +1211,7 @@ START_TEST(stop_lets_writers_finish) {
         (void) plug(1);
         (void) plug(2);
         step(harmless, 0, STAGE_HANDSHAKE);
-        post(writer, (WorkerRecord) {.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+        post(writer, (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
         settle();
         stopped = 0;
         station_stop(st, on_stopped, NULL);
@@ -1221,7 +1236,12 @@ START_TEST(stop_lets_writers_finish) {
 END_TEST
 
 static StoreJob row(uint64_t id, JobState state) {
-        StoreJob j = {.id = id, .kind = "flash", .state = state, .target_any = true, .stage = STAGE_INVALID, .failure = FAILURE_INIT};
+        StoreJob j = {.id = id,
+                      .kind = "flash",
+                      .state = state,
+                      .target_any = true,
+                      .stage = STAGE_INVALID,
+                      .failure = FAILURE_INIT};
         snprintf(j.digest, sizeof(j.digest), DIGEST);
         return j;
 }
@@ -1238,7 +1258,7 @@ START_TEST(restart) {
         jobs[1].step_count = 4;
         jobs[1].started_usec = 5;
         snprintf(jobs[1].port, sizeof(jobs[1].port), "usb-0:1");
-        disk.snapshot = (StoreSnapshot) {1, 1, 3, slots, &p, jobs, 1001};
+        disk.snapshot = (StoreSnapshot){1, 1, 3, slots, &p, jobs, 1001};
         disk.next_id = 1001;
         present_at_start[n_present_at_start++] = device_at(1, 9);
         begin();
@@ -1271,7 +1291,7 @@ START_TEST(restart_with_damaged_package) {
         Failure f = FAILURE_INIT;
         Job *job;
 
-        disk.snapshot = (StoreSnapshot) {0, 1, 1, NULL, &p, jobs, 1001};
+        disk.snapshot = (StoreSnapshot){0, 1, 1, NULL, &p, jobs, 1001};
         disk.next_id = 1001;
         begin();
         settle();
