@@ -46,6 +46,14 @@ run "32 devices" $(yes -- "$d" | head -32) -- "$probe" many 32
 
 run "wait" $d -- sh -c "'$usbsim' --ctl '{\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"present=true\"}' >/dev/null &&
         ! '$usbsim' --ctl '{\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"present=false\",\"timeout\":50}' >/dev/null"
+# Another unit in the same socket is another unit; a serial port answers the sync byte.
+export usbsim
+run "swap" $d -- bash -c 'uid() { "$usbsim" --ctl "{\"cmd\":\"describe\",\"device\":0}" | grep -o "\"uid\":\"[^\"]*\""; }
+        first=$(uid) && "$usbsim" --ctl "{\"cmd\":\"swap\",\"device\":0}" >/dev/null && [ -n "$first" ] && [ "$first" != "$(uid)" ]'
+run "serial port" $d,tty -- timeout 20 bash -c 'exec 3<>/dev/ttyUSB0
+        for i in 1 2 3; do printf "~" >&3; read -r -n 1 -t 1 byte <&3 && [ "$byte" = "~" ] && exit 0; done; exit 1'
+run "wire" --bus-rate=1M $d -- "$probe" many 1
+
 script=$(mktemp)
 trap 'rm -f "$script"' EXIT
 printf '# comment\n{"cmd":"unplug","device":"a"}\nafter 100 {"cmd":"plug","device":"a","port":"1-7"}\n' >"$script"
