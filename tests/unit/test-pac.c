@@ -52,6 +52,8 @@ static Pac *accepted(PacMaker *m) {
         return pac;
 }
 
+static char last_text[256]; /* of the last refusal */
+
 /* Refused with class plan, this detail, and a text that says where and why. */
 static void refused(PacMaker *m, const char *detail) {
         Failure f;
@@ -62,6 +64,7 @@ static void refused(PacMaker *m, const char *detail) {
         ck_assert_int_eq(f.class, CLASS_PLAN);
         ck_assert_msg(streq(f.detail, detail), "expected %s, got %s: %s", detail, f.detail, f.text);
         ck_assert_msg(strstr(f.text, " at offset ") && strstr(f.text, ": "), "text names no place: %s", f.text);
+        strcpy(last_text, f.text);
         pac_free(pac);
 }
 
@@ -542,6 +545,8 @@ START_TEST(test_point_3) {
         poked("uis8850", ENTRY32(2, 1552, 0xfffffff0), "range");
         poked("uis8850", ENTRY32(2, 1552, 2124), "overlap");
         poked("uis8850", ENTRY32(2, 1552, 16), "overlap");
+        ck_assert_ptr_nonnull(strstr(last_text, "data offset at offset 8836"));
+        ck_assert_ptr_nonnull(strstr(last_text, "within the header or table"));
         poked("uis8850", ENTRY32(2, 1552, offset - 16), "overlap");
         poked("uis8850", ENTRY32(2, 1552, offset + 16), "gap");
         poked("uis8850", ENTRY32(2, 1540, 0x10), "gap");
