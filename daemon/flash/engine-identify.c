@@ -10,8 +10,8 @@ static bool addressed_by_name(const Plan *plan) {
         return false;
 }
 
-/* A loader that was running before us has told its abilities to somebody else. Asking it to drop escaping is the one safe
- * question: yes, or no, and it may be dropped already. */
+/* A loader that was running before us has told its abilities to somebody else. Asking it to drop escaping is the one
+ * safe question: yes, or no, and it may be dropped already. */
 static int settle_escaping(Engine *e) {
         int r;
 
@@ -47,7 +47,8 @@ static int read_table(Engine *e, bool *ret_modern) {
         return engine_check_table(e, live, n);
 }
 
-/* Each refused question costs a loader one of few buffers, so this one is only asked of those that know the newer ones. */
+/* Each refused question costs a loader one of few buffers, so this one is only asked of those that know the newer ones.
+ */
 static int read_chip_uid(Engine *e) {
         char uid[65] = "";
         int r;
@@ -92,10 +93,11 @@ static int check_storage(Engine *e) {
         }
         for (size_t i = 0; i < e->plan->n_steps; i++)
                 if (e->plan->steps[i].storage[0])
-                        return engine_fail(e, CLASS_MISMATCH, "storage",
-                                           "the package has %s for %s only, and the loader does not say what storage the "
-                                           "unit has",
-                                           engine_subject(e->plan->steps + i), e->plan->steps[i].storage);
+                        return engine_fail(
+                                e, CLASS_MISMATCH, "storage",
+                                "the package has %s for %s only, and the loader does not say what storage the "
+                                "unit has",
+                                engine_subject(e->plan->steps + i), e->plan->steps[i].storage);
         return 0;
 }
 

@@ -8,8 +8,8 @@
 /* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. */
 #define PROBE_MS 1500U
 
-/* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the session
- * that will write. */
+/* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the
+ * session that will write. */
 static int probe(Engine *e, const BslDeadlines *deadlines, int (*ask)(BslSession *s, const BslDeadlines *d, Failure *f),
                  BslSession **ret) {
         _cleanup_(bsl_session_freep) BslSession *s = bsl_session_new(e->channel, deadlines);
@@ -54,7 +54,8 @@ static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
                 engine_fact(e, "note", "a loader was running already, so it was not loaded again");
 }
 
-/* A loader that has been met before does not answer a sync any more, but it knows CONNECT (or, on phones, refuses it). */
+/* A loader that has been met before does not answer a sync any more, but it knows CONNECT (or, on phones, refuses it).
+ */
 static int meet_running(Engine *e, uint32_t ms) {
         BslDeadlines d = e->input->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
@@ -79,7 +80,9 @@ static int meet_synced(Engine *e, BslSession *s) {
         EngineRuns runs = RUNS_ROM;
 
         if (bsl_session_stage(s) != BSL_STAGE_BROM)
-                runs = e->plan->single_loader ? RUNS_LAST : e->plan->protocol == PLAN_PDL ? RUNS_FIRST_OR_LAST : RUNS_FIRST;
+                runs = e->plan->single_loader          ? RUNS_LAST
+                       : e->plan->protocol == PLAN_PDL ? RUNS_FIRST_OR_LAST
+                                                       : RUNS_FIRST;
         adopt(e, s, runs);
         return bsl_connect(e->session, e->failure);
 }

@@ -3,8 +3,8 @@
 
 #include "flash/engine.h"
 
-/* What the engine's files share. Return values of all functions here are those of the session: 0, 1 with e->failure filled,
- * -ECANCELED, other negative errno. */
+/* What the engine's files share. Return values of all functions here are those of the session: 0, 1 with e->failure
+ * filled, -ECANCELED, other negative errno. */
 
 /* Even, and what every loader that can do without escaping is known to take. */
 #define ENGINE_BLOCK_UNESCAPED 0xF800U
@@ -95,7 +95,7 @@ bool engine_holds_nv(const Plan *plan, unsigned step);
 int engine_erase(Engine *e);
 int engine_write(Engine *e);
 int engine_write_nv(Engine *e);
-/* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so that
- * data that do not fit each other are found while flash is still as it was. */
+/* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so
+ * that data that do not fit each other are found while flash is still as it was. */
 int engine_prepare_nv(Engine *e, int backup);
 int engine_check_nv(Engine *e);

@@ -9,7 +9,8 @@ static uint32_t read_block(const Engine *e, const PlanStep *s) {
         return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
 }
 
-static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n, bool allow_short, size_t *ret) {
+static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n, bool allow_short,
+                     size_t *ret) {
         if (!s->partition[0])
                 return bsl_read_flash(e->session, (uint32_t) s->address, (uint32_t) at, data, n, allow_short, ret,
                                       e->failure);
@@ -17,7 +18,8 @@ static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, s
         return bsl_read_midst(e->session, at, data, n, e->failure);
 }
 
-static int read_parts(Engine *e, const PlanStep *s, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret) {
+static int read_parts(Engine *e, const PlanStep *s, uint8_t *data, size_t size, bool allow_short, uint64_t progress,
+                      size_t *ret) {
         uint32_t block = read_block(e, s);
         size_t at = 0;
 
@@ -78,10 +80,11 @@ static int read_twice(Engine *e, EngineImage *image, bool nv) {
                 return r;
         e->offset = U64_UNKNOWN;
         if (n != image->size || memcmp(image->data, again, n) != 0)
-                return engine_fail(e, CLASS_MISMATCH, "backup",
-                                   "%s was read twice and the two readings differ: what would be put back later could be "
-                                   "wrong, so nothing was changed",
-                                   engine_subject(s));
+                return engine_fail(
+                        e, CLASS_MISMATCH, "backup",
+                        "%s was read twice and the two readings differ: what would be put back later could be "
+                        "wrong, so nothing was changed",
+                        engine_subject(s));
         return 0;
 }
 
@@ -131,7 +134,8 @@ int engine_backup(Engine *e) {
 
         r = read_twice(e, image, nv);
         if (r == 0 && image->size == 0)
-                r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s", engine_subject(engine_step(e)));
+                r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s",
+                                engine_subject(engine_step(e)));
         if (r == 0 && nv)
                 r = check_nv_image(e, image);
         if (r == 0 && nv)

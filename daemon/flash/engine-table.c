@@ -88,8 +88,8 @@ static size_t count_fitting(const Plan *plan, const BslPartition *live, size_t n
         return fitting;
 }
 
-/* The loader does not name its unit: KiB with 512-byte sectors, 8 KiB with 4096, mebibytes on some. The one in which most
- * sizes agree is meant. */
+/* The loader does not name its unit: KiB with 512-byte sectors, 8 KiB with 4096, mebibytes on some. The one in which
+ * most sizes agree is meant. */
 static uint64_t live_unit(const Plan *plan, const BslPartition *live, size_t n) {
         static const uint64_t units[] = {1024, 8 * 1024, 1024 * 1024, 512};
         size_t best = 0, best_fitting = 0;
@@ -177,8 +177,8 @@ static void compare_files(const Plan *plan, const BslPartition *live, size_t n, 
                 if (!l && !find_planned(plan, s->partition))
                         differ(d, "%s, which the package writes, is not on the device", s->partition);
                 else if (l && room != U64_UNKNOWN && s->size > room)
-                        differ(d, "the file for %s has %s, the partition %s", s->partition, human(s->size, a, sizeof(a)),
-                               human(room, b, sizeof(b)));
+                        differ(d, "the file for %s has %s, the partition %s", s->partition,
+                               human(s->size, a, sizeof(a)), human(room, b, sizeof(b)));
         }
 }
 
@@ -198,6 +198,6 @@ int engine_check_table(Engine *e, const BslPartition *live, size_t n_live) {
         if (d.n > d.shown)
                 snprintf(more, sizeof(more), "; and %zu more", d.n - d.shown);
         engine_fact(e, "table", "differs: %s%s", d.text, more);
-        return engine_fail(e, CLASS_MISMATCH, "table", "the partition table differs from the package: %.150s%s%s", d.text,
-                           strlen(d.text) > 150 ? " …" : "", more);
+        return engine_fail(e, CLASS_MISMATCH, "table", "the partition table differs from the package: %.150s%s%s",
+                           d.text, strlen(d.text) > 150 ? " …" : "", more);
 }

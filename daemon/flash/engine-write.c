@@ -3,8 +3,8 @@
 
 #include "firmware/nv.h"
 
-/* Everything that changes flash. Nothing is sent here before engine_intent() agreed, and nothing closing is sent after a
- * refused or short write: the first failure ends the step. */
+/* Everything that changes flash. Nothing is sent here before engine_intent() agreed, and nothing closing is sent after
+ * a refused or short write: the first failure ends the step. */
 
 /* Replies that say why a command was not begun; others leave the flash in doubt. */
 static bool untouched(const Failure *f) {
@@ -45,7 +45,8 @@ static uint32_t write_block(const Engine *e, const PlanStep *s) {
         return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
 }
 
-/* A device that is addressed by name writes (and checks signatures) before it answers the last block: minutes may pass. */
+/* A device that is addressed by name writes (and checks signatures) before it answers the last block: minutes may pass.
+ */
 static int send_last(Engine *e, const PlanStep *s, const uint8_t *data, size_t n) {
         int r;
 
@@ -71,7 +72,8 @@ static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *image, uint6
                 if (!image)
                         r = engine_copy(e, s->offset + at, e->block, n);
                 if (r == 0)
-                        r = at + n == size ? send_last(e, s, data, n) : bsl_midst(e->session, data, n, false, e->failure);
+                        r = at + n == size ? send_last(e, s, data, n)
+                                           : bsl_midst(e->session, data, n, false, e->failure);
                 if (r != 0)
                         return r;
                 at += n;
@@ -202,7 +204,8 @@ int engine_check_nv(Engine *e) {
                         return r;
         }
         e->offset = at;
-        return engine_fail(e, CLASS_MISMATCH, "nv-check",
-                           "%s was written %u times and still reads back differently at byte %zu (%zu of %zu bytes came)",
-                           engine_subject(engine_step(e)), ENGINE_NV_ROUNDS, at, got, image->size);
+        return engine_fail(
+                e, CLASS_MISMATCH, "nv-check",
+                "%s was written %u times and still reads back differently at byte %zu (%zu of %zu bytes came)",
+                engine_subject(engine_step(e)), ENGINE_NV_ROUNDS, at, got, image->size);
 }

@@ -199,7 +199,8 @@ static void complete_failure(Engine *e) {
                 introduce(e, s);
 }
 
-/* 1 and -ECANCELED leave with everything filled in; our own faults become class host, so that the record has their place. */
+/* 1 and -ECANCELED leave with everything filled in; our own faults become class host, so that the record has their
+ * place. */
 static int leave(Engine *e, int r) {
         if (r == 0)
                 return 0;
@@ -227,8 +228,8 @@ static int begin_destructive(Engine *e) {
         return engine_intent(e);
 }
 
-/* A refusal may be passed over where the plan says so, but never that of data which a later step must put back, nor one that
- * says that the loader obeys nobody (FE). */
+/* A refusal may be passed over where the plan says so, but never that of data which a later step must put back, nor one
+ * that says that the loader obeys nobody (FE). */
 static bool may_skip(const Engine *e, const PlanStep *s) {
         return s->optional && e->failure->class == CLASS_REFUSED && e->failure->reply != 0xfe &&
                !bsl_session_tainted(e->session) &&
@@ -240,7 +241,8 @@ static int do_step(Engine *e) {
         int r;
 
         if (engine_skips(e, s)) {
-                engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s), s->storage);
+                engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s),
+                            s->storage);
                 return 0;
         }
         r = s->destructive ? begin_destructive(e) : 0;

@@ -42,9 +42,15 @@ typedef struct EngineReport {
         bool identity_proven;
 } EngineReport;
 
-/* 0: done, with proof. 1: failed, *f complete (stage, step, …, must_reflash). -ECANCELED: ended at a safe point before or
- * between destructive steps (*f->must_reflash says which). Other negative: our own fault. */
+/* 0: done, with proof. 1: failed, *f complete (stage, step, …, must_reflash). -ECANCELED: ended at a safe point before
+ * or between destructive steps (*f->must_reflash says which). Other negative: our own fault. */
 int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *hooks, EngineReport *ret, Failure *f);
 
-/* True while the step may be ended at once without harm. */
+/* When a job ends that somebody wants to end:
+ *  - at once, in the middle of a transfer, while nothing but RAM is written or flash is only read (handshake, loaders,
+ *    identify, backup): this function is true for such steps. The device may need a power cycle afterwards, no more;
+ *  - during an erase or a write: when that step is through, END and all. What was begun is finished, the next step
+ *    does not begin, and Failure.must_reflash says that the unit is between two firmwares;
+ *  - after the last step that matters to flash: not at all. The unit is done but for its reset: the job ends as done.
+ * A caller that breaks off transfers must do so only while this is true. */
 bool engine_cancel_safe(const Plan *plan, unsigned step);

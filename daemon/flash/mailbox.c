@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
-/* Workers wait for an answer to nearly everything they post and a plan has few steps, so the list stays short by itself. Only
- * facts could pile up while the main thread is busy; they are dropped beyond this. */
+/* Workers wait for an answer to nearly everything they post and a plan has few steps, so the list stays short by
+ * itself. Only facts could pile up while the main thread is busy; they are dropped beyond this. */
 #define FACTS_MAX 4096
 
 struct Mailbox {

@@ -389,8 +389,8 @@ static int worker_new(JobSpec *spec, Mailbox *mailbox, Worker **ret) {
         return 0;
 }
 
-/* All signals belong to the main thread, except those that a thread brings upon itself: a bad disk under a mapped package
- * must reach its handler. */
+/* All signals belong to the main thread, except those that a thread brings upon itself: a bad disk under a mapped
+ * package must reach its handler. */
 static int start_thread(Worker *w) {
         static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
         sigset_t blocked, old;

@@ -374,7 +374,8 @@ static uint8_t *room_for(BenchFlash *f, const char *name, size_t offset, size_t 
         const FlashFile *file = find_file(f, name);
 
         ck_assert_msg(file, "the unit has no %s", name);
-        ck_assert_msg(offset <= file->size && size <= file->size - offset, "%s is too small for 0x%zx+0x%zx", name, offset, size);
+        ck_assert_msg(offset <= file->size && size <= file->size - offset, "%s is too small for 0x%zx+0x%zx", name,
+                      offset, size);
         ck_assert_msg(offset + size <= KEEP_MAX, "%s: only 0x%x bytes are compared", name, KEEP_MAX);
         return file->data + offset;
 }

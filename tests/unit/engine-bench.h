@@ -52,7 +52,8 @@ typedef struct Bench {
         int result;
 } Bench;
 
-/* NULL if the real package is not there. `spec` of the model; `package`: a family of the package maker, or a file name. */
+/* NULL if the real package is not there. `spec` of the model; `package`: a family of the package maker, or a file name.
+ */
 Bench *bench_new(const char *spec, const char *package);
 /* Before bench_plan(): takes over a package that was made by hand. */
 Bench *bench_new_made(const char *spec, PacMaker *maker);
@@ -84,8 +85,8 @@ void bench_flash_remove(BenchFlash *f, const char *prefix);
 void bench_flash_patch(BenchFlash *f, const char *name, size_t offset, const void *data, size_t size);
 void bench_flash_fill(BenchFlash *f, const char *name, size_t offset, size_t size, uint8_t byte);
 
-/* engine-expect.c: what the documents say a package does to a unit in upgrade mode, computed without the daemon's plan. Works on
- * a picture of the flash taken before. */
+/* engine-expect.c: what the documents say a package does to a unit in upgrade mode, computed without the daemon's plan.
+ * Works on a picture of the flash taken before. */
 void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package);
 /* The NV item `id` of an image; NULL if it has none. */
 const uint8_t *expect_nv_item(const uint8_t *image, size_t size, unsigned id, size_t *ret_size);

@@ -31,7 +31,8 @@ static bool in_list(unsigned id, const unsigned *list) {
         return false;
 }
 
-/* Items that stay the unit's own, by the lists of the packages (module-and-vendor-flow §3.6, generated phone package). */
+/* Items that stay the unit's own, by the lists of the packages (module-and-vendor-flow §3.6, generated phone package).
+ */
 static bool stays(const char *family, unsigned id) {
         static const unsigned a[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26d, 0x26e, 0},
                               b[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26e, 0x26f, 0x1b4, 0x1f0, 0x300, 0},
@@ -71,7 +72,8 @@ static void nor_write(BenchFlash *f, uint64_t at, const uint8_t *data, size_t si
 }
 
 static void unpack(BenchFlash *f, const uint8_t *p, size_t size) {
-        static const char *const mounts[][2] = {{"modem/", "FMOD/"}, {"factory/", "FFAC/"}, {"ext/", "FEXT/"}, {"", "FSYS/"}};
+        static const char *const mounts[][2] = {
+                {"modem/", "FMOD/"}, {"factory/", "FFAC/"}, {"ext/", "FEXT/"}, {"", "FSYS/"}};
 
         for (size_t at = 0; at + 26 <= size;) {
                 unsigned mode = get_le16(p + at + 6), name_size = get_le16(p + at + 20);
@@ -204,7 +206,8 @@ void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
         for (size_t i = 0; i < pac->n_files; i++) {
                 const PacFile *file = pac->files + i;
 
-                if (!file->selected || pac_file_is_loader(file) || (!file->has_data && strncmp(file->type, "Erase", 5) != 0))
+                if (!file->selected || pac_file_is_loader(file) ||
+                    (!file->has_data && strncmp(file->type, "Erase", 5) != 0))
                         continue;
                 if (streq(family, "phone"))
                         phone_file(f, file, package + file->offset);

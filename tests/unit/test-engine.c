@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine-bench.h"
+#include "flash/engine-private.h"
 
 static const char *const specs[] = {"uis8850,fast,image-check=0", "uis8910,fast,image-check=0", "phone-emmc,fast"};
 static const char *const families[] = {"uis8850", "uis8910", "phone"};
@@ -89,8 +90,14 @@ START_TEST(flashes_real_packages) {
 END_TEST
 
 static const char *const variants[] = {
-        "phone-emmc,fast,hdlc=always", "phone-emmc,fast,info=tlv", "phone-emmc,fast,info=ack", "phone-emmc,fast,info=empty",
-        "phone-emmc,fast,drop-sync=3", "phone-emmc,fast,glue-log=5", "phone-emmc", "phone-emmc,fast,zlp=no",
+        "phone-emmc,fast,hdlc=always",
+        "phone-emmc,fast,info=tlv",
+        "phone-emmc,fast,info=ack",
+        "phone-emmc,fast,info=empty",
+        "phone-emmc,fast,drop-sync=3",
+        "phone-emmc,fast,glue-log=5",
+        "phone-emmc",
+        "phone-emmc,fast,zlp=no",
         "phone-emmc,fast,unknown-part=early",
 };
 
@@ -196,7 +203,8 @@ START_TEST(pulled_at_each_step) {
                 b->unplug_step = (int) i;
                 b->comes_back = false;
                 ck_assert_int_eq(bench_run(b), 1);
-                ck_assert_msg(b->failure.class == CLASS_GONE, "step %zu %s: %s", i, plan_op_to_string(s->op), bench_code(b));
+                ck_assert_msg(b->failure.class == CLASS_GONE, "step %zu %s: %s", i, plan_op_to_string(s->op),
+                              bench_code(b));
                 /* Modules are asked nothing there, so the next step finds out. */
                 if (s->op == PLAN_IDENTIFY && !streq(families[_i], "phone"))
                         s++;
@@ -230,7 +238,8 @@ START_TEST(pulled_anywhere) {
                 ck_assert_msg(b->failure.class == CLASS_GONE, "%s at transfer %llu of step %d", bench_code(b),
                               (unsigned long long) at, b->failure.step);
                 ck_assert(backup_stored_if_needed(b));
-                ck_assert(b->failure.must_reflash == b->report.wrote || b->plan->steps[b->failure.step].op == PLAN_RESET);
+                ck_assert(b->failure.must_reflash == b->report.wrote ||
+                          b->plan->steps[b->failure.step].op == PLAN_RESET);
         }
         b->sim->unplug_at_send = 0;
         bench_replug(b);
@@ -375,10 +384,11 @@ static const struct {
         int family;
         const char *fault;
 } harmless[] = {
-        {0, "at=fdl2:midst:#20 glue-log"},     {0, "at=fdl2:midst:#20 unsolicited-log"}, {0, "at=fdl2:erase slow=500000"},
-        {0, "at=fdl2:read:#2 nak=84"},         {0, "at=brom:connect nak=82"},            {1, "at=fdl1:sync silence count=2"},
-        {2, "at=fdl1:sync silence count=2"},   {2, "at=fdl2:midst:#3 slow=200000"},      {2, "at=fdl2:read-midst:#3 bad-sum"},
-        {2, "at=fdl2:read-partition nak=fe"},
+        {0, "at=fdl2:midst:#20 glue-log"},    {0, "at=fdl2:midst:#20 unsolicited-log"},
+        {0, "at=fdl2:erase slow=500000"},     {0, "at=fdl2:read:#2 nak=84"},
+        {0, "at=brom:connect nak=82"},        {1, "at=fdl1:sync silence count=2"},
+        {2, "at=fdl1:sync silence count=2"},  {2, "at=fdl2:midst:#3 slow=200000"},
+        {2, "at=fdl2:read-midst:#3 bad-sum"}, {2, "at=fdl2:read-partition nak=fe"},
 };
 
 START_TEST(harmless_faults_do_no_harm) {
@@ -422,7 +432,9 @@ START_TEST(gates_are_named) {
                 {"uis8910,fast,image-check=0,nv=bad", "backup-mismatch-nv"},
                 {"phone-emmc,fast,nv=both-bad", "backup-refused-84"},
         };
-        const char *family = strncmp(gates[_i].spec, "phone", 5) == 0 ? "phone" : strncmp(gates[_i].spec, "uis8850", 7) == 0 ? "uis8850" : "uis8910";
+        const char *family = strncmp(gates[_i].spec, "phone", 5) == 0     ? "phone"
+                             : strncmp(gates[_i].spec, "uis8850", 7) == 0 ? "uis8850"
+                                                                          : "uis8910";
         Bench *b = planned(gates[_i].spec, family);
 
         must_fail(b, gates[_i].code);
@@ -497,7 +509,73 @@ START_TEST(a_file_larger_than_its_partition_is_refused) {
         b = bench_new_made("phone-emmc,fast", m);
         bench_plan(b, FLASH_MODE_UPGRADE);
         must_fail(b, "identify-mismatch-table");
-        ck_assert_msg(strstr(b->failure.text, "the file for logo has 7 MiB, the partition 6 MiB"), "%s", b->failure.text);
+        ck_assert_msg(strstr(b->failure.text, "the file for logo has 7 MiB, the partition 6 MiB"), "%s",
+                      b->failure.text);
+        bench_free(b);
+}
+END_TEST
+
+/* Loaders do not name the unit of their sizes; boot areas are listed by some and not by others; the last partition
+ * differs from chip to chip. */
+static const struct {
+        uint64_t kib[4]; /* a, b, splloader, rest; 0 not listed */
+        uint64_t unit;
+        bool swapped, fits;
+} listings[] = {
+        {{1024, 2048, 0, 777}, 1, false, true},      {{1024, 2048, 4096, 777}, 1, false, true},
+        {{1024, 2048, 0, 8000}, 8, false, true},     {{1024, 2048, 0, 9216}, 1024, false, true},
+        {{1024, 3072, 0, 777}, 1, false, false},     {{1024, 0, 0, 777}, 1, false, false},
+        {{1024, 2048, 0, 0}, 1, false, false},       {{1024, 2048, 0, 777}, 1, true, false},
+        {{0, 0, 0, 0}, 1, false, false},
+};
+
+START_TEST(tables_are_compared_in_any_unit) {
+        static const char *const names[] = {"a", "b", "splloader", "rest"};
+        PacPartition planned_table[] = {
+                {.name = "a", .size = 1}, {.name = "b", .size = 2}, {.name = "rest", .size = U64_UNKNOWN}};
+        Plan plan = {.n_partitions = 3, .partitions = planned_table, .partition_unit = -1};
+        EngineHooks hooks = {};
+        Failure f = FAILURE_INIT;
+        Engine e = {.plan = &plan, .hooks = &hooks, .failure = &f};
+        BslPartition live[4];
+        size_t n = 0;
+
+        for (size_t i = 0; i < 4; i++)
+                if (listings[_i].kib[i]) {
+                        strcpy(live[n].name, names[i]);
+                        live[n++].size = listings[_i].kib[i] / listings[_i].unit;
+                }
+        if (listings[_i].swapped) {
+                BslPartition first = live[0];
+                live[0] = live[1];
+                live[1] = first;
+        }
+        ck_assert_msg(engine_check_table(&e, live, n) == !listings[_i].fits, "%s", f.text);
+        ck_assert_str_eq(f.detail, listings[_i].fits ? "" : "table");
+}
+END_TEST
+
+/* A package with boot loaders for two kinds of storage. */
+START_TEST(steps_for_other_storage_are_skipped) {
+        static const struct {
+                const char *spec, *storage;
+                int result;
+        } cases[] = {
+                {"phone-emmc,fast", "emmc", 0},
+                {"phone-emmc,fast", "ufs", 0},
+                {"phone-emmc,fast,info=ack", "emmc", 1},
+        };
+        Bench *b = planned(cases[_i].spec, "phone");
+        int step = bench_find_step(b, PLAN_WRITE, "logo");
+        bool begun = false;
+
+        strcpy(b->plan->steps[step].storage, cases[_i].storage);
+        ck_assert_int_eq(bench_run(b), cases[_i].result);
+        for (size_t i = 0; i < b->n_events; i++)
+                begun |= b->events[i].type == EVENT_INTENT && b->events[i].step == step;
+        ck_assert_int_eq(begun, _i == 0);
+        if (cases[_i].result)
+                ck_assert_str_eq(bench_code(b), "identify-mismatch-storage");
         bench_free(b);
 }
 END_TEST
@@ -535,7 +613,8 @@ END_TEST
 
 /* ---- loaders that run already ----------------------------------------------------------------------------- */
 
-/* The job ends in the last loader (a failure of ours, the unit stays as it is); the next goes on without a power cycle. */
+/* The job ends in the last loader (a failure of ours, the unit stays as it is); the next goes on without a power cycle.
+ */
 START_TEST(a_running_loader_is_picked_up) {
         Bench *b = planned(specs[_i], families[_i]);
 
@@ -696,6 +775,8 @@ static void add_device_cases(Suite *s) {
         tcase_add_loop_test(t, another_table_is_refused, 0, (int) ELEMENTSOF(tables));
         tcase_add_test(t, a_file_larger_than_its_partition_is_refused);
         tcase_add_test(t, identity_is_told);
+        tcase_add_loop_test(t, tables_are_compared_in_any_unit, 0, (int) ELEMENTSOF(listings));
+        tcase_add_loop_test(t, steps_for_other_storage_are_skipped, 0, 3);
         tcase_add_test(t, nv_that_does_not_fit_is_refused_early);
         tcase_add_loop_test(t, a_running_loader_is_picked_up, 0, 3);
         tcase_add_loop_test(t, a_running_first_loader_is_picked_up, 1, 3);

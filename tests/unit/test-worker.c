@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Worker threads and their mailbox. Engine, USB channel and package are doubles, so that each test says itself what happens in
- * the thread. */
+/* Worker threads and their mailbox. Engine, USB channel and package are doubles, so that each test says itself what
+ * happens in the thread. */
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
@@ -81,7 +81,8 @@ bool mapped_file_ok(MappedFile *m _unused_) {
 typedef int (*Script)(const EngineHooks *h, Channel *c, EngineReport *report, Failure *f);
 static Script script;
 
-int engine_run(const EngineInput *input _unused_, Channel *channel, const EngineHooks *hooks, EngineReport *ret, Failure *f) {
+int engine_run(const EngineInput *input _unused_, Channel *channel, const EngineHooks *hooks, EngineReport *ret,
+               Failure *f) {
         *ret = (EngineReport) {};
         *f = FAILURE_INIT;
         return script(hooks, channel, ret, f);
@@ -342,7 +343,8 @@ static int wait_for_cancel(const EngineHooks *h, Channel *c, EngineReport *repor
         h->step(h->userdata, 3, STAGE_LOAD_FDL1, "FDL");
         while (sem_wait(&u->cancelled) < 0)
                 ck_assert_int_eq(errno, EINTR);
-        return h->cancelled(h->userdata) ? -ECANCELED : failure_set(f, CLASS_HOST, "test", "cancelled without a reason");
+        return h->cancelled(h->userdata) ? -ECANCELED
+                                         : failure_set(f, CLASS_HOST, "test", "cancelled without a reason");
 }
 
 START_TEST(cancel_breaks_off_a_safe_step) {
@@ -416,7 +418,8 @@ START_TEST(cancel_ends_the_wait_for_the_device) {
 }
 END_TEST
 
-static int nothing(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_, Failure *f _unused_) {
+static int nothing(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_,
+                   Failure *f _unused_) {
         return 0;
 }
 
@@ -462,7 +465,8 @@ START_TEST(cancel_before_the_device_opens) {
 }
 END_TEST
 
-static int own_fault(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_, Failure *f _unused_) {
+static int own_fault(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_,
+                     Failure *f _unused_) {
         return -EINVAL;
 }
 
@@ -477,7 +481,8 @@ START_TEST(own_faults_are_failures_of_class_host) {
 }
 END_TEST
 
-static int look_at_thread(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_, Failure *f _unused_) {
+static int look_at_thread(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_,
+                          Failure *f _unused_) {
         char name[16] = "";
         sigset_t set;
 
