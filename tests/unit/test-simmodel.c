@@ -312,6 +312,12 @@ static void pattern(uint8_t *p, size_t n, unsigned seed) {
         }
 }
 
+static void fault(const char *line) {
+        char err[256];
+
+        ck_assert_msg(sim_fault(m, line, err, sizeof(err)), "%s", err);
+}
+
 /* ---- the client itself ---- */
 
 static void frame_is(unsigned type, const char *payload, const char *want) {
@@ -323,6 +329,7 @@ static void frame_is(unsigned type, const char *payload, const char *want) {
 }
 
 START_TEST(test_worked_frames) {
+        rda_sums = plain = false;
         use_crc = true;
         frame_is(3, "", "7E 00 03 00 00 59 50 7E");
         frame_is(1, "00005500 0000B000", "7E 00 01 00 08 00 00 55 00 00 00 B0 00 DC 2E 7E");
@@ -1772,12 +1779,6 @@ END_TEST
 
 /* ---- faults ---- */
 
-static void fault(const char *line) {
-        char err[256];
-
-        ck_assert_msg(sim_fault(m, line, err, sizeof(err)), "%s", err);
-}
-
 #define CONNECT "7e00000000ffff7e"
 #define ACK "7e00800000ff7f7e"
 
@@ -1943,6 +1944,219 @@ START_TEST(test_fault_sync_pdl_exec) {
         ck_assert_uint_gt(fetch(got, sizeof(got)), 256);
         ck_assert_uint_eq(got[2], 0x96);
         ck_assert(said("\"faults_hit\":1"));
+}
+END_TEST
+
+/* ---- the rarer ways ---- */
+
+START_TEST(test_phone_raw) {
+        static uint8_t data[3 * 1024 * 1024], got[sizeof(data)];
+
+        pattern(data, sizeof(data), 12);
+        phone_fdl2("phone-emmc,fast,raw=1");
+        ck_assert_uint_eq(answer[9], 1);
+        ck_assert_uint_eq(get_le32(answer + 12), 2048);
+        ck_assert_uint_eq(command(0x28, NULL, 0), 0x80);
+        ck_assert_uint_eq(named(1, "boot", sizeof(data)), 0x80);
+        ck_assert_uint_eq(command(0x31, NULL, 0), 0x80);
+        sim_out(m, data, 2u << 20, false);
+        expect_nothing(); /* a multiple of the packet size: it waits for the ZLP */
+        sim_out(m, NULL, 0, true);
+        expect_hex("7E 00 80 00 00 FF 7F 7E");
+        ck_assert_uint_eq(command(0x31, NULL, 0), 0x80);
+        fault("at=fdl2:raw-data write-error");
+        sim_out(m, data + (2u << 20), 1u << 20, true);
+        /* ACK first, then the error as one more frame. */
+        expect_hex("7E 00 80 00 00 FF 7F 7E 7E 00 A2 00 00 FF 5D 7E");
+        ck_assert_uint_eq(command(3, NULL, 0), 0x84);
+        m = sim_free(m);
+
+        phone_fdl2("phone-emmc,fast,raw=2,info=tlv");
+        ck_assert_uint_eq(command(0x28, "\0\0\0\0\0\0\0\0", 8), 0x80);
+        ck_assert_uint_eq(named(1, "boot", sizeof(data)), 0x80);
+        ck_assert_uint_eq(command(0x33, NULL, 0), 0x80);
+        sim_out(m, data, 2u << 20, false); /* the exact length is armed: no ZLP */
+        expect_hex("7E 00 80 00 00 FF 7F 7E");
+        sim_out(m, data + (2u << 20), 1u << 20, false);
+        expect_hex("7E 00 80 00 00 FF 7F 7E");
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+        read_store("parts/boot", 0, got, sizeof(got));
+        ck_assert_mem_eq(got, data, sizeof(got));
+        ck_assert_uint_eq(named(1, "boot", 1000), 0x80);
+        ck_assert_uint_eq(command(0x33, NULL, 0), 0x80);
+        sim_out(m, data, 900, false);
+        expect_hex("7E 00 8A 00 00 FF 75 7E");
+        m = sim_free(m);
+        phone_fdl2("phone-emmc,fast");
+        ck_assert_uint_eq(command(0x28, NULL, 0), 0xFE);
+}
+END_TEST
+
+START_TEST(test_phone_spl_shift_and_secure) {
+        static uint8_t data[4096], got[8192];
+
+        phone_fdl2("phone-emmc,fast,spl-head=shift");
+        pattern(data, sizeof(data), 6);
+        ck_assert_uint_eq(named(1, "splloader", 4u << 20), 0x8A);
+        ck_assert_uint_eq(named(1, "splloader", sizeof(data)), 0x80);
+        ck_assert_uint_eq(all_midst(data, sizeof(data), 0x1000), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+        read_store("boot2.bin", 0, got, sizeof(got));
+        ck_assert_mem_eq(got + 512, data, sizeof(data));
+        ck_assert(said("\"bootable\":true"));
+        tear_down();
+        set_up();
+        /* Signed images only: loaders of this test are not. */
+        phone_fdl1("phone-emmc,fast,fdl1-base=0");
+        m = sim_free(m);
+        phone_rom("phone-emmc,fast,secure");
+        ck_assert_uint_eq(start_at(0x5500, 8), 0x80);
+        ck_assert_uint_eq(command(2, "DHTBfdl1", 8), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+        ck_assert_uint_eq(command(4, NULL, 0), 0x80);
+        use_crc = false;
+        ask("7E", "");
+        send_hex("7E");
+        ck_assert_uint_gt(fetch(got, sizeof(got)), 8);
+        ck_assert_uint_eq(start_at(0x9EFFFE00, 8), 0x80);
+        ck_assert_uint_eq(command(2, "DHTBfdl2", 8), 0x80);
+        ck_assert_uint_eq(command(4, NULL, 0), 0x96);
+        ck_assert_uint_eq(named(1, "boot", 8), 0x80);
+        ck_assert_uint_eq(command(2, "unsigned", 8), 0x84); /* at the last MIDST */
+        ck_assert_uint_eq(named(1, "boot", 8), 0x80);
+        ck_assert_uint_eq(command(2, "DHTBsign", 8), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+}
+END_TEST
+
+/* A file of its own next to the storage directory. */
+static void write_beside(char *path, size_t size, const char *text, size_t n) {
+        int fd;
+
+        snprintf(path, size, "%s.txt", dir);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(write(fd, text, n), (ssize_t) n);
+        close(fd);
+}
+
+START_TEST(test_tables_from_files) {
+        char path[96], spec[160];
+        static const char table[] = "# small\nprodnv 2\nboot 4\nuserdata rest\n", items[] = "5 8\n0x2 6020\n0x55 100\n";
+        static uint8_t image[0x28000];
+
+        write_beside(path, sizeof(path), table, sizeof(table) - 1);
+        snprintf(spec, sizeof(spec), "phone-emmc,fast,table=%s", path);
+        phone_fdl2(spec);
+        unlink(path);
+        ck_assert_uint_eq(command(0x2D, NULL, 0), 0xBA);
+        ck_assert_uint_eq(answer_size, 3 * 76);
+        ck_assert_uint_eq(get_le32(answer + 76 + 72), 4096);
+        tear_down();
+        set_up();
+        write_beside(path, sizeof(path), items, sizeof(items) - 1);
+        snprintf(spec, sizeof(spec), "uis8850,fast,nv=%s", path);
+        fdl_8850(spec);
+        unlink(path);
+        read_nv(image, sizeof(image));
+        ck_assert_uint_eq(get_le16(image + find_item(image, sizeof(image), 0x55) + 2), 100);
+        ck_assert_uint_eq(find_item(image, sizeof(image), 0x26E), 0);
+}
+END_TEST
+
+START_TEST(test_module_variants) {
+        static uint8_t image[0x28000], again[0x28000], data[0x1000];
+        uint8_t phase[256] = {0};
+        size_t at;
+
+        fdl_8850("uis8850,fast,quectel,spl-copies=1");
+        read_nv(image, sizeof(image));
+        at = find_item(image, sizeof(image), 2);
+        image[at + 200] ^= 1;
+        ck_assert_uint_eq(write_module_nv(image, sizeof(image), true), 0x80);
+        read_nv(again, sizeof(again));
+        ck_assert_uint_ne(again[at + 200], image[at + 200]); /* ACKed, and not stored */
+        ck_assert_uint_eq(start_at(0xFE000002, 256), 0x80);
+        ck_assert_uint_eq(command(2, phase, 256), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+        ck_assert_uint_eq(write_module_nv(image, sizeof(image), true), 0x80);
+        read_nv(again, sizeof(again));
+        ck_assert_uint_eq(again[at + 200], image[at + 200]);
+        sihr(data, sizeof(data));
+        ck_assert_uint_eq(erase_at(0x60000000, 0x20000), 0x80);
+        ck_assert_uint_eq(start_at(0x60000000, sizeof(data)), 0x80);
+        ck_assert_uint_eq(all_midst(data, sizeof(data), 0x800), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x80);
+        read_store("flash.bin", 0x10000, again, 4);
+        ck_assert_mem_eq(again, "\xff\xff\xff\xff", 4);
+        tear_down();
+        set_up();
+        fdl_8850("uis8850,fast,nv-short=0x24000,secure");
+        ck_assert_uint_eq(read_at(0xFE000003, 0x3000, 0x24000), 0x82);
+        ck_assert_uint_eq(read_at(0xFE000003, 0x3000, 0x23000), 0x93);
+        ck_assert_uint_eq(answer_size, 0x1000);
+        memset(data, 0x11, sizeof(data));
+        ck_assert_uint_eq(start_at(0x60020000, sizeof(data)), 0x80);
+        ck_assert_uint_eq(all_midst(data, sizeof(data), 0x800), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0xAA);
+        tear_down();
+        set_up();
+        fdl2_8910("uis8910,fast,secure");
+        ck_assert_uint_eq(start_at(0x60010000, sizeof(data)), 0x80);
+        ck_assert_uint_eq(all_midst(data, sizeof(data), 0x800), 0x80);
+        ck_assert_uint_eq(command(3, NULL, 0), 0x8B);
+        ck_assert(said("\"bootable\":false"));
+}
+END_TEST
+
+/* A power loss in the middle: what was not programmed is not there, and what lived in RAM is gone. */
+START_TEST(test_power_loss) {
+        static uint8_t data[0x18000], got[0x18000];
+
+        fdl_8850("uis8850");
+        pattern(data, sizeof(data), 2);
+        ck_assert_uint_eq(start_at(0x60300000, sizeof(data)), 0x80);
+        ck_assert_uint_eq(all_midst(data, sizeof(data), 0x800), 0x80);
+        sim_power_off(m);
+        read_store("flash.bin", 0x300000, got, sizeof(got));
+        ck_assert_mem_eq(got, data, 0x10000);
+        ck_assert_uint_eq(got[0x10000], 0xFF);
+        tear_down();
+        set_up();
+        fdl2_8910("uis8910,fast");
+        ck_assert_uint_eq(erase_at(0, 0xFFFFFFFF), 0x80);
+        sim_power_off(m);
+        sim_power_on(m, now, true);
+        ck_assert(!in_store("FFAC/imei.bin"));
+        ck_assert(said("\"bootable\":false"));
+}
+END_TEST
+
+START_TEST(test_resync) {
+        plug("uis8850,resync", 1);
+        ask("7e7e7e", "7e00810006535052443300570a7e");
+        ask("7e0000000000007e", "7e008000003b5a7e");
+        ask("7e7e7e", "7e00810006535052443300570a7e");
+        m = sim_free(m);
+        plug("uis8850", 1);
+        ask("7e7e7e", "7e00810006535052443300570a7e");
+        ask("7e0000000000007e", "7e008000003b5a7e");
+        ask("7e7e7e", "");
+        ask("7e0000000000007e", "7e008000003b5a7e");
+        m = sim_free(m);
+        tear_down();
+        set_up();
+        phone_rom("phone-emmc,resync");
+        ask("7E", "7E 00 81 00 06 53 50 52 44 33 00 57 0A 7E");
+        m = sim_free(m);
+        phone_rom("phone-emmc");
+        ask("7E", "");
+        ask("7E 00 00 00 00 00 00 7E", "7E 00 80 00 00 3B 5A 7E");
+        m = sim_free(m);
+        /* Late sync bytes before CONNECT give late VERs. */
+        plug("phone-emmc", 1);
+        ask("7E", "7E 00 81 00 06 53 50 52 44 33 00 57 0A 7E");
+        ask("7E", "7E 00 81 00 06 53 50 52 44 33 00 57 0A 7E");
 }
 END_TEST
 
@@ -2157,80 +2371,80 @@ START_TEST(test_channel) {
 }
 END_TEST
 
-static Suite *suite(void) {
-        const TTest *const tests[] = {
-                test_worked_frames,
-                test_phone_to_fdl2,
-                test_phone_needs_line_state,
-                test_phone_line_state_options,
-                test_phone_bad_sum_is_death,
-                test_phone_fdl2_bad_sum,
-                test_phone_refusals,
-                test_phone_brom_window,
-                test_phone_second_enumeration,
-                test_phone_fdl1_ugly,
-                test_phone_transfer_ends,
-                test_phone_fdl2_unknown,
-                test_phone_info_forms,
-                test_phone_gates,
-                test_phone_plain_mode,
-                test_phone_write,
-                test_phone_start_sizes,
-                test_phone_spl_and_bak,
-                test_phone_resets,
-                test_phone_nv,
-                test_phone_nv_repair,
-                test_phone_nv_damage,
-                test_phone_read,
-                test_phone_prodnv_and_misc,
-                test_phone_sparse,
-                test_phone_userdata,
-                test_phone_repartition,
-                test_phone_erase_all,
-                test_phone_kept_storage,
-                test_8850_rom,
-                test_8850_flash,
-                test_8850_states,
-                test_rda_receiver,
-                test_8850_crc_frame_kills_fdl,
-                test_8850_nv,
-                test_8850_nv_damage,
-                test_module_erases,
-                test_module_prepack,
-                test_8910_pdl,
-                test_8910_fdl1_ugly,
-                test_8910_flash,
-                test_8910_nv,
-                test_8910_nv_missing,
-                test_real_8850,
-                test_real_8910,
-                test_fault_kinds,
-                test_fault_ends,
-                test_fault_points,
-                test_fault_flash,
-                test_fault_sync_pdl_exec,
-                test_hostile,
-                test_in_transfers,
-                test_glued_logs_option,
-                test_bad_specs,
-                test_usb_facts,
-                test_channel,
-        };
-        Suite *s = suite_create("simmodel");
-        TCase *t = tcase_create("all");
+static void add(Suite *s, const char *name, const TTest *const tests[], size_t n) {
+        TCase *t = tcase_create(name);
 
         tcase_add_checked_fixture(t, set_up, tear_down);
         tcase_set_timeout(t, 60);
-        for (size_t i = 0; i < ELEMENTSOF(tests); i++)
+        for (size_t i = 0; i < n; i++)
                 tcase_add_test(t, tests[i]);
         suite_add_tcase(s, t);
-        return s;
+}
+
+static void add_phone(Suite *s) {
+        const TTest *const tests[] = {test_phone_to_fdl2,
+                                      test_phone_needs_line_state,
+                                      test_phone_line_state_options,
+                                      test_phone_bad_sum_is_death,
+                                      test_phone_fdl2_bad_sum,
+                                      test_phone_refusals,
+                                      test_phone_brom_window,
+                                      test_phone_second_enumeration,
+                                      test_phone_fdl1_ugly,
+                                      test_phone_transfer_ends,
+                                      test_phone_fdl2_unknown,
+                                      test_phone_info_forms,
+                                      test_phone_gates,
+                                      test_phone_plain_mode,
+                                      test_phone_write,
+                                      test_phone_start_sizes,
+                                      test_phone_spl_and_bak,
+                                      test_phone_resets,
+                                      test_phone_nv,
+                                      test_phone_nv_repair,
+                                      test_phone_nv_damage,
+                                      test_phone_read,
+                                      test_phone_prodnv_and_misc,
+                                      test_phone_sparse,
+                                      test_phone_userdata,
+                                      test_phone_repartition,
+                                      test_phone_erase_all,
+                                      test_phone_kept_storage,
+                                      test_phone_raw,
+                                      test_phone_spl_shift_and_secure};
+
+        add(s, "phone", tests, ELEMENTSOF(tests));
+}
+
+static void add_modules(Suite *s) {
+        const TTest *const tests[] = {test_phone_userdata, test_8850_rom,       test_8850_flash,
+                                      test_8850_states,    test_rda_receiver,   test_8850_crc_frame_kills_fdl,
+                                      test_8850_nv,        test_8850_nv_damage, test_module_erases,
+                                      test_module_prepack, test_8910_pdl,       test_8910_fdl1_ugly,
+                                      test_8910_flash,     test_8910_nv,        test_8910_nv_missing,
+                                      test_real_8850,      test_real_8910,      test_module_variants};
+
+        add(s, "modules", tests, ELEMENTSOF(tests));
+}
+
+static void add_others(Suite *s) {
+        const TTest *const tests[] = {
+                test_worked_frames,       test_fault_kinds,       test_fault_ends, test_fault_points, test_fault_flash,
+                test_fault_sync_pdl_exec, test_tables_from_files, test_power_loss, test_resync,       test_hostile,
+                test_in_transfers,        test_glued_logs_option, test_bad_specs,  test_usb_facts,    test_channel};
+
+        add(s, "others", tests, ELEMENTSOF(tests));
 }
 
 int main(void) {
-        SRunner *r = srunner_create(suite());
+        Suite *s = suite_create("simmodel");
+        SRunner *r;
         int failed;
 
+        add_phone(s);
+        add_modules(s);
+        add_others(s);
+        r = srunner_create(s);
         srunner_run_all(r, CK_ENV);
         failed = srunner_ntests_failed(r);
         srunner_free(r);

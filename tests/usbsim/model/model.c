@@ -172,7 +172,8 @@ void sim_enter(SimModel *m, SimStage stage) {
         m->starting = false;
         m->synced = m->t->sync == 0;
         m->connected = false;
-        m->plain = false;
+        m->plain = m->raw_mode = false;
+        m->raw_left = 0;
         m->lost_buffers = 0;
         m->no_buffers = false;
         m->sync_seen = 0;

@@ -39,6 +39,7 @@ static size_t info_struct(const SimModel *m, uint8_t *b) {
         if (version <= 1)
                 return 8;
         b[8] = 6; /* GPT present, RPMB key written */
+        b[9] = version >= 4 ? (uint8_t) m->number[OPT_RAW] : 0;
         le32to(b + 12, version >= 4 ? 2048 : 0);
         le32to(b + 16, sim_word(m, OPT_STORAGE, "emmc") ? 0x102 : sim_word(m, OPT_STORAGE, "ufs") ? 0x103 : 0);
         return 256;
@@ -60,7 +61,7 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
         at = put_tlv(b, at, 0, v, 4);
         v[0] = 6;
         at = put_tlv(b, at, 1, v, 1);
-        v[0] = 0;
+        v[0] = (uint8_t) m->number[OPT_RAW];
         at = put_tlv(b, at, 2, v, 1);
         le32to(v, 2048);
         at = put_tlv(b, at, 3, v, 4);
@@ -105,6 +106,7 @@ void phone_fdl2_forget(SimModel *m) {
 
         end_write(p);
         p->failed = p->reading = p->write_enabled = false;
+        phone_raw_forget(m);
 }
 
 static unsigned check_start(SimModel *m, size_t n, uint64_t size) {
@@ -283,18 +285,14 @@ static bool keep(SimModel *m, const uint8_t *d, size_t n) {
         return true;
 }
 
-static void do_midst(SimModel *m, const uint8_t *d, size_t n) {
+unsigned phone_fdl2_take(SimModel *m, const uint8_t *d, size_t n) {
         Phone *p = phone_of(m);
         unsigned r = 0;
 
-        if (!p->writing || p->failed) {
-                sim_send(m, p->failed ? REP_FAILED : REP_NOT_STARTED, NULL, 0);
-                return;
-        }
-        if (n > p->total - p->received) {
-                sim_send(m, REP_SIZE, NULL, 0);
-                return;
-        }
+        if (!p->writing || p->failed)
+                return p->failed ? REP_FAILED : REP_NOT_STARTED;
+        if (n > p->total - p->received)
+                return REP_SIZE;
         if (!keep(m, d, n))
                 r = 0x8D;
         p->received += n;
@@ -306,11 +304,14 @@ static void do_midst(SimModel *m, const uint8_t *d, size_t n) {
                 if (!r && p->received == p->total)
                         r = after_last(m);
         }
-        if (r) {
-                p->failed = true;
-                sim_send(m, r, NULL, 0);
-        } else
-                sim_ack(m);
+        p->failed = r != 0;
+        return r;
+}
+
+static void do_midst(SimModel *m, const uint8_t *d, size_t n) {
+        unsigned r = phone_fdl2_take(m, d, n);
+
+        sim_send(m, r ? r : REP_ACK, NULL, 0);
 }
 
 static void do_end(SimModel *m) {
@@ -706,6 +707,7 @@ void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 sim_hang(m, "waits until it is unplugged");
                 break;
         default:
-                settings(m, type, d, n);
+                if (!phone_raw_command(m, type, n))
+                        settings(m, type, d, n);
         }
 }

@@ -232,6 +232,7 @@ static const SimTraits fdl2 = {
         .bad_length = BAD_NAK_HANG,
         .too_long = BAD_NAK_HANG,
         .zlp = true,
+        .raw = phone_raw_data,
         .frame = phone_fdl2_frame,
 };
 

@@ -62,6 +62,10 @@ typedef struct Phone {
         uint8_t *buffer;
         size_t fill, room;
         Sparse sparse;
+        /* raw data: the running chunk */
+        uint8_t *chunk;
+        uint32_t chunk_size, chunk_got;
+        bool raw_enabled, raw_exact, raw_whole;
         bool reading;
         Target source;
         bool write_enabled;
@@ -92,6 +96,14 @@ int phone_nv_fill(SimModel *m, char *err, size_t err_size);
 void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *p, size_t n);
 void phone_fdl2_hello(SimModel *m);
 void phone_fdl2_forget(SimModel *m);
+
+/* The next bytes of what is being written: 0 or a reply code. */
+unsigned phone_fdl2_take(SimModel *m, const uint8_t *d, size_t n);
+
+/* phone-raw.c: unframed data. true: the command was one of these. */
+bool phone_raw_command(SimModel *m, unsigned type, size_t n);
+void phone_raw_data(SimModel *m, const uint8_t *p, size_t n, bool end);
+void phone_raw_forget(SimModel *m);
 
 /* phone-sparse.c: reply code, 0 going well. */
 bool sparse_begins(const uint8_t *p, size_t n, size_t *ret_skip);

@@ -111,7 +111,7 @@ typedef struct SimTraits {
         bool zlp; /* IN transfers end with a ZLP where needed */
         void (*frame)(SimModel *m, unsigned type, const uint8_t *p, size_t n);
         /* Takes received transfers where there are no BSL frames (frame is NULL then). */
-        void (*raw)(SimModel *m, const uint8_t *p, size_t n);
+        void (*raw)(SimModel *m, const uint8_t *p, size_t n, bool end);
 } SimTraits;
 
 typedef struct SimFamily {
@@ -162,6 +162,7 @@ typedef struct SimFault {
 typedef struct SimChunk {
         struct SimChunk *next;
         size_t size, at;
+        bool end;
         uint8_t data[];
 } SimChunk;
 
@@ -206,6 +207,8 @@ struct SimModel {
         SimStage stage;
         const SimTraits *t;
         bool starting;         /* between EXEC and the new stage's first breath */
+        bool raw_mode;         /* unframed data is due: raw() takes it, `end` after a short packet or ZLP */
+        size_t raw_left;       /* raw data of a length the driver knows: ends without a ZLP too; 0: unknown */
         bool plain;            /* escaping off */
         unsigned lost_buffers; /* fewer transfers are taken while busy */
         bool no_buffers;       /* none at all: mute */

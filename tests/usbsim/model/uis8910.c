@@ -123,8 +123,10 @@ static void pdl_packet(SimModel *m) {
 }
 
 /* The header comes as a transfer of its own; then as many bytes as it says. */
-static void pdl_transfer(SimModel *m, const uint8_t *p, size_t n) {
+static void pdl_transfer(SimModel *m, const uint8_t *p, size_t n, bool end) {
         Module *o = module_of(m);
+
+        (void) end;
 
         if (o->pdl_need == 0) {
                 bool joined = sim_flag(m, OPT_PDL_JOIN);

@@ -427,9 +427,9 @@ static bool bare_sync(SimModel *m, SimChunk *c) {
 }
 
 static void take_chunk(SimModel *m, SimChunk *c) {
-        if (m->t->raw) {
+        if (!m->t->frame || m->raw_mode) {
                 c->at = c->size;
-                m->t->raw(m, c->data, c->size);
+                m->t->raw(m, c->data, c->size, c->end);
                 return;
         }
         if (m->plain) {
@@ -477,17 +477,17 @@ void sim_wire_pump(SimModel *m) {
         }
 }
 
-static void complete_dma(SimModel *m) {
+static void complete_dma(SimModel *m, bool end) {
         SimChunk *c;
 
-        if (m->dma_fill == 0 || m->rx_count >= MAX_CHUNKS) {
+        if ((m->dma_fill == 0 && !(m->raw_mode && end)) || m->rx_count >= MAX_CHUNKS) {
                 m->dma_fill = 0;
                 return;
         }
         c = malloc(sizeof(*c) + m->dma_fill);
         if (!c)
                 return;
-        *c = (SimChunk){.size = m->dma_fill};
+        *c = (SimChunk){.size = m->dma_fill, .end = end};
         memcpy(c->data, m->dma, m->dma_fill);
         *m->rx_tail = c;
         m->rx_tail = &c->next;
@@ -513,7 +513,8 @@ void sim_out(SimModel *m, const uint8_t *data, size_t size, bool zlp) {
                 return;
         m->bytes_in += size;
         while (size) {
-                size_t dma = m->t->dma;
+                size_t dma =
+                        m->raw_left && m->dma_fill + m->raw_left < m->t->dma ? m->dma_fill + m->raw_left : m->t->dma;
                 size_t packet = size < mps ? size : mps, room = dma - m->dma_fill;
                 size_t take = packet < room ? packet : room;
 
@@ -521,10 +522,11 @@ void sim_out(SimModel *m, const uint8_t *data, size_t size, bool zlp) {
                 m->dma_fill += take;
                 data += take;
                 size -= take;
+                m->raw_left -= take < m->raw_left ? take : m->raw_left;
                 if (packet < mps || m->dma_fill == dma)
-                        complete_dma(m);
+                        complete_dma(m, packet < mps);
         }
         if (zlp)
-                complete_dma(m);
+                complete_dma(m, true);
         sim_wire_pump(m);
 }
