@@ -43,7 +43,7 @@ for verb in status devices slots jobs packages monitor "wait 1" "cancel 1" "retr
 done
 
 expect 0 fdlctl explain write-gone
-says "left the USB bus"
+says "left the bus"
 says "what to do:"
 expect 0 fdlctl explain load-fdl1-refused-a6
 says "what to do:"
