@@ -321,6 +321,8 @@ static int follow_setup(Follow *f, const char *const *paths) {
         sigaddset(&mask, SIGINT);
         sigaddset(&mask, SIGTERM);
         sigprocmask(SIG_BLOCK, &mask, NULL);
+        /* The bus is used again after the jobs are over. */
+        sd_bus_set_close_on_exit(f->bus, false);
         if (sd_event_default(&f->event) < 0 || sd_bus_attach_event(f->bus, f->event, SD_EVENT_PRIORITY_NORMAL) < 0 ||
             sd_event_add_signal(f->event, NULL, SIGINT, on_interrupt, f) < 0 ||
             sd_event_add_signal(f->event, NULL, SIGTERM, on_interrupt, f) < 0)
