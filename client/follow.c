@@ -120,7 +120,8 @@ static void say_plain(FollowedJob *j) {
         int percent = (int) (json_number(j->properties, "Progress") * 10) * 10;
         char place[64], part[64];
 
-        if (j->finished || (streq(word, j->said_stage) && percent <= j->said_percent))
+        /* "checking" comes and goes with every partition: not news on paper. */
+        if (j->finished || streq(word, "checking") || (streq(word, j->said_stage) && percent <= j->said_percent))
                 return;
         snprintf(j->said_stage, sizeof(j->said_stage), "%s", word);
         j->said_percent = percent;

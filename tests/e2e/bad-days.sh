@@ -11,7 +11,6 @@ trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 start_bus
 start_daemon
-port_of() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"id_path":"[^"]*"' | cut -d'"' -f4; }
 
 # packages
 expect 3 fdlctl -q import "$WORK/missing.pac"

@@ -59,8 +59,7 @@ inside() {
         label_slots
         run fdlctl devices
         say "Three firmware packages are copied into the store and checked."
-        cd "$WORK"
-        run fdlctl -q import phone.pac uis8910_full.pac uis8850_full.pac
+        (cd "$WORK" && run fdlctl -q import phone.pac uis8910_full.pac uis8850_full.pac)
         run fdlctl packages
 
         say "All six are flashed at the same time."

@@ -31,7 +31,7 @@ for i in $(seq 0 15); do
         1) package=uis8910_full.pac ;;
         2) package=uis8850_full.pac ;;
         esac
-        port=$(simctl "{\"cmd\":\"describe\",\"device\":\"u$i\"}" | grep -o '"id_path":"[^"]*"' | cut -d'"' -f4)
+        port=$(port_of "u$i")
         expect 0 fdlctl -q flash "$package" --slot="$port" --no-wait
         jobs+=("$(sed 's/^job //' "$WORK/out")")
 done

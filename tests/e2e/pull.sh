@@ -16,7 +16,6 @@ cp -a "$WORK/flash" "$WORK/before"
 start_bus
 start_daemon
 expect 0 fdlctl -q import "$package"
-port_of() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"id_path":"[^"]*"' | cut -d'"' -f4; }
 victim=$(port_of victim) neighbour=$(port_of neighbour)
 
 # where the fault is set, what the code must begin with, whether flash was touched
@@ -29,7 +28,7 @@ fdl2:midst:500000 write-gone yes
 fdl2:end write-gone yes'
 n=0
 while read -r at code touched; do
-        simctl "{\"cmd\":\"fault\",\"device\":\"victim\",\"line\":\"at=$at disconnect count=1\"}" >/dev/null || fail "no fault at $at"
+        simctl "{\"cmd\":\"fault\",\"device\":\"victim\",\"fault\":\"at=$at disconnect count=1\"}" >/dev/null || fail "no fault at $at"
         expect 0 fdlctl -q flash uis8850_full.pac --slot="$victim" --no-wait
         job=$(sed 's/^job //' "$WORK/out")
         expect 0 fdlctl -q flash uis8850_full.pac --slot="$neighbour" --no-wait

@@ -11,7 +11,6 @@ trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 start_bus
 start_daemon
-port_of() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"id_path":"[^"]*"' | cut -d'"' -f4; }
 expect 0 fdlctl -q import "$WORK/phone.pac"
 expect 0 fdlctl -q flash phone.pac --slot="$(port_of unit)" --no-wait
 running=$(sed 's/^job //' "$WORK/out")

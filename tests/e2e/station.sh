@@ -26,6 +26,16 @@ fdlctl() { "$FDLD_BUILD/fdlctl" "$@"; }
 # simctl JSON: one request to the simulator, its answer on stdout.
 simctl() { "$FDLD_BUILD/usbsim" --ctl "$1"; }
 
+# port_of UNIT: the ID_PATH of the socket that the simulated unit is plugged into.
+port_of() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"id-path":"[^"]*"' | cut -d'"' -f4; }
+
+# start_job COMMAND…: starts work and leaves its number in $job.
+start_job() {
+        expect 0 fdlctl -q --no-wait "$@"
+        # shellcheck disable=SC2034 # for the caller
+        job=$(sed -n 's/^job //p' "$WORK/out")
+}
+
 # expect STATUS COMMAND…: runs it, its output in $WORK/out and $WORK/err.
 expect() {
         local want=$1 got=0

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* flashcheck PACKAGE BEFORE AFTER: is a simulated unit's flash, byte for byte, what an upgrade with the package must make of what
+ * it held before? The expectation is computed without the daemon's plan. */
+#include <stdio.h>
+
+#include "common/mapped-file.h"
+#include "engine-bench.h"
+
+/* Boot areas hold a block that the loader fills in; they are compared by what the loader keeps of the image. */
+#define SPL_RESERVED 512
+
+static int check_boot_area(BenchFlash *have, const char *name, const uint8_t *image, size_t size) {
+        size_t n = 0;
+        const uint8_t *area = bench_flash_file(have, name, &n);
+
+        if (area && n >= size && memcmp(area + SPL_RESERVED, image + SPL_RESERVED, size - SPL_RESERVED) == 0)
+                return 0;
+        fprintf(stderr, "flashcheck: %s does not hold the package's splloader\n", name);
+        return 1;
+}
+
+static BenchFlash *read_flash(const char *directory) {
+        Bench b = { 0 };
+
+        snprintf(b.dir, sizeof(b.dir), "%s", directory);
+        return bench_flash(&b);
+}
+
+static int compare(const Pac *pac, const uint8_t *package, const char *before, const char *after) {
+        static const char *const boot_areas[] = { "boot1.bin", "boot2.bin", NULL };
+        BenchFlash *want = read_flash(before), *have = read_flash(after);
+        const char *differs;
+        int r = 0;
+
+        expect_upgrade(want, pac, package);
+        differs = bench_flash_differs(want, have, boot_areas);
+        if (differs[0]) {
+                fprintf(stderr, "flashcheck: %s/%s differs from what it must be\n", after, differs);
+                r = 1;
+        }
+        for (size_t i = 0; i < pac->n_files; i++) {
+                const PacFile *f = pac->files + i;
+                if (!f->has_data || !f->selected || !streq(f->blocks[0].name, "splloader"))
+                        continue;
+                for (size_t k = 0; boot_areas[k]; k++)
+                        r |= check_boot_area(have, boot_areas[k], package + f->offset, f->size);
+        }
+        bench_flash_free(want);
+        bench_flash_free(have);
+        return r;
+}
+
+int main(int argc, char **argv) {
+        MappedFile *file = NULL;
+        Failure f = FAILURE_INIT;
+        Pac *pac = NULL;
+        PacReader reader;
+        int r;
+
+        if (argc != 4) {
+                fprintf(stderr, "usage: flashcheck PACKAGE BEFORE AFTER\n");
+                return 2;
+        }
+        r = mapped_file_open(argv[1], &file);
+        if (r < 0) {
+                fprintf(stderr, "flashcheck: %s: %s\n", argv[1], strerror(-r));
+                return 2;
+        }
+        reader = pac_reader_for_memory(mapped_file_data(file), mapped_file_size(file));
+        if (pac_parse(&reader, &pac, &f) != 0) {
+                fprintf(stderr, "flashcheck: %s: %s\n", argv[1], f.text);
+                return 2;
+        }
+        r = compare(pac, mapped_file_data(file), argv[2], argv[3]);
+        pac_free(pac);
+        mapped_file_unref(file);
+        return r;
+}
