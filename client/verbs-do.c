@@ -167,16 +167,20 @@ static bool looks_like_file(const char *text) {
         return strchr(text, '/') || (n > 4 && streq(text + n - 4, ".pac")) || access(text, F_OK) == 0;
 }
 
-static int find_or_import(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
-        if (strncmp(text, FDLD_ROOT "/packages/", strlen(FDLD_ROOT "/packages/")) != 0 && access(text, F_OK) == 0)
-                return import_file(bus, text, ret);
-        struct json_object *list = client_objects_of(objects, FDLD_IFACE("Package"));
+/* A name of the store wins only if no such file is here: what is written on the command line is what gets flashed. */
+static bool means_file(struct json_object *objects, const char *text) {
+        struct json_object *list;
         bool known = false;
+
+        if (text[0] != '/' && access(text, F_OK) == 0)
+                return true;
+        if (strncmp(text, FDLD_ROOT "/", strlen(FDLD_ROOT "/")) == 0)
+                return false;
+        list = client_objects_of(objects, FDLD_IFACE("Package"));
         for (size_t i = 0; i < json_object_array_length(list); i++)
                 known |= streq(json_text(json_object_array_get_idx(list, i), "Name"), text);
         json_object_put(list);
-        return looks_like_file(text) && !known && text[0] != '/' ? import_file(bus, text, ret)
-                                                                : find_package(objects, text, ret);
+        return !known && looks_like_file(text);
 }
 
 static int list_choices(struct json_object *ready) {
@@ -285,15 +289,18 @@ int verb_flash(int argc _unused_, char **argv) {
         Paths targets = { .n = 0 }, jobs = { .n = 0 };
         char package[PATH_TEXT_MAX];
         int code = 0, worst = 0;
+        bool file = false;
         sd_bus *bus = client_connect(&code);
 
         if (!bus)
                 return code;
         code = client_objects(bus, &objects);
+        if (code == 0 && !(file = means_file(objects, argv[1])))
+                code = find_package(objects, argv[1], package);
         if (code == 0 && !arg_dry_run)
                 code = choose_targets(objects, &targets);
-        if (code == 0)
-                code = find_or_import(bus, objects, argv[1], package);
+        if (code == 0 && file)
+                code = import_file(bus, argv[1], package);
         if (code == 0 && arg_dry_run)
                 code = show_plan(bus, package);
         for (size_t i = 0; code == 0 && i < targets.n; i++)

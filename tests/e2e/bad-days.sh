@@ -6,7 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
 enter_world --fast --device=phone-emmc,name=closed,perm=denied --device=phone-emmc,name=held,port=1-2,held-by=program \
-        --device=phone-emmc,name=driver,port=1-3,held=usbserial --device=phone-emmc,name=good,port=1-4,plug=no
+        --device=phone-emmc,name=driver,port=1-3,held=usbserial --device=phone-emmc,name=good,port=1-4
 trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 start_bus
@@ -52,14 +52,15 @@ STATE_DIRECTORY=$WORK/state3 RUNTIME_DIRECTORY=$WORK/run2 CONFIGURATION_DIRECTOR
 says "fdld.conf:2"
 
 # a package cannot go while a job needs it; a job that waits is cancelled at once
-expect 0 fdlctl -q flash phone.pac --slot="$(port_of good)" --no-wait
-job=$(sed 's/^job //' "$WORK/out")
+good=$(port_of good)
+simctl '{"cmd":"unplug","device":"good"}' >/dev/null
+start_job flash phone.pac --slot="$good"
 expect 1 fdlctl remove phone.pac
 says "uses this package"
 expect 0 fdlctl cancel "$job"
 expect 6 fdlctl -q wait "$job"
 expect 3 fdlctl wait 999999
-says "no such job"
+says "There is no job 999999"
 expect 0 fdlctl remove phone.pac
 expect 3 fdlctl remove phone.pac
 stop_station
