@@ -290,7 +290,7 @@ static int usb_pause(Channel *c, uint32_t ms) {
 
                 if (atomic_load(&u->cancelled))
                         return -ECANCELED;
-                if (u->in.submitted && u->in.completed && u->in.urb->status == LIBUSB_TRANSFER_NO_DEVICE)
+                if (is_gone(u))
                         return -ENODEV;
                 r = handle_events(u, MIN(until - now, 1000u), NULL);
                 if (r < 0)
