@@ -82,8 +82,6 @@ int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f) {
         do
                 r = sync_try(s, try_ms, until, &attempts);
         while (r == -ETIMEDOUT && channel_now(s->channel) < until && attempts < SYNC_ATTEMPTS_MAX);
-        if (r == 0 && attempts > 1)
-                r = session_drain(s, QUIET_MS);
         s->adopting = false;
         if (r < 0) {
                 Wait w = {.command = bsl_command_name(BSL_CMD_SYNC),

@@ -114,7 +114,8 @@ bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
 int bsl_open_port(BslSession *s, Failure *f);
 /* Sends single bytes 7E until a VER frame comes; adopts the check that fits (§3.4): CRC means BROM, sum means FDL1, a
  * lone loader, or an autodloader past its first EXEC. Each try is up to three bytes, `sync_brom` apart (some loaders
- * want three), then try_ms of listening; `window_ms` bounds the whole. Answers to surplus bytes are drained. */
+ * want three), then try_ms of listening; `window_ms` bounds the whole. Late answers to surplus bytes are
+ * never taken for the answer to a command. */
 int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f);
 /* After a sync that stayed silent: is it an FDL2 left over from an earlier session (§6.1)? Sends one CONNECT with a
  * sum; ACK or FE mean yes, and the stage becomes FDL2. At most once in a session (a repeated call sends nothing and

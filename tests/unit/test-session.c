@@ -352,7 +352,7 @@ END_TEST
 
 START_TEST(test_connect_late) {
         /* Both CONNECTs are answered in the end; the second acknowledgement must not pass for that of END. */
-        BEGIN(CRC, {"@00", 3001, "@80"}, {"@00", 10, "@80"}, {"@03", 5, "@84"});
+        BEGIN(CRC, {"@00", 3045, "@80"}, {"@00", 10, "@80"}, {"@03", 5, "@84"});
         EXPECT_OK(bsl_connect(session, &fail));
         EXPECT_FAILURE(bsl_end(session, &fail), "refused", 0x84, "END_DATA");
         end();
@@ -670,7 +670,7 @@ END_TEST
 
 START_TEST(test_partial_stale) {
         /* Half a frame from before must neither complete with nor damage the next answer. */
-        BEGIN(SUM, {"@02:4142", 1, "@80+7E 00 80"}, {"@03", 1, "@80"});
+        BEGIN(SUM, {"@02:4142", 1, "@80+7E 00 80"}, {"@03", 2000, "@80"});
         EXPECT_OK(bsl_midst(session, "AB", 2, false, &fail));
         EXPECT_OK(bsl_end(session, &fail));
         end();
@@ -865,6 +865,17 @@ START_TEST(test_read_no_retry) {
 
         BEGIN(SUM, {"@11:0400000000000000"});
         EXPECT_FAILURE(bsl_read_midst(session, 0, data, 4, &fail), "silent", -1, "READ_MIDST");
+        end();
+}
+END_TEST
+
+START_TEST(test_read_no_retry_garbled) {
+        uint8_t data[4];
+
+        BEGIN(SUM, {"@11:0400000000000000", 1, "55 AA"});
+        EXPECT_FAILURE(bsl_read_midst(session, 0, data, 4, &fail), "garbled", -1, "READ_MIDST");
+        ck_assert_uint_eq(fail.deadline_ms, 20000);
+        ck_assert(bsl_session_tainted(session));
         end();
 }
 END_TEST
@@ -1181,6 +1192,7 @@ static void add_commands(TCase *tc) {
         tcase_add_test(tc, test_read_flash);
         tcase_add_test(tc, test_read_retry);
         tcase_add_test(tc, test_read_no_retry);
+        tcase_add_test(tc, test_read_no_retry_garbled);
         tcase_add_test(tc, test_read_far);
         tcase_add_test(tc, test_partitions);
         tcase_add_test(tc, test_chip_uid);
