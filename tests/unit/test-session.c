@@ -352,7 +352,7 @@ END_TEST
 
 START_TEST(test_connect_late) {
         /* Both CONNECTs are answered in the end; the second acknowledgement must not pass for that of END. */
-        BEGIN(CRC, {"@00", 3045, "@80"}, {"@00", 10, "@80"}, {"@03", 5, "@84"});
+        BEGIN(CRC, {"@00", 3045, "@80"}, {"@00", 40, "@80"}, {"@03", 5, "@84"});
         EXPECT_OK(bsl_connect(session, &fail));
         EXPECT_FAILURE(bsl_end(session, &fail), "refused", 0x84, "END_DATA");
         end();
@@ -672,6 +672,17 @@ START_TEST(test_partial_stale) {
         /* Half a frame from before must neither complete with nor damage the next answer. */
         BEGIN(SUM, {"@02:4142", 1, "@80+7E 00 80"}, {"@03", 2000, "@80"});
         EXPECT_OK(bsl_midst(session, "AB", 2, false, &fail));
+        EXPECT_OK(bsl_end(session, &fail));
+        end();
+}
+END_TEST
+
+START_TEST(test_partial_stale_raw) {
+        /* Without escaping, half a frame would swallow the next answers by its length. */
+        BEGIN(SUM, {"@21", 1, "@80"}, {"@03", 1, "@80+7E 00 93 FF FF 00"}, {"@03", 1, "@80"});
+        EXPECT_OK(bsl_disable_transcode(session, &fail));
+        dev.raw = true;
+        EXPECT_OK(bsl_end(session, &fail));
         EXPECT_OK(bsl_end(session, &fail));
         end();
 }
@@ -1174,6 +1185,7 @@ static void add_classes(TCase *tc) {
         tcase_add_test(tc, test_duplicate_answer_later);
         tcase_add_test(tc, test_error_after_ack);
         tcase_add_test(tc, test_partial_stale);
+        tcase_add_test(tc, test_partial_stale_raw);
         tcase_add_test(tc, test_logs_anywhere);
 }
 
