@@ -4,6 +4,7 @@
 #define LINE_STATE_OPEN 0x0601 /* the low byte counts: DTR */
 #define SYNC_ATTEMPTS_MAX 100000
 #define QUIET_MS 20
+#define TAINT_QUIET_MS 200
 
 int bsl_open_port(BslSession *s, Failure *f) {
         Wait w = {.command = "SET_LINE_STATE",
@@ -93,8 +94,13 @@ int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f) {
                 return session_fail(s, &w, r, f);
         }
         s->stage = s->check == BSL_CHECK_CRC16 ? BSL_STAGE_BROM : BSL_STAGE_FDL1;
-        /* Devices answer in order: nothing from before can still come. */
-        s->tainted = false;
+        if (s->tainted) {
+                /* Devices answer in order, so nothing from before should still come; a moment more costs little here. */
+                r = session_drain(s, TAINT_QUIET_MS);
+                if (r == -ECANCELED)
+                        return r;
+                s->tainted = false;
+        }
         return 0;
 }
 
