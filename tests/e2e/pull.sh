@@ -10,7 +10,7 @@ need_packages
 enter_world --fast --device=uis8850,name=victim --device=uis8850,name=neighbour,port=1-2
 trap stop_station EXIT
 mkdir -p "$WORK/etc"
-printf '[Devices]\nAllowIds=1782:4d16\n' >"$WORK/etc/fdld.conf"
+printf '[Devices]\nAllowIds=1782:4d16\n\n[Timeouts]\nSecondEnumerationMSec=500\n' >"$WORK/etc/fdld.conf"
 package=$FDLD_TEST_PACS/uis8850_full.pac
 cp -a "$WORK/flash" "$WORK/before"
 start_bus
