@@ -5,7 +5,10 @@
 
 /* From the first byte until the last loader runs. Nothing here touches flash. */
 
-/* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. */
+/* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. The first
+ * time it is only the sync byte, and for long: a boot ROM that is slow to wake up may take anything else for a damaged frame,
+ * and be lost until its power is cut (bsl-protocol §14.1). */
+#define FIRST_SYNC_MS 5000U
 #define PROBE_MS 1500U
 
 /* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the
@@ -110,11 +113,11 @@ static int meet_pdl(Engine *e) {
         return 0;
 }
 
-static int meet_round(Engine *e) {
+static int meet_round(Engine *e, bool first) {
         bool pdl = e->plan->protocol == PLAN_PDL;
         int r;
 
-        r = pdl ? meet_pdl(e) : meet_sync(e, PROBE_MS);
+        r = pdl ? meet_pdl(e) : meet_sync(e, first ? FIRST_SYNC_MS : PROBE_MS);
         if (pdl && r == 1 && unanswered(e->failure))
                 r = meet_sync(e, PROBE_MS / 2);
         if (r != 1 || e->met || e->failure->class != CLASS_SILENT)
@@ -151,7 +154,7 @@ int engine_handshake(Engine *e) {
         if (r != 0)
                 return r;
         while (waited < window) {
-                r = meet_round(e);
+                r = meet_round(e, attempts == 0);
                 attempts++;
                 if (r != 1 || e->met || !unanswered(e->failure))
                         return r;
