@@ -153,6 +153,32 @@ START_TEST(test_checks) {
 }
 END_TEST
 
+/* The text of bsl-protocol §3.3, word by word. */
+static uint16_t plain_sum16(const uint8_t *p, size_t size) {
+        uint32_t sum = 0;
+
+        for (size_t i = 0; i + 1 < size; i += 2)
+                sum += (uint32_t) (p[i] | p[i + 1] << 8);
+        if (size % 2)
+                sum += p[size - 1];
+        sum = (sum >> 16) + (sum & 0xffff);
+        sum += sum >> 16;
+        return (uint16_t) ~sum;
+}
+
+START_TEST(test_sum_plain) {
+        uint32_t state = (uint32_t) _i * 2654435761u + 1;
+
+        for (size_t i = 0; i < sizeof(payload); i++) {
+                state = state * 1664525u + 1013904223u;
+                payload[i] = _i % 4 == 0 ? 0xff : _i % 4 == 1 && i % 7 ? 0 : (uint8_t) (state >> 24);
+        }
+        for (size_t size = 0; size < 300; size++)
+                ck_assert_uint_eq(bsl_sum16(payload + _i % 5, size), plain_sum16(payload + _i % 5, size));
+        ck_assert_uint_eq(bsl_sum16(payload, 65533), plain_sum16(payload, 65533));
+}
+END_TEST
+
 /* Both orders behind an odd payload, only one behind an even. */
 START_TEST(test_odd_orders) {
         uint8_t body[] = {0x00, 0x93, 0x00, 0x03, 0x41, 0x42, 0x43, 0, 0};
