@@ -772,7 +772,7 @@ static void many_attributes(PacMaker *m _unused_, char **xml, size_t *size, void
         char many[1024] = "<ProductList";
 
         for (int i = 0; i < 60; i++)
-                snprintf(many + strlen(many), 16, " a%d=\"1\"", i);
+                snprintf(many + strlen(many), 20, " a%d=\"1\"", i);
         strcat(many, ">");
         pm_replace(xml, size, "<ProductList>", many);
 }
