@@ -146,7 +146,7 @@ END_TEST
 
 /* ---- every method, good ---- */
 
-static void check_asked(const char *format, ...) {
+_printf_(1, 2) static void check_asked(const char *format, ...) {
         char expected[512];
         va_list ap;
 
@@ -619,7 +619,7 @@ static void listen_to_all(void) {
         settle();
 }
 
-static void check_heard(size_t i, const char *format, ...) {
+_printf_(2, 3) static void check_heard(size_t i, const char *format, ...) {
         char expected[512];
         va_list ap;
 

@@ -105,11 +105,14 @@ start_daemon() {
         fail "fdld did not answer within 10 seconds"
 }
 
+# A daemon that was asked to stop ends well; what a sanitizer finds at the end is a failure too.
 stop_daemon() {
-        [ -n "${daemon_pid:-}" ] || return 0
-        kill -TERM "$daemon_pid" 2>/dev/null || true
-        wait "$daemon_pid" 2>/dev/null || true
+        local pid=${daemon_pid:-} status=0
+        [ -n "$pid" ] || return 0
         daemon_pid=
+        kill -TERM "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || status=$?
+        [ "$status" -eq 0 ] || fail "fdld ended with status $status"
 }
 
 stop_station() {

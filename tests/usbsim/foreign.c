@@ -27,7 +27,7 @@ enum {
         READ_END = 0x12,
         ESCAPING_OFF = 0x21,
         ACK = 0x80,
-        VERSION = 0x81,
+        GREETING = 0x81,
         DATA = 0x93,
         DEVICE_INFO = 0x96,
         LOG = 0xFF,
@@ -287,7 +287,7 @@ static void greet(Phone *p, const char *what) {
                 send_bytes(p, &flag, 1);
                 if (!answer(p, 300))
                         continue;
-                if (p->type != VERSION)
+                if (p->type != GREETING)
                         give_up("%s greets with %02x", what, p->type);
                 printf("%s says \"%.*s\"\n", what, (int) p->length, (const char *) p->payload);
                 ask(p, CONNECT, NULL, 0, ACK);

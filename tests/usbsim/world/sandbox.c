@@ -209,8 +209,12 @@ int sandbox_enter(void) {
 
         enter_namespaces();
         int fuse_fd = open_fuse(); /* must be opened inside the namespace */
-        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+                if (errno == EINVAL)
+                        quit(77, "The root folder of this chroot is no mount point, so mounts cannot be made private; "
+                                 "before entering it, as root: mount --bind DIR DIR.");
                 quit(77, "Mounts cannot be made private (%m); usbsim needs CAP_SYS_ADMIN.");
+        }
         raise_loopback();
         make_sys();
         make_run_udev();

@@ -16,7 +16,7 @@ uint64_t clock_ns(void) {
         return (uint64_t) t.tv_sec * S_NS + (uint64_t) t.tv_nsec;
 }
 
-static void say(const char *format, va_list ap) {
+static void PRINTF(1, 0) say(const char *format, va_list ap) {
         flockfile(stderr);
         fputs("usbsim: ", stderr);
         vfprintf(stderr, format, ap);
