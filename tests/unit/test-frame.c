@@ -424,6 +424,7 @@ int main(void) {
         tcase_set_timeout(frames, 60);
         tcase_add_loop_test(frames, test_worked, 0, ELEMENTSOF(worked));
         tcase_add_test(frames, test_checks);
+        tcase_add_loop_test(frames, test_sum_plain, 0, 20);
         tcase_add_test(frames, test_odd_orders);
         tcase_add_loop_test(frames, test_round_trip, 0, 64);
         tcase_add_test(frames, test_too_long);
