@@ -98,21 +98,35 @@ static size_t feed_range(PacVerifier *v, const uint8_t *data, size_t size) {
         return size;
 }
 
-void pac_verifier_update(PacVerifier *v, const void *data, size_t size) {
-        const uint8_t *p = data;
+/* How many of the next n bytes lie in the header, which the data checksum leaves out. */
+static uint64_t in_header(const PacVerifier *v, uint64_t n) {
+        return v->at < PAC_HEADER_SIZE ? MIN(n, PAC_HEADER_SIZE - v->at) : 0;
+}
 
-        if (!EVP_DigestUpdate(v->whole, data, size))
+static void hash(PacVerifier *v, const uint8_t *p, size_t size) {
+        if (!EVP_DigestUpdate(v->whole, p, size))
                 v->failed = true;
-        if (v->at + size > PAC_HEADER_SIZE) {
-                size_t skip = v->at < PAC_HEADER_SIZE ? (size_t) (PAC_HEADER_SIZE - v->at) : 0;
-                v->crc = crc16_arc(v->crc, p + skip, size - skip);
-        }
         while (size > 0) {
                 size_t n = feed_range(v, p, size);
                 v->at += n;
                 p += n;
                 size -= n;
         }
+}
+
+void pac_verifier_update(PacVerifier *v, const void *data, size_t size) {
+        size_t skip = (size_t) in_header(v, size);
+
+        v->crc = crc16_arc(v->crc, (const uint8_t *) data + skip, size - skip);
+        hash(v, data, size);
+}
+
+void pac_verifier_zeros(PacVerifier *v, uint64_t n) {
+        static const uint8_t zeros[64 * 1024]; /* stays in the cache */
+
+        v->crc = crc16_arc_zeros(v->crc, n - in_header(v, n));
+        for (; n > 0; n -= MIN(n, (uint64_t) sizeof(zeros)))
+                hash(v, zeros, (size_t) MIN(n, (uint64_t) sizeof(zeros)));
 }
 
 int pac_verifier_finish(PacVerifier *v, uint8_t ret_sha256[static 32], Failure *f) {
@@ -140,8 +154,17 @@ int pac_verify(const PacReader *reader, Pac *pac, uint8_t ret_sha256[static 32],
         if (!v || !chunk)
                 return -ENOMEM;
         for (uint64_t at = 0; at < reader->size;) {
+                uint64_t data = reader->next_data ? reader->next_data(reader->userdata, at) : at;
                 size_t n = (size_t) MIN(reader->size - at, (uint64_t) CHUNK);
-                int r = reader->read(reader->userdata, chunk, n, at);
+                int r;
+
+                if (data > at) {
+                        data = MIN(data, reader->size);
+                        pac_verifier_zeros(v, data - at);
+                        at = data;
+                        continue;
+                }
+                r = reader->read(reader->userdata, chunk, n, at);
                 if (r != 0)
                         return r;
                 pac_verifier_update(v, chunk, n);

@@ -44,8 +44,20 @@ static int read_memory(void *userdata, void *data, size_t size, uint64_t offset)
         return 0;
 }
 
+uint64_t pac_next_data(int fd, uint64_t at, uint64_t size) {
+        off_t next = lseek(fd, (off_t) at, SEEK_DATA);
+
+        if (next < 0) /* ENXIO: nothing but holes up to the end */
+                return errno == ENXIO && at < size ? size : at;
+        return MIN((uint64_t) next, size);
+}
+
+static uint64_t next_data_fd(void *userdata, uint64_t offset) {
+        return pac_next_data(*(int *) userdata, offset, UINT64_MAX);
+}
+
 PacReader pac_reader_for_fd(int *fd, uint64_t size) {
-        return (PacReader){.read = read_fd, .userdata = fd, .size = size};
+        return (PacReader){.read = read_fd, .next_data = next_data_fd, .userdata = fd, .size = size};
 }
 
 PacReader pac_reader_for_memory(const void *data, uint64_t size) {

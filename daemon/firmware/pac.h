@@ -78,12 +78,17 @@ typedef struct Pac {
  * so that it works on descriptors (pread) and on mappings alike. */
 typedef struct PacReader {
         int (*read)(void *userdata, void *data, size_t size, uint64_t offset);
+        /* May be NULL. Where the next bytes are that may differ from zero, at or after the offset: holes need not be read. */
+        uint64_t (*next_data)(void *userdata, uint64_t offset);
         void *userdata;
         uint64_t size;
 } PacReader;
 
+/* Looks for holes, which moves the descriptor's position. */
 PacReader pac_reader_for_fd(int *fd, uint64_t size);
 PacReader pac_reader_for_memory(const void *data, uint64_t size);
+/* Where the next data of a file with holes are, at or after `at`; `at` itself where the file system does not tell. */
+uint64_t pac_next_data(int fd, uint64_t at, uint64_t size);
 
 /* Parses and checks everything except CRC2 (header, CRC1, table, XML, join). 0; 1 with *f filled (class plan, detail
  * word such as "crc1", "overlap", "xml"; text names field, offset and reason); -ENOMEM or the reader's -errno. *ret is
@@ -100,6 +105,7 @@ bool pac_file_is_loader(const PacFile *file);                 /* FDL, FDL1, FDL2
 typedef struct PacVerifier PacVerifier;
 PacVerifier *pac_verifier_new(Pac *pac);
 void pac_verifier_update(PacVerifier *v, const void *data, size_t size);
+void pac_verifier_zeros(PacVerifier *v, uint64_t n); /* the same for n zero bytes, faster */
 /* 0 and the digest; 1 with *f (detail "crc2"; "changed": these are not the bytes that were parsed) */
 int pac_verifier_finish(PacVerifier *v, uint8_t ret_sha256[static 32], Failure *f);
 PacVerifier *pac_verifier_free(PacVerifier *v);

@@ -182,6 +182,51 @@ START_TEST(test_crc_of_holes) {
 }
 END_TEST
 
+/* Any length and any alignment; the maker has a checksum of its own. */
+START_TEST(test_crc_lengths) {
+        uint8_t data[300];
+
+        for (size_t i = 0; i < sizeof(data); i++)
+                data[i] = (uint8_t) (i * 151 + (i >> 3));
+        for (size_t from = 0; from < 9; from++)
+                for (size_t n = 0; n + from <= sizeof(data); n++)
+                        ck_assert_uint_eq(crc16_arc(0x8001, data + from, n), pm_crc(0x8001, data + from, n));
+        for (uint64_t n = 0; n < 70; n++)
+                ck_assert_uint_eq(crc16_arc_zeros(0xbeef, n), pm_crc_zeros(0xbeef, n));
+        ck_assert_uint_eq(crc16_arc_zeros(0xbeef, 0x123456789), pm_crc_zeros(0xbeef, 0x123456789));
+}
+END_TEST
+
+/* Holes that are not read must give the same digests as holes that are. */
+START_TEST(test_holes) {
+        char path[] = "/tmp/test-pac-XXXXXX";
+        _cleanup_close_ int fd = mkstemp(path);
+        PacMaker *m = pm_new_family("phone", 3);
+        uint8_t digest[2][32], system[2][32];
+        struct stat st;
+
+        unlink(path);
+        pm_find(m, "System")->size = 150ull << 20;
+        ck_assert_int_eq(pm_write(m, fd), 0);
+        ck_assert_int_eq(fstat(fd, &st), 0);
+        for (int i = 0; i < 2; i++) {
+                PacReader reader = pac_reader_for_fd(&fd, (uint64_t) st.st_size);
+                Failure f = FAILURE_INIT;
+                Pac *pac = NULL;
+
+                if (i == 1)
+                        reader.next_data = NULL;
+                ck_assert_msg(pac_parse(&reader, &pac, &f) == 0, "%s", f.text);
+                ck_assert_msg(pac_verify(&reader, pac, digest[i], &f) == 0, "%s", f.text);
+                memcpy(system[i], pac_find_file(pac, "System")->sha256, 32);
+                pac_free(pac);
+        }
+        ck_assert_mem_eq(digest[0], digest[1], 32);
+        ck_assert_mem_eq(system[0], system[1], 32);
+        pm_free(m);
+}
+END_TEST
+
 typedef struct Expected {
         const char *id, *type, *name;
         uint64_t base, argument, size, offset;
@@ -1202,6 +1247,8 @@ static TCase *good_case(void) {
 
         tcase_add_test(t, test_vector);
         tcase_add_test(t, test_crc_of_holes);
+        tcase_add_test(t, test_crc_lengths);
+        tcase_add_test(t, test_holes);
         tcase_add_loop_test(t, test_real, 0, ELEMENTSOF(real_packages));
         tcase_add_test(t, test_nv_items);
         tcase_add_test(t, test_families);
