@@ -121,6 +121,19 @@ static int import_file(sd_bus *bus, const char *file, char ret[static PATH_TEXT_
         return code;
 }
 
+/* Packages may be dangerous though well formed; who uses one should know. */
+static void say_warnings(sd_bus *bus, const char *path) {
+        struct json_object *package = NULL, *list = NULL;
+        char text[1024];
+
+        if (arg_output.json == JSON_OFF && client_properties(bus, path, FDLD_IFACE("Package"), &package) == 0 &&
+            json_object_object_get_ex(package, "Warnings", &list) && json_object_is_type(list, json_type_array))
+                for (size_t i = 0; i < json_object_array_length(list); i++)
+                        fprintf(stderr, "Warning: %s\n",
+                                safe_text(json_object_get_string(json_object_array_get_idx(list, i)), text, sizeof(text)));
+        json_object_put(package);
+}
+
 static void print_package(const char *path) {
         const char *digest = strrchr(path, '/');
 
@@ -146,8 +159,10 @@ int verb_import(int argc, char **argv) {
 
                 if (arg_wait) {
                         code = import_file(bus, argv[i], path);
-                        if (code == 0)
+                        if (code == 0) {
                                 print_package(path);
+                                say_warnings(bus, path);
+                        }
                 } else {
                         code = start_import(bus, argv[i], &jobs);
                         if (code == 0)
@@ -301,6 +316,8 @@ int verb_flash(int argc _unused_, char **argv) {
                 code = choose_targets(objects, &targets);
         if (code == 0 && file)
                 code = import_file(bus, argv[1], package);
+        if (code == 0)
+                say_warnings(bus, package);
         if (code == 0 && arg_dry_run)
                 code = show_plan(bus, package);
         for (size_t i = 0; code == 0 && i < targets.n; i++)

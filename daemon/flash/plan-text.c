@@ -5,6 +5,9 @@
 #include <json-c/json.h>
 
 #define FORMATTED_MAX 32
+#define REMARK_MAX 40
+#define NV_NAMES_MAX 8
+#define LETTER(c) (((c) & 0xff) > ' ' && ((c) & 0xff) < 127 ? (int) ((c) & 0xff) : '?')
 
 static const char *format_size(uint64_t size, char ret[static FORMATTED_MAX]) {
         static const char units[] = "BKMGTPE";
@@ -66,10 +69,29 @@ static void print_files(const Pac *pac, FILE *out) {
                 const PacFile *file = pac->files + i;
                 const PacBlock *b = file->n_blocks > 0 ? file->blocks : NULL;
 
-                fprintf(out, "%-16s %-14s %-20s %9s  %-10s %s\n", file->id, file->type,
+                fprintf(out, "%-16s %-14s %-20s %9s  %s", file->id, file->type,
                         format_target(b ? b->name : "", b != NULL, b ? b->base : 0, target),
-                        file->has_data ? format_size(file->size, size) : "-", file_state(file), file->file_name);
+                        file->has_data ? format_size(file->size, size) : "-", file_state(file));
+                if (file->file_name[0])
+                        fprintf(out, "%*s %s", (int) (10 - strlen(file_state(file))), "", file->file_name);
+                fputc('\n', out);
         }
+}
+
+static void print_nv(const Pac *pac, FILE *out) {
+        size_t kept = 0;
+
+        fprintf(out, "NV:         %s", pac->nv_backup_enabled ? "kept" : "not kept");
+        for (size_t i = 0; pac->nv_backup_enabled && i < pac->n_nv_items; i++) {
+                if (!pac->nv_items[i].backup)
+                        continue;
+                if (kept < NV_NAMES_MAX)
+                        fprintf(out, "%s%s", kept ? ", " : ": ", pac->nv_items[i].name);
+                kept++;
+        }
+        if (kept > NV_NAMES_MAX)
+                fprintf(out, " and %zu more", kept - NV_NAMES_MAX);
+        fputc('\n', out);
 }
 
 void inspect_print(const Pac *pac, FILE *out) {
@@ -84,8 +106,7 @@ void inspect_print(const Pac *pac, FILE *out) {
                 pac->crc1, pac->crc2);
         fprintf(out, "Flash:      %s%s\n", two ? "NAND, eMMC or UFS" : "NOR",
                 pac->second_enumeration ? "; the device comes back on another port after the first loader" : "");
-        fprintf(out, "NV:         %s, %zu items to keep\n", pac->nv_backup_enabled ? "kept" : "not kept",
-                pac->n_nv_items);
+        print_nv(pac, out);
         print_files(pac, out);
         if (pac->n_partitions > 0)
                 fprintf(out, "\n%-36s %12s\n", "PARTITION", unit_word(pac->partition_unit));
@@ -241,7 +262,27 @@ static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX
         }
 }
 
-static const char *step_remark(const PlanStep *step) {
+/* Places that only the loaders of modules know. */
+static const char *erase_remark(const PlanStep *step, char ret[static REMARK_MAX]) {
+        uint32_t name = (uint32_t) step->size;
+
+        if (step->partition[0] || step->address < 0xfe000000)
+                return "";
+        switch (step->address) {
+        case 0xfe000001:
+                return "running NV";
+        case 0xfe000005:
+                return "application image";
+        case 0xfe000006:
+                snprintf(ret, REMARK_MAX, "formats the file system %c%c%c%c", LETTER(name), LETTER(name >> 8),
+                         LETTER(name >> 16), LETTER(name >> 24));
+                return ret;
+        default:
+                return "";
+        }
+}
+
+static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]) {
         switch (step->op) {
         case PLAN_BACKUP:
                 return step->optional             ? "read twice, stored, if the unit has it"
@@ -253,28 +294,41 @@ static const char *step_remark(const PlanStep *step) {
                 return "read back and compared, at most 3 rounds";
         case PLAN_REENUMERATE:
                 return "the device leaves and comes back";
+        case PLAN_ERASE:
+                return erase_remark(step, ret);
         default:
-                return step->storage[0] ? step->storage : step->critical ? "critical" : "";
+                return step->storage[0] ? "only on this kind of storage" : "";
         }
 }
 
+static void print_step(const PlanStep *step, size_t number, FILE *out) {
+        char size[FORMATTED_MAX], target[40], text[REMARK_MAX];
+        const char *remark = step_remark(step, text);
+
+        fprintf(out, "%4zu %-12s %-16s %-20s %9s%s%s%s%s%s\n", number, plan_op_to_string(step->op),
+                step->id[0] ? step->id : "-",
+                format_target(step->partition, has_target(step), step->address, target), step_size(step, size),
+                remark[0] || step->critical ? "  " : "", remark, step->storage[0] ? ": " : "", step->storage,
+                !step->critical ? "" : remark[0] ? "; critical" : "critical");
+}
+
 void plan_print(const Plan *plan, FILE *out) {
-        char size[FORMATTED_MAX], target[40];
+        char size[FORMATTED_MAX];
+        bool critical = false;
 
         fprintf(out, "Mode:       %s\n", flash_mode_to_string(plan->options.mode));
         fprintf(out, "Family:     %s, %s\n", plan->family, plan->single_loader ? "one loader" : "two loaders");
         fprintf(out, "Bytes:      %s over the wire\n", format_size(plan->bytes_total, size));
         if (plan->not_executable[0])
-                fprintf(out, "Refused:    %s\n", plan->not_executable);
+                fprintf(out, "Cannot run: %s\n", plan->not_executable);
+        print_list(out, "Warnings:", plan->warnings, plan->n_warnings);
         fprintf(out, "\n%4s %-12s %-16s %-20s %9s  %s\n", "STEP", "WHAT", "ITEM", "TARGET", "SIZE", "REMARK");
         for (size_t i = 0; i < plan->n_steps; i++) {
-                const PlanStep *step = plan->steps + i;
-
-                fprintf(out, "%4zu %-12s %-16s %-20s %9s  %s\n", i, plan_op_to_string(step->op),
-                        step->id[0] ? step->id : "-",
-                        format_target(step->partition, has_target(step), step->address, target), step_size(step, size),
-                        step_remark(step));
+                critical = critical || plan->steps[i].critical;
+                print_step(plan->steps + i, i, out);
         }
+        if (critical)
+                fputs("\nA unit that fails at a critical step may not start any more: it must be flashed again.\n", out);
         print_list(out, "Lost:", plan->lost, plan->n_lost);
         print_list(out, "Kept:", plan->kept, plan->n_kept);
         print_list(out, "Notes:", plan->notes, plan->n_notes);
@@ -326,5 +380,6 @@ struct json_object *plan_to_json(const Plan *plan) {
         add_texts(o, "lost", plan->lost, plan->n_lost);
         add_texts(o, "kept", plan->kept, plan->n_kept);
         add_texts(o, "notes", plan->notes, plan->n_notes);
+        add_texts(o, "warnings", plan->warnings, plan->n_warnings);
         return o;
 }

@@ -724,6 +724,9 @@ static int copy_lists(Maker *m) {
                 plan->n_nv_items = pac->n_nv_items;
         }
         plan->partition_unit = pac->partition_unit;
+        for (size_t i = 0; i < pac->n_warnings; i++)
+                if (say(&plan->warnings, &plan->n_warnings, "%s", pac->warnings[i]) < 0)
+                        return -ENOMEM;
         return 0;
 }
 
@@ -741,8 +744,9 @@ static int check_package(Maker *m) {
                 return refuse(m, "type", "The package sends an extended partition table, which is not supported.");
         if (pac->n_warnings > 0 && !m->plan->options.allow_warnings)
                 return cannot_run(m, "warnings",
-                                  "The package is dangerous (%zu warnings) and needs an explicit option: %s",
-                                  pac->n_warnings, pac->warnings[0]);
+                                  "The package has %zu warning%s, so it needs the option --allow-warnings. %s%s",
+                                  pac->n_warnings, pac->n_warnings == 1 ? "" : "s", pac->warnings[0],
+                                  pac->n_warnings == 1 ? "" : " …");
         return 0;
 }
 
@@ -826,6 +830,7 @@ Plan *plan_free(Plan *plan) {
         free_list(plan->lost, plan->n_lost);
         free_list(plan->kept, plan->n_kept);
         free_list(plan->notes, plan->n_notes);
+        free_list(plan->warnings, plan->n_warnings);
         free(plan->steps);
         free(plan->partitions);
         free(plan->nv_items);

@@ -20,7 +20,23 @@ static const char usage[] =
         "  --unselect=ID         in the package, but not ticked\n"
         "  --remove=ID           not in the package\n"
         "  --sparse=ID           make it an Android sparse image that expands to its size\n"
-        "  --second-enum         the first loader wants to come back on another port\n";
+        "  --second-enum         the first loader wants to come back on another port\n\n"
+        "Wrong ones:\n"
+        "  --poke=PLACE=HEX      these bytes in the header, or with PLACE = ENTRY+OFFSET in the table\n"
+        "  --break=OFFSET        flip a bit of the header after the checksums were made\n"
+        "  --xml=OLD=>NEW        replace a text of the configuration\n"
+        "  --file=ID=KEY=VALUE   id, name, block, base, limit, head, load (address), table (0 or 1), xml (0 or 1)\n"
+        "  --add=ID=NAME         one more file, with data, for this partition\n"
+        "  --trailing=N          bytes behind the last file\n";
+
+#define CHANGES_MAX 16
+
+/* What the options ask to be wrong, for the hooks. */
+static struct {
+        const char *pokes[CHANGES_MAX], *edits[CHANGES_MAX];
+        size_t n_pokes, n_edits;
+        long broken;
+} wrong = {.broken = -1};
 
 static _Noreturn void fail(const char *what, const char *arg) {
         fprintf(stderr, "pacmaker: %s: %s\n", what, arg);
@@ -105,7 +121,120 @@ static void remove_file(PacMaker *m, const char *id) {
         pm_select(f, false);
 }
 
+static void poke(PacMaker *m, uint8_t *header, uint8_t *table, unsigned n, void *userdata) {
+        (void) m;
+        (void) userdata;
+        for (size_t i = 0; i < wrong.n_pokes; i++) {
+                char *end;
+                unsigned long at = strtoul(wrong.pokes[i], &end, 0);
+                uint8_t *p = header + at;
+
+                if (*end == '+') {
+                        if (at >= n)
+                                fail("no such entry", wrong.pokes[i]);
+                        p = table + 2580 * at + strtoul(end + 1, &end, 0);
+                }
+                if (*end++ != '=')
+                        fail("a value is missing", wrong.pokes[i]);
+                for (unsigned byte; sscanf(end, "%2x", &byte) == 1; end += 2)
+                        *p++ = (uint8_t) byte;
+        }
+}
+
+static void break_header(PacMaker *m, uint8_t *header, void *userdata) {
+        (void) m;
+        (void) userdata;
+        if (wrong.broken >= 0)
+                header[wrong.broken] ^= 1;
+}
+
+static void edit(PacMaker *m, char **xml, size_t *size, void *userdata) {
+        (void) m;
+        (void) userdata;
+        for (size_t i = 0; i < wrong.n_edits; i++) {
+                char *old = strdup(wrong.edits[i]), *new = old ? strstr(old, "=>") : NULL;
+
+                if (!new)
+                        fail("a value is missing", wrong.edits[i]);
+                *new = '\0';
+                if (!memmem(*xml, *size, old, strlen(old)))
+                        fail("the configuration has no such text", old);
+                pm_replace(xml, size, old, new + 2);
+                free(old);
+        }
+}
+
+static void remember(const char **list, size_t *n, const char *arg) {
+        if (*n >= CHANGES_MAX)
+                fail("too many changes", arg);
+        list[(*n)++] = arg;
+}
+
+static void set_file(PacMaker *m, char *arg) {
+        char *key = value_of(arg), *v = value_of(key);
+        PmFile *f = file_of(m, arg);
+
+        if (strcmp(key, "id") == 0)
+                snprintf(f->id, sizeof(f->id), "%s", v);
+        else if (strcmp(key, "name") == 0)
+                snprintf(f->name, sizeof(f->name), "%s", v);
+        else if (strcmp(key, "block") == 0)
+                snprintf(f->blocks[0].id, sizeof(f->blocks[0].id), "%s", v);
+        else if (strcmp(key, "base") == 0)
+                f->blocks[0].base = parse_size(v);
+        else if (strcmp(key, "limit") == 0)
+                f->blocks[0].size = parse_size(v);
+        else if (strcmp(key, "head") == 0)
+                snprintf(f->head, sizeof(f->head), "%s", v);
+        else if (strcmp(key, "load") == 0)
+                f->load_address = (uint32_t) parse_size(v);
+        else if (strcmp(key, "table") == 0)
+                f->in_table = parse_size(v) != 0;
+        else if (strcmp(key, "xml") == 0)
+                f->in_xml = parse_size(v) != 0;
+        else
+                fail("no such key", key);
+}
+
+static void add_file(PacMaker *m, char *arg) {
+        const char *partition = value_of(arg);
+        char name[80];
+
+        snprintf(name, sizeof(name), "%s.bin", arg);
+        pm_random(pm_add_name(m, arg, "CODE2", partition, 0), name, 4096);
+}
+
+static void apply_wrong(PacMaker *m, int option, char *arg) {
+        m->change_table = poke;
+        m->change_sums = break_header;
+        m->change_xml = edit;
+        switch (option) {
+        case 'P':
+                remember(wrong.pokes, &wrong.n_pokes, arg);
+                break;
+        case 'X':
+                remember(wrong.edits, &wrong.n_edits, arg);
+                break;
+        case 'B':
+                wrong.broken = (long) parse_size(arg);
+                break;
+        case 'F':
+                set_file(m, arg);
+                break;
+        case 'A':
+                add_file(m, arg);
+                break;
+        case 'T':
+                m->trailing = parse_size(arg);
+                break;
+        }
+}
+
 static void apply(PacMaker *m, int option, char *arg) {
+        if (option >= 'A' && option <= 'Z') {
+                apply_wrong(m, option, arg);
+                return;
+        }
         switch (option) {
         case 's':
                 m->seed = parse_size(arg);
@@ -147,6 +276,12 @@ int main(int argc, char *argv[]) {
                 {"remove", required_argument, NULL, 'r'},
                 {"sparse", required_argument, NULL, 'a'},
                 {"second-enum", no_argument, NULL, 'e'},
+                {"poke", required_argument, NULL, 'P'},
+                {"break", required_argument, NULL, 'B'},
+                {"xml", required_argument, NULL, 'X'},
+                {"file", required_argument, NULL, 'F'},
+                {"add", required_argument, NULL, 'A'},
+                {"trailing", required_argument, NULL, 'T'},
                 {"help", no_argument, NULL, 'h'},
                 {NULL, 0, NULL, 0},
         };
