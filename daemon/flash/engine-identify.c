@@ -26,6 +26,12 @@ static int settle_escaping(Engine *e) {
         return r;
 }
 
+static int check_table(Engine *e, const BslPartition *live, size_t n) {
+        int r = engine_check_table(e, live, n);
+
+        return r == 0 ? engine_check_sparse(e, live, n) : r;
+}
+
 static int read_table(Engine *e, bool *ret_modern) {
         _cleanup_free_ BslPartition *live = NULL;
         size_t n = 0;
@@ -33,18 +39,18 @@ static int read_table(Engine *e, bool *ret_modern) {
 
         *ret_modern = false;
         if (e->plan->n_partitions == 0 || !addressed_by_name(e->plan))
-                return 0;
+                return engine_check_sparse(e, NULL, 0);
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
                 engine_fact(e, "table", "not proven: this loader cannot show its partition table (answer 0x%02x)",
                             (unsigned) e->failure->reply & 0xff);
                 engine_forget(e);
-                return 0;
+                return engine_check_sparse(e, NULL, 0);
         }
         if (r != 0)
                 return r;
         *ret_modern = e->refusals == 0;
-        return engine_check_table(e, live, n);
+        return check_table(e, live, n);
 }
 
 /* Each refused question costs a loader one of few buffers, so this one is only asked of those that know the newer ones.

@@ -83,6 +83,14 @@ int engine_identify(Engine *e);
 /* True if the step is for another type of storage than the device has. */
 bool engine_skips(const Engine *e, const PlanStep *s);
 int engine_check_table(Engine *e, const BslPartition *live, size_t n_live);
+/* Bytes of the partition that the step is for: by the device's table, else by the package's, U64_UNKNOWN if neither
+ * tells. */
+uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n_live, const PlanStep *s);
+
+/* engine-sparse.c: images that the loader expands */
+bool engine_is_sparse(const Engine *e, const PlanStep *s);
+/* All of the package, before anything is written. `live`: the device's table, n_live 0 if it did not show one. */
+int engine_check_sparse(Engine *e, const BslPartition *live, size_t n_live);
 
 /* engine-read.c: out of flash */
 /* `progress`: what the step has counted before. */

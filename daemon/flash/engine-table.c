@@ -163,7 +163,18 @@ static const BslPartition *find_target(const BslPartition *live, size_t n, const
         return find_live(live, n, slotted);
 }
 
-static void compare_files(const Plan *plan, const BslPartition *live, size_t n, uint64_t unit, Differences *d) {
+uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n, const PlanStep *s) {
+        const BslPartition *l = find_target(live, n, s);
+        const PacPartition *p = find_planned(plan, s->partition);
+
+        if (l)
+                return to_bytes(l->size, live_unit(plan, live, n));
+        return p ? to_bytes(p->size, planned_unit(plan)) : U64_UNKNOWN;
+}
+
+static void compare_files(const Engine *e, const BslPartition *live, size_t n, uint64_t unit, Differences *d) {
+        const Plan *plan = e->plan;
+
         for (size_t i = 0; i < plan->n_steps; i++) {
                 const PlanStep *s = plan->steps + i;
                 const BslPartition *l;
@@ -176,7 +187,7 @@ static void compare_files(const Plan *plan, const BslPartition *live, size_t n, 
                 room = l ? to_bytes(l->size, unit) : 0;
                 if (!l && !find_planned(plan, s->partition))
                         differ(d, "%s, which the package writes, is not on the device", s->partition);
-                else if (l && room != U64_UNKNOWN && s->size > room)
+                else if (l && room != U64_UNKNOWN && s->size > room && !engine_is_sparse(e, s))
                         differ(d, "the file for %s has %s, the partition %s", s->partition,
                                human(s->size, a, sizeof(a)), human(room, b, sizeof(b)));
         }
@@ -190,7 +201,7 @@ int engine_check_table(Engine *e, const BslPartition *live, size_t n_live) {
         compare_sizes(e->plan, live, n_live, unit, &d);
         if (d.n == 0)
                 compare_order(e->plan, live, n_live, &d);
-        compare_files(e->plan, live, n_live, unit, &d);
+        compare_files(e, live, n_live, unit, &d);
         if (d.n == 0) {
                 engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
                 return 0;
