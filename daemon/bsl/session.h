@@ -66,13 +66,17 @@ typedef struct BslDeadlines {
 void bsl_deadlines_default(BslDeadlines *ret);
 void bsl_deadlines_apply_floors(BslDeadlines *d); /* a session does this to its copy */
 
+#define BSL_STORAGE_NAND 0x101
+#define BSL_STORAGE_EMMC 0x102
+#define BSL_STORAGE_UFS 0x103
+
 /* The device info in FDL2's answer to EXEC, both encodings (bsl-protocol §6.2). */
 typedef struct BslDeviceInfo {
         bool present;            /* false: plain ACK or no decodable info */
         bool disable_transcode;  /* escaping can be switched off */
         uint8_t old_memory, raw_level;
         uint32_t flush_kib;
-        uint32_t storage;        /* 0x101 NAND, 0x102 eMMC, 0x103 UFS, 0 not said */
+        uint32_t storage;        /* BSL_STORAGE_…, 0 not said */
         uint32_t challenge;      /* kind, 0 none */
         bool dump_log;
 } BslDeviceInfo;

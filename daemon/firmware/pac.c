@@ -404,6 +404,23 @@ const PacFile *pac_find_file(const Pac *pac, const char *id) {
         return NULL;
 }
 
+/* NOR feature phones: nothing has a name or an address, all has a logical number. */
+static bool by_logical_number(const Pac *pac) {
+        bool logical = false;
+
+        for (size_t i = 0; i < pac->n_files; i++) {
+                const PacFile *file = pac->files + i;
+                uint64_t base = file->n_blocks > 0 ? file->blocks[0].base : 0;
+
+                if (pac_file_is_loader(file) || file->n_blocks == 0)
+                        continue;
+                if (file->blocks[0].name[0])
+                        return false;
+                logical = logical || (base >> 4 == 0x8000000) || (base >> 8 == 0x900000);
+        }
+        return logical;
+}
+
 const char *pac_family(const Pac *pac) {
         size_t first = 0, second = 0;
 
@@ -419,6 +436,8 @@ const char *pac_family(const Pac *pac) {
                 else
                         second++;
         }
+        if (first > 0 && pac->flash_type_id == 0 && by_logical_number(pac))
+                return "feature";
         return first == 1 && second == 0 ? "uis8850" : first > 0 ? "phone" : "unknown";
 }
 

@@ -21,9 +21,21 @@ static int settle_escaping(Engine *e) {
         if (r == 1 && e->failure->class == CLASS_REFUSED && !e->info.present) {
                 engine_forget(e);
                 e->refusals++;
+                e->old = true;
                 return 0;
         }
         return r;
+}
+
+/* A question that is refused costs one of few buffers, so it is not put to loaders that are known not to answer it. */
+static bool may_show_table(Engine *e) {
+        bool nand = e->info.present && e->info.storage == BSL_STORAGE_NAND;
+
+        if (nand || e->old)
+                engine_fact(e, "table", "not proven: %s",
+                            nand ? "loaders of NAND units have no table to show"
+                                 : "this loader is too old to show its partition table");
+        return !nand && !e->old;
 }
 
 static int check_table(Engine *e, const BslPartition *live, size_t n) {
@@ -39,6 +51,8 @@ static int read_table(Engine *e, bool *ret_modern) {
 
         *ret_modern = false;
         if (e->plan->n_partitions == 0 || !addressed_by_name(e->plan))
+                return engine_check_sparse(e, NULL, 0);
+        if (!may_show_table(e))
                 return engine_check_sparse(e, NULL, 0);
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
@@ -74,11 +88,11 @@ static int read_chip_uid(Engine *e) {
 /* As plans say it; "" not known. */
 static const char *storage_word(const BslDeviceInfo *i) {
         switch (i->present ? i->storage : 0) {
-        case 0x101:
+        case BSL_STORAGE_NAND:
                 return "nand";
-        case 0x102:
+        case BSL_STORAGE_EMMC:
                 return "emmc";
-        case 0x103:
+        case BSL_STORAGE_UFS:
                 return "ufs";
         default:
                 return "";
@@ -89,13 +103,33 @@ bool engine_skips(const Engine *e, const PlanStep *s) {
         return s->storage[0] && !streq(s->storage, storage_word(&e->info));
 }
 
+/* The boot loader for this storage is missing: the one that is there would be erased, or left as it is. */
+static int check_boot_loader(Engine *e) {
+        for (size_t i = 0; i < e->plan->n_steps; i++) {
+                const PlanStep *s = e->plan->steps + i;
+                bool other = false;
+
+                if (!s->critical || !engine_skips(e, s))
+                        continue;
+                for (size_t k = 0; k < e->plan->n_steps; k++) {
+                        const PlanStep *t = e->plan->steps + k;
+                        other = other || (t->op == s->op && streq(t->partition, s->partition) && !engine_skips(e, t));
+                }
+                if (!other)
+                        return engine_fail(e, CLASS_MISMATCH, "storage",
+                                           "the package has %s for %s only, and the unit has %s", engine_subject(s),
+                                           s->storage, storage_word(&e->info));
+        }
+        return 0;
+}
+
 /* Some packages carry boot loaders for two kinds of storage: which one is meant must be certain. */
 static int check_storage(Engine *e) {
         const char *word = storage_word(&e->info);
 
         if (word[0]) {
                 engine_fact(e, "storage", "%s", word);
-                return 0;
+                return check_boot_loader(e);
         }
         for (size_t i = 0; i < e->plan->n_steps; i++)
                 if (e->plan->steps[i].storage[0])

@@ -34,6 +34,7 @@ typedef struct Engine {
         EngineRuns runs;
         bool met;                /* somebody answered */
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
+        bool old;                /* the last loader knows none of the newer questions */
         BslDeviceInfo info;
 
         unsigned step;

@@ -16,7 +16,30 @@
 #define ADDRESS_FORMAT 0xfe000006u
 #define FOURCC_FACTORY 0x43414646u /* "FFAC": the file system that holds NV, IMEIs and PhaseCheck */
 
-enum { UIS8910 = 1, UIS8850 = 2, PHONE = 4, ANY = 7 };
+#define ADDRESS_NOR_BOOT 0x80000000u
+#define ADDRESS_NOR_RUNNING_NV 0x90000003u
+
+enum {
+#define FAMILY(word, id, loaders, nv_max, gate) id##_INDEX,
+#include "flash/types.def"
+        FAMILY_MAX,
+#define FAMILY(word, id, loaders, nv_max, gate) id = 1 << id##_INDEX,
+#include "flash/types.def"
+        ANY = (1 << FAMILY_MAX) - 1,
+};
+
+typedef struct Family {
+        const char *word;
+        unsigned id, loaders;
+        uint64_t nv_max;
+        bool calibration_gate;
+} Family;
+
+static const Family all_families[] = {
+#define FAMILY(word, id, loaders, nv_max, gate) {word, id, loaders, nv_max, gate},
+#include "flash/types.def"
+};
+
 typedef enum Form { FORM_ADDRESS, FORM_NAME } Form;
 typedef enum Kind {
         KIND_FIRST_LOADER,
@@ -61,7 +84,8 @@ typedef struct Maker {
         const Pac *pac;
         Plan *plan;
         Failure *f;
-        unsigned family;
+        const Family *kind;
+        unsigned family; /* kind->id */
         size_t steps_room;
         bool spl_missing; /* between the erase of the first boot stage and its write */
         char *replaced;   /* names of what is overwritten, for people */
@@ -196,7 +220,8 @@ static bool is_critical(const PacFile *file) {
 }
 
 static bool is_spl_place(const PacFile *file) {
-        return by_name(file) ? same_partition(target_of(file)->name, "splloader") : at_address(file, 0x60000000);
+        return by_name(file) ? same_partition(target_of(file)->name, "splloader")
+                             : at_address(file, 0x60000000) || at_address(file, ADDRESS_NOR_BOOT);
 }
 
 static bool keeps_nv(const Maker *m, const PacFile *file) {
@@ -290,7 +315,7 @@ static int add_loaders(Maker *m) {
                 if (r != 0)
                         return r;
         }
-        if (!loader[0] || (m->family != UIS8850 && !loader[1]))
+        if (!loader[0] || (m->kind->loaders > 1 && !loader[1]))
                 return refuse(m, "loader", "The package has no %s loader.", loader[0] ? "second" : "first");
         m->plan->protocol = m->family == UIS8910 ? PLAN_PDL : PLAN_BSL;
         m->plan->single_loader = !loader[1];
@@ -338,8 +363,8 @@ static int add_backup(Maker *m, const PacFile *file) {
         step->size = size;
         step->block = READ_BLOCK;
         step->optional = !merged;
-        /* Modules with a HOST_FDL have no such gate. */
-        step->checks_calibration = merged && m->plan->options.mode == FLASH_MODE_UPGRADE && m->family != UIS8910;
+        step->checks_calibration =
+                merged && m->plan->options.mode == FLASH_MODE_UPGRADE && m->kind->calibration_gate;
         if (step->checks_calibration && !m->plan->check_cali[0])
                 snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s",
                          file->check_cali[0] ? file->check_cali : "GSM");
@@ -387,24 +412,45 @@ static bool is_raw_flash(uint64_t address, uint64_t size) {
         return address >= 0x60000000 && address < 0x80000000 && size <= 0x80000000 - address;
 }
 
-/* Loaders of the modules take few addresses and refuse the others, some only when half of the job is done. */
-static int check_module_target(Maker *m, const PacFile *file) {
+/* What loaders of NOR feature phones know: logical numbers, no addresses. */
+static bool is_logical(uint64_t address) {
+        return (address >= 0x80000000 && address < 0x80000010) || (address >= 0x90000000 && address < 0x90000100);
+}
+
+static bool fits_write(const Maker *m, const PacFile *file) {
+        uint64_t base = target_of(file)->base;
+
+        if (m->family == FEATURE)
+                return is_logical(base) && base != ADDRESS_NOR_RUNNING_NV;
+        return is_raw_flash(base, file->size) || base == ADDRESS_FIXED_NV || base == ADDRESS_PREPACK ||
+               (base == ADDRESS_PHASE_CHECK && (file->size == 0x100 || !file->has_data));
+}
+
+static bool fits_erase(const Maker *m, const PacFile *file) {
+        const PacBlock *b = target_of(file);
+
+        if (m->family == FEATURE)
+                return is_logical(b->base) || erases_all(file);
+        return b->base == ADDRESS_RUNNING_NV || b->base == ADDRESS_PHASE_CHECK || b->base == ADDRESS_APPLICATION ||
+               b->base == ADDRESS_FORMAT || erases_all(file) ||
+               (is_raw_flash(b->base, b->size) && b->base % 4096 == 0 && b->size % 4096 == 0);
+}
+
+/* Loaders without partitions take few addresses and refuse the others, some only when half of the job is done. */
+static int check_address(Maker *m, const PacFile *file) {
         const PacBlock *b = target_of(file);
         bool fits;
 
         if (m->family == PHONE)
                 return 0;
         if (!is_erase(file)) {
-                fits = is_raw_flash(b->base, file->size) || b->base == ADDRESS_FIXED_NV || b->base == ADDRESS_PREPACK ||
-                       (b->base == ADDRESS_PHASE_CHECK && (file->size == 0x100 || !file->has_data));
+                fits = fits_write(m, file);
                 return fits ? 0
                             : refuse(m, "target",
                                      "%s cannot be written to 0x%llx (%llu bytes): the loader refuses that.", file->id,
                                      (unsigned long long) b->base, (unsigned long long) file->size);
         }
-        fits = b->base == ADDRESS_RUNNING_NV || b->base == ADDRESS_PHASE_CHECK || b->base == ADDRESS_APPLICATION ||
-               b->base == ADDRESS_FORMAT || erases_all(file) ||
-               (is_raw_flash(b->base, b->size) && b->base % 4096 == 0 && b->size % 4096 == 0);
+        fits = fits_erase(m, file);
         if (!fits)
                 return refuse(m, "target", "%s cannot erase 0x%llx (%llu bytes): the loader refuses that.", file->id,
                               (unsigned long long) b->base, (unsigned long long) b->size);
@@ -505,7 +551,7 @@ static int lose_erased(Maker *m, const PacFile *file) {
                 return LOSE(m, "%s: all user data are erased.", file->id);
         if (by_name(file))
                 return LOSE(m, "%s: the partition %s is erased.", file->id, b->name);
-        if (at_address(file, ADDRESS_RUNNING_NV))
+        if (at_address(file, ADDRESS_RUNNING_NV) || at_address(file, ADDRESS_NOR_RUNNING_NV))
                 return LOSE(m, "%s: the running NV is erased; the unit makes it anew from the fixed NV.", file->id);
         if (at_address(file, ADDRESS_FORMAT))
                 return LOSE(m, "%s: the file system %s is formatted, all files in it are lost.", file->id,
@@ -526,7 +572,7 @@ static int add_erase(Maker *m, const PacFile *file) {
 }
 
 static int check_nv_size(Maker *m, const PacFile *file) {
-        uint64_t max = !at_address(file, ADDRESS_FIXED_NV) ? 0x1000000 : m->family == UIS8910 ? 0x20000 : 0x28000;
+        uint64_t max = m->kind->nv_max;
 
         if (file->size < 8 || file->size > max)
                 return refuse(m, "nv", "The NV image %s has %llu bytes; this place takes 8 to %llu.", file->id,
@@ -553,6 +599,10 @@ static int add_nv(Maker *m, const PacFile *file, const Type *type) {
         step->block = type->block;
         step->backup = keep ? find_backup(m->plan, file) : -1;
         mark(m, step, file);
+        if (streq(file->type, "NV_COMM_SLOT") &&
+            NOTE(m, "%s: the NV of the slot that the package names (%s) is read; the loader writes it to both slots.",
+                 file->id, target_of(file)->name) < 0)
+                return -ENOMEM;
         if (keep && m->pac->n_nv_items > 0) {
                 r = KEEP(m, "%s: the unit's own calibration and IMEIs are read twice, stored, and put into the new NV.",
                          file->id);
@@ -635,7 +685,7 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
                               m->plan->family);
         r = check_upgrade(m, file, index);
         if (r == 0)
-                r = check_module_target(m, file);
+                r = check_address(m, file);
         if (r != 0)
                 return r;
         switch (type->kind) {
@@ -807,10 +857,11 @@ int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f
                 return -ENOMEM;
         plan->options = *options;
         snprintf(plan->family, sizeof(plan->family), "%s", family);
-        m.family = streq(family, "uis8910")   ? UIS8910
-                   : streq(family, "uis8850") ? UIS8850
-                   : streq(family, "phone")   ? PHONE
-                                              : 0;
+        for (size_t i = 0; i < ELEMENTSOF(all_families); i++)
+                if (streq(all_families[i].word, family)) {
+                        m.kind = all_families + i;
+                        m.family = m.kind->id;
+                }
         r = fill(&m);
         free(m.replaced);
         if (r == 0)

@@ -7,19 +7,6 @@
 #include "common/mapped-file.h"
 #include "engine-bench.h"
 
-/* Boot areas hold a block that the loader fills in; they are compared by what the loader keeps of the image. */
-#define SPL_RESERVED 512
-
-static int check_boot_area(BenchFlash *have, const char *name, const uint8_t *image, size_t size) {
-        size_t n = 0;
-        const uint8_t *area = bench_flash_file(have, name, &n);
-
-        if (area && n >= size && memcmp(area + SPL_RESERVED, image + SPL_RESERVED, size - SPL_RESERVED) == 0)
-                return 0;
-        fprintf(stderr, "flashcheck: %s does not hold the package's splloader\n", name);
-        return 1;
-}
-
 static BenchFlash *read_flash(const char *directory) {
         Bench b = { 0 };
 
@@ -39,12 +26,10 @@ static int compare(const Pac *pac, const uint8_t *package, const char *before, c
                 fprintf(stderr, "flashcheck: %s/%s differs from what it must be\n", after, differs);
                 r = 1;
         }
-        for (size_t i = 0; i < pac->n_files; i++) {
-                const PacFile *f = pac->files + i;
-                if (!f->has_data || !f->selected || !streq(f->blocks[0].name, "splloader"))
-                        continue;
-                for (size_t k = 0; boot_areas[k]; k++)
-                        r |= check_boot_area(have, boot_areas[k], package + f->offset, f->size);
+        differs = expect_boot_areas(have, pac, package);
+        if (differs[0]) {
+                fprintf(stderr, "flashcheck: %s: %s\n", after, differs);
+                r = 1;
         }
         bench_flash_free(want);
         bench_flash_free(have);

@@ -11,7 +11,8 @@
 
 static const char usage[] =
         "pacmaker FAMILY OUT.pac [OPTION…]\n"
-        "Makes a firmware package for tests. FAMILY: uis8910, uis8850, phone.\n\n"
+        "Makes a firmware package for tests. FAMILY: uis8910, uis8850, phone, phone-ab, phone-lk, phone-old,\n"
+        "phone-nand, feature (two loaders), feature-one.\n\n"
         "  --seed=N              other images (default 1)\n"
         "  --size=ID=SIZE        size of a file, with K, M or G; above 64M it is made of holes\n"
         "  --partitions=none     no partition table\n"

@@ -84,7 +84,7 @@ struct PacMaker {
 
 PacMaker *pm_new(const char *product);           /* empty package */
 PacMaker *pm_free(PacMaker *m);
-/* A package of a family, "uis8910", "uis8850", "phone": NULL if there is none. */
+/* A package of a family, "uis8910", "uis8850", "phone", "phone-ab", … (families.c): NULL if there is none. */
 PacMaker *pm_new_family(const char *family, uint64_t seed);
 
 PmFile *pm_add(PacMaker *m, const char *id, const char *type, uint64_t base, uint64_t block_size);

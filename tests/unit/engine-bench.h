@@ -88,5 +88,8 @@ void bench_flash_fill(BenchFlash *f, const char *name, size_t offset, size_t siz
 /* engine-expect.c: what the documents say a package does to a unit in upgrade mode, computed without the daemon's plan.
  * Works on a picture of the flash taken before. */
 void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package);
+/* Whether the boot areas of a phone hold the package's boot loader; "" or what is wrong. They are not in the expectation:
+ * the loader makes the first 512 bytes itself. */
+const char *expect_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package);
 /* The NV item `id` of an image; NULL if it has none. */
 const uint8_t *expect_nv_item(const uint8_t *image, size_t size, unsigned id, size_t *ret_size);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "engine-bench.h"
+#include "usbsim/model/feature-table.h"
+#include "usbsim/model/phone-ab-table.h"
 
 /* Flash as it must be afterwards, from the package's table and the rules of the references alone. */
 
@@ -36,9 +38,12 @@ static bool in_list(unsigned id, const unsigned *list) {
 static bool stays(const char *family, unsigned id) {
         static const unsigned a[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26d, 0x26e, 0},
                               b[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26e, 0x26f, 0x1b4, 0x1f0, 0x300, 0},
-                              phone[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26d, 0x26e, 0x516, 0x9c4, 0x191, 0};
+                              phone[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26d, 0x26e, 0x516, 0x9c4, 0x191, 0},
+                              feature[] = {2, 5, 0x179, 0x186, 0x1e4, 0x26d, 0};
 
-        return in_list(id, streq(family, "uis8910") ? a : streq(family, "uis8850") ? b : phone);
+        return in_list(id, streq(family, "uis8910") ? a : streq(family, "uis8850") ? b
+                                                       : streq(family, "feature") ? feature
+                                                                                  : phone);
 }
 
 /* ---- modules ---------------------------------------------------------------------------------------------- */
@@ -130,38 +135,69 @@ static const char *part_file(const char *name) {
         return file;
 }
 
-static void phone_nv(BenchFlash *f, const uint8_t *image, size_t size) {
-        static const char *const twins[] = {"parts/l_fixnv1", "parts/l_fixnv2"};
-        uint8_t head[512] = "VN", *own = bench_flash_file(f, twins[0], NULL), *merged = malloc(size);
-        uint32_t own_size = get_le32(own + 4), sum = 0;
+static bool ends(const char *s, const char *end) {
+        return strlen(s) >= strlen(end) && streq(s + strlen(s) - strlen(end), end);
+}
+
+/* nr_fixnv1_a is kept in four places, l_fixnv1 in two: those of them that the unit has. */
+static size_t nv_places(BenchFlash *f, const char *name, char ret[4][64]) {
+        bool slotted = ends(name, "_a");
+        int stem = (int) strlen(name) - (slotted ? 3 : 1);
+        size_t n = 0;
+
+        for (int copy = 1; copy <= 2; copy++)
+                for (int slot = 0; slot <= slotted; slot++) {
+                        snprintf(ret[n], 64, "parts/%.*s%d%s", stem, name, copy, !slotted ? "" : slot ? "_b" : "_a");
+                        n += bench_flash_file(f, ret[n], NULL) != NULL;
+                }
+        return n;
+}
+
+/* CRC in front, high byte first; returns the sum of all bytes. */
+static uint32_t seal(uint8_t *image, size_t size) {
+        uint32_t sum = 0;
         uint16_t crc = 0;
 
-        memcpy(merged, image, size);
+        for (size_t i = 2; i < size; i++) {
+                crc ^= image[i];
+                for (int k = 0; k < 8; k++)
+                        crc = crc & 1 ? (uint16_t) (crc >> 1 ^ 0xa001) : (uint16_t) (crc >> 1);
+        }
+        image[0] = (uint8_t) (crc >> 8);
+        image[1] = (uint8_t) crc;
+        for (size_t i = 0; i < size; i++)
+                sum += image[i];
+        return sum;
+}
+
+static void keep_own(const char *family, uint8_t *merged, size_t size, const uint8_t *own, size_t own_size) {
         for (unsigned id = 0; id < 0xffff; id++) {
                 size_t a = 0, b = 0;
                 uint8_t *to = (uint8_t *) expect_nv_item(merged, size, id, &a);
-                const uint8_t *from = expect_nv_item(own + 512, own_size, id, &b);
+                const uint8_t *from = expect_nv_item(own, own_size, id, &b);
 
-                if (stays("phone", id) && to && from) {
+                if (stays(family, id) && to && from) {
                         ck_assert_uint_eq(a, b);
                         memcpy(to, from, a);
                 }
         }
-        for (size_t i = 2; i < size; i++) {
-                crc ^= merged[i];
-                for (int k = 0; k < 8; k++)
-                        crc = crc & 1 ? (uint16_t) (crc >> 1 ^ 0xa001) : (uint16_t) (crc >> 1);
-        }
-        merged[0] = (uint8_t) (crc >> 8);
-        merged[1] = (uint8_t) crc;
-        for (size_t i = 0; i < size; i++)
-                sum += merged[i];
+}
+
+static void phone_nv(BenchFlash *f, const char *name, const uint8_t *image, size_t size) {
+        char places[4][64];
+        size_t n = nv_places(f, name, places);
+        uint8_t head[512] = "VN", *own, *merged = malloc(size);
+
+        ck_assert_uint_gt(n, 0);
+        own = bench_flash_file(f, places[0], NULL);
+        memcpy(merged, image, size);
+        keep_own("phone", merged, size, own + 512, get_le32(own + 4));
         put_le32(head + 4, (uint32_t) size);
-        put_le32(head + 8, sum);
+        put_le32(head + 8, seal(merged, size));
         put_le32(head + 12, 101);
-        for (size_t i = 0; i < ELEMENTSOF(twins); i++) {
-                bench_flash_patch(f, twins[i], 0, head, sizeof(head));
-                bench_flash_patch(f, twins[i], sizeof(head), merged, size);
+        for (size_t i = 0; i < n; i++) {
+                bench_flash_patch(f, places[i], 0, head, sizeof(head));
+                bench_flash_patch(f, places[i], sizeof(head), merged, size);
         }
         free(merged);
 }
@@ -173,10 +209,52 @@ static void phone_erase(BenchFlash *f, const char *name) {
                 bench_flash_fill(f, part_file(name), 0, size, 0);
 }
 
-static void phone_file(BenchFlash *f, const PacFile *file, const uint8_t *data) {
-        static const char *const with_copy[] = {"trustos", "sml", "uboot", "vbmeta"};
-        const char *name = file->blocks[0].name;
+/* Blocks that the image leaves out stay as they are. */
+static void expand(BenchFlash *f, const char *file, const uint8_t *p) {
+        uint32_t block = get_le32(p + 12), chunks = get_le32(p + 20);
+        uint64_t at = 0;
+
+        for (p += 28; chunks--; p += get_le32(p + 8)) {
+                uint64_t n = (uint64_t) get_le32(p + 4) * block;
+
+                if (get_le16(p) == 0xcac1)
+                        bench_flash_patch(f, file, at, p + 12, n);
+                for (uint64_t i = 0; get_le16(p) == 0xcac2 && i < n; i += 4)
+                        bench_flash_patch(f, file, at + i, p + 12, 4);
+                at += n;
+        }
+}
+
+static void phone_data(BenchFlash *f, const char *name, const PacFile *file, const uint8_t *data) {
+        if (file->size >= 28 && get_le32(data) == 0xed26ff3a)
+                expand(f, part_file(name), data);
+        else
+                bench_flash_patch(f, part_file(name), 0, data, file->size);
+}
+
+/* The loader's own copies: "_bak", or the other slot. */
+static void phone_copy(BenchFlash *f, const char *name, const PacFile *file, const uint8_t *data) {
+        static const char *const with_copy[] = {"trustos", "sml", "uboot", "teecfg", "vbmeta", "boot", NULL};
+        static const char *const mirrored[] = {
+#define X(name) name "_a",
+                PHONE_AB_MIRROR(X)
+#undef X
+                        NULL};
         char copy[64];
+
+        snprintf(copy, sizeof(copy), "%s_bak", name);
+        for (size_t i = 0; with_copy[i]; i++)
+                if (streq(name, with_copy[i]) && bench_flash_file(f, part_file(copy), NULL))
+                        phone_data(f, copy, file, data);
+        snprintf(copy, sizeof(copy), "%.*s_b", (int) MAX(strlen(name), 2u) - 2, name);
+        for (size_t i = 0; mirrored[i]; i++)
+                if (streq(name, mirrored[i]))
+                        phone_data(f, copy, file, data);
+}
+
+static void phone_file(BenchFlash *f, const PacFile *file, const uint8_t *data) {
+        const char *name = file->blocks[0].name, *nv;
+        char twin[64];
 
         if (streq(name, "prodnv") || streq(name, "miscdata"))
                 return; /* identity: not touched in upgrade mode */
@@ -184,20 +262,58 @@ static void phone_file(BenchFlash *f, const PacFile *file, const uint8_t *data) 
                 return; /* boot areas: looked at apart */
         if (streq(file->type, "EraseFlash2")) {
                 phone_erase(f, name);
-                if (streq(name, "l_runtimenv1"))
-                        phone_erase(f, "l_runtimenv2");
+                nv = strstr(name, "runtimenv1");
+                snprintf(twin, sizeof(twin), "%.*s2", (int) strlen(name) - 1, name);
+                if (nv)
+                        phone_erase(f, twin);
                 return;
         }
-        if (streq(file->type, "NV_COMM")) {
-                phone_nv(f, data, file->size);
+        if (strncmp(file->type, "NV_COMM", 7) == 0) {
+                phone_nv(f, name, data, file->size);
                 return;
         }
-        bench_flash_patch(f, part_file(name), 0, data, file->size);
-        for (size_t i = 0; i < ELEMENTSOF(with_copy); i++)
-                if (streq(name, with_copy[i])) {
-                        snprintf(copy, sizeof(copy), "%s_bak", name);
-                        bench_flash_patch(f, part_file(copy), 0, data, file->size);
+        /* Where no partition has the name, it means the second boot area. */
+        if (streq(name, "uboot") && !bench_flash_file(f, "parts/uboot", NULL)) {
+                bench_flash_patch(f, "boot2.bin", 0, data, file->size);
+                return;
+        }
+        phone_data(f, name, file, data);
+        phone_copy(f, name, file, data);
+}
+
+/* ---- feature phones --------------------------------------------------------------------------------------- */
+
+static const struct {
+        uint64_t id;
+        size_t at, size;
+} areas[] = {
+#define X(id, name, at, size) {id, at, size},
+        FEATURE_AREAS(X)
+#undef X
+};
+
+static void feature_file(BenchFlash *f, const PacFile *file, const uint8_t *data) {
+        uint8_t *flash = bench_flash_file(f, "flash.bin", NULL), *merged;
+        uint64_t base = file->blocks[0].base;
+
+        for (size_t i = 0; i < ELEMENTSOF(areas); i++) {
+                if (areas[i].id != base || base == 0x90000002)
+                        continue;
+                if (strncmp(file->type, "Erase", 5) == 0) {
+                        bench_flash_fill(f, "flash.bin", areas[i].at, areas[i].size, 0xff);
+                        continue;
                 }
+                merged = malloc(file->size);
+                memcpy(merged, data, file->size);
+                if (base == 0x90000001) {
+                        keep_own("feature", merged, file->size, flash + areas[i].at, areas[i].size);
+                        seal(merged, file->size);
+                }
+                bench_flash_fill(f, "flash.bin", areas[i].at,
+                                 (file->size + FEATURE_SECTOR - 1) / FEATURE_SECTOR * FEATURE_SECTOR, 0xff);
+                bench_flash_patch(f, "flash.bin", areas[i].at, merged, file->size);
+                free(merged);
+        }
 }
 
 void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
@@ -211,7 +327,40 @@ void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
                         continue;
                 if (streq(family, "phone"))
                         phone_file(f, file, package + file->offset);
+                else if (streq(family, "feature"))
+                        feature_file(f, file, package + file->offset);
                 else
                         module_file(f, family, file, package + file->offset);
         }
+}
+
+#define SPL_RESERVED 512
+
+const char *expect_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package) {
+        static const char *const names[] = {"boot1.bin", "boot2.bin"};
+        static char text[200];
+
+        for (size_t i = 0; i < pac->n_files; i++) {
+                const PacFile *spl = pac->files + i;
+                const uint8_t *image = package + spl->offset;
+
+                if (!spl->has_data || !spl->selected || !streq(spl->blocks[0].name, "splloader"))
+                        continue;
+                if (pac_find_file(pac, "SPLLoaderUFS") && !streq(spl->id, "SPLLoaderUFS"))
+                        continue;
+                for (size_t k = 0; k < ELEMENTSOF(names); k++) {
+                        size_t n = 0;
+                        const uint8_t *area = bench_flash_file(have, names[k], &n);
+
+                        if (k == 1 && !bench_flash_file(have, "parts/uboot", NULL) &&
+                            !bench_flash_file(have, "parts/uboot_a", NULL))
+                                continue; /* there lies uboot */
+                        if (area && n >= spl->size &&
+                            memcmp(area + SPL_RESERVED, image + SPL_RESERVED, spl->size - SPL_RESERVED) == 0)
+                                continue;
+                        snprintf(text, sizeof(text), "%s does not hold the package's %.60s", names[k], spl->id);
+                        return text;
+                }
+        }
+        return "";
 }

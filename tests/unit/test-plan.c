@@ -428,7 +428,7 @@ END_TEST
 /* ---- refusals ------------------------------------------------------------------------------------------- */
 
 START_TEST(test_types) {
-        static const char *const types[] = {"KickOff",  "PARTITION_NAME",     "code",         "NV_COMM_SLOT",
+        static const char *const types[] = {"KickOff",  "PARTITION_NAME",     "code",         "Soft_SIM",
                                             "CHIP_DSP", "FORCE_REPARTITION2", "MiscDataCode2"};
 
         for (size_t i = 0; i < ELEMENTSOF(types); i++) {

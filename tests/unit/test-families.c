@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine on simulated units of all families, in virtual time. */
+#include <check.h>
+#include <stdio.h>
+
+#include "engine-bench.h"
+#include "flash/engine-private.h"
+
+static const char *const boot_areas[] = {"boot1.bin", "boot2.bin", NULL};
+
+static void must_pass(Bench *b) {
+        ck_assert_msg(bench_run(b) == 0, "%s at step %d: %s", bench_code(b), b->failure.step, b->failure.text);
+        ck_assert_uint_eq(b->report.steps_done, b->plan->n_steps);
+}
+
+static void must_fail(Bench *b, const char *code) {
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert_msg(streq(bench_code(b), code), "%s instead of %s: %s", bench_code(b), code, b->failure.text);
+        ck_assert_str_ne(b->failure.text, "");
+}
+
+static void flash_and_compare(Bench *b) {
+        BenchFlash *want = bench_flash(b), *have;
+
+        must_pass(b);
+        have = bench_flash(b);
+        expect_upgrade(want, b->pac, b->package);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        ck_assert_str_eq(expect_boot_areas(have, b->pac, b->package), "");
+        bench_flash_free(want);
+        bench_flash_free(have);
+}
+
+/* ---- sparse images ---------------------------------------------------------------------------------------- */
+
+static PmFile *sparse_super(PacMaker *m, uint64_t size) {
+        PmFile *f = pm_find(m, "System");
+
+        f->data = PM_SPARSE;
+        f->size = size;
+        return f;
+}
+
+static Bench *with_sparse(const char *spec, uint64_t size) {
+        PacMaker *m = pm_new_family("phone", 11);
+        Bench *b;
+
+        sparse_super(m, size);
+        b = bench_new_made(spec, m);
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        return b;
+}
+
+static uint8_t *sparse_bytes(Bench *b) {
+        return b->package + pac_find_file(b->pac, "System")->offset;
+}
+
+START_TEST(sparse_images_are_expanded) {
+        Bench *b = with_sparse(_i ? "phone-emmc,fast,info=ack" : "phone-emmc,fast", 8 * 1024 * 1024);
+
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "sparse image of 8388608 bytes for super"));
+        bench_free(b);
+}
+END_TEST
+
+static void must_be_unchanged(Bench *b, BenchFlash *before) {
+        BenchFlash *after = bench_flash(b);
+
+        ck_assert_str_eq(bench_flash_differs(before, after, NULL), "");
+        ck_assert_ptr_null(bench_event(b, EVENT_INTENT, NULL));
+        ck_assert(!b->report.wrote);
+        bench_flash_free(before);
+        bench_flash_free(after);
+}
+
+static const struct {
+        size_t at;
+        uint32_t value;
+        const char *text;
+} damages[] = {
+        {4, 2, "at byte 4, major version"},
+        {12, 3, "at byte 12, size of a block"},
+        {16, 1, "blocks of the chunk"},
+        {20, 5, "chunk header"},
+        {28, 0xcac9, "at byte 28, kind of chunk"},
+        {36, 5, "at byte 36, size of the chunk"},
+};
+
+/* Refused before the first erase, with field and place. */
+START_TEST(damaged_sparse_images_are_refused) {
+        Bench *b = with_sparse("phone-emmc,fast", 8 * 1024 * 1024);
+        BenchFlash *before = bench_flash(b);
+
+        put_le32(sparse_bytes(b) + damages[_i].at, damages[_i].value);
+        must_fail(b, "identify-plan-sparse");
+        ck_assert_msg(strstr(b->failure.text, damages[_i].text), "%s", b->failure.text);
+        ck_assert_msg(strstr(b->failure.text, "System for super"), "%s", b->failure.text);
+        ck_assert_str_eq(b->failure.partition, "super");
+        must_be_unchanged(b, before);
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(large_sparse_images_are_refused) {
+        Bench *b = with_sparse(_i ? "phone-emmc,fast,info=ack" : "phone-emmc,fast", 8 * 1024 * 1024);
+        BenchFlash *before = bench_flash(b);
+        uint8_t *p = sparse_bytes(b), *skip = p + 28;
+
+        /* The third chunk skips: it may stand for anything. */
+        for (int i = 0; i < 2; i++)
+                skip += get_le32(skip + 8);
+        put_le32(skip + 4, get_le32(skip + 4) + 0x10000);
+        put_le32(p + 16, get_le32(p + 16) + 0x10000);
+        must_fail(b, "identify-mismatch-sparse-size");
+        must_be_unchanged(b, before);
+        bench_free(b);
+}
+END_TEST
+
+static TCase *add_case(Suite *s, const char *name) {
+        TCase *t = tcase_create(name);
+
+        tcase_set_timeout(t, 300);
+        suite_add_tcase(s, t);
+        return t;
+}
+
+int main(void) {
+        Suite *s = suite_create("families");
+        TCase *t = add_case(s, "sparse");
+        SRunner *runner;
+        int failed;
+
+        tcase_add_loop_test(t, sparse_images_are_expanded, 0, 2);
+        tcase_add_loop_test(t, damaged_sparse_images_are_refused, 0, (int) ELEMENTSOF(damages));
+        tcase_add_loop_test(t, large_sparse_images_are_refused, 0, 2);
+        runner = srunner_create(s);
+        srunner_run_all(runner, CK_ENV);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
