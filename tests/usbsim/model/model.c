@@ -119,7 +119,7 @@ static void leave_if_unanswered(SimModel *m) {
 }
 
 /* Attached in ROM: by cable, or after a reset that found nothing to boot. */
-static void start_rom(SimModel *m) {
+static void start_rom(SimModel *m, bool by_cable) {
         bool needs_open =
                 sim_word(m, OPT_LINE_STATE, "auto") ? !m->family->module : !sim_word(m, OPT_LINE_STATE, "none");
 
@@ -128,6 +128,8 @@ static void start_rom(SimModel *m) {
         m->port_open = !needs_open;
         m->versions_sent = 0;
         sim_enter(m, m->family->first);
+        if (by_cable && m->family->wakes && m->family->wakes(m))
+                return;
         if (m->family->first == STAGE_BROM && m->number[OPT_BROM_WINDOW])
                 sim_after(m, m->number[OPT_BROM_WINDOW] * SIM_MS, leave_if_unanswered);
 }
@@ -157,7 +159,7 @@ void sim_reboot(SimModel *m) {
                 m->t = NULL;
                 return;
         }
-        start_rom(m);
+        start_rom(m, false);
         sim_reenumerate(m);
 }
 
@@ -189,7 +191,7 @@ void sim_power_on(SimModel *m, uint64_t now_ns, bool high_speed) {
         m->powered = true;
         m->high_speed = high_speed;
         m->power_cycles++;
-        start_rom(m);
+        start_rom(m, true);
 }
 
 void sim_power_off(SimModel *m) {
@@ -262,6 +264,8 @@ SimWish sim_take_wish(SimModel *m, uint64_t *ret_delay_ns) {
 
 void sim_usb(const SimModel *m, SimUsb *ret) {
         *ret = m->usb;
+        if (m->family->usb_now)
+                m->family->usb_now(m, ret);
 }
 
 const char *sim_family(const SimModel *m) {

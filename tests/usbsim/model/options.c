@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,25 +19,49 @@ static const struct {
 #undef O
 };
 
+static size_t put(char *text, size_t size, size_t at, const char *format, ...) {
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = at < size ? vsnprintf(text + at, size - at, format, ap) : 0;
+        va_end(ap);
+        return at + (n > 0 ? (size_t) n : 0);
+}
+
+static size_t put_family(char *text, size_t size, size_t at, const SimFamily *f) {
+        at = put(text, size, at, "  %-12s [%s] %s\n", f->name, f->letters, f->about);
+        for (const SimPreset *p = f->presets; p && p->value; p++)
+                at = put(text, size, at, "%s%s=%s", p == f->presets ? "                 " : ",",
+                         options[p->option].name, p->value);
+        return f->presets ? put(text, size, at, "\n") : at;
+}
+
 const char *sim_help(void) {
-        return "Families:\n"
-               "  phone-emmc   phone with eMMC: boot ROM, FDL1, FDL2 (U-Boot); names address partitions\n"
-               "  uis8910      cellular module: ROM with the PDL protocol, FDL1, FDL2; addresses\n"
-               "  uis8850      cellular module: ROM, one FDL; addresses\n"
-               "Options (X all families, P phone-emmc, A uis8910, B uis8850), with their defaults:\n"
-#define O(id, name, families, kind, preset, help) "  " name "=" preset "  [" #families "] " help "\n"
-#include "options.def"
-#undef O
-               "Fault lines: at=STAGE:COMMAND[:OFFSET|:#N] KIND[=VALUE] [count=N|count=forever]; 'clear' removes all.\n"
-               "  STAGE brom pdl fdl1 fdl2 *; COMMAND sync connect start midst end exec reset read erase read-start "
-               "read-midst\n"
-               "  read-end repartition read-partition power-off plain … pdl-connect pdl-start pdl-mid pdl-end pdl-exec "
-               "*;\n"
-               "  OFFSET byte of the running transfer, #N the Nth such command since power on. KINDs: silence "
-               "stall[=MS]\n"
-               "  bad-sum nak=XX garbage truncate glue-log unsolicited-log disconnect[=MS] slow=MS late=MS "
-               "hang-after-ack\n"
-               "  write-error bad-readback drop-ack\n";
+        static char text[24576];
+        size_t at = put(text, sizeof(text), 0, "Families, with the letters of their options and what they preset:\n");
+
+        for (size_t i = 0; sim_families[i]; i++)
+                at = put_family(text, sizeof(text), at, sim_families[i]);
+        at = put(text, sizeof(text), at, "Options (X: all families), with their defaults:\n");
+        for (size_t i = 0; i < OPT_COUNT; i++)
+                at = put(text, sizeof(text), at, "  %s=%s  [%s] %s\n", options[i].name, options[i].preset,
+                         options[i].families, options[i].help);
+        (void) put(
+                text, sizeof(text), at, "%s",
+                "Fault lines: at=STAGE:COMMAND[:OFFSET|:#N] KIND[=VALUE] [count=N|count=forever]; 'clear' removes "
+                "all.\n"
+                "  STAGE brom pdl fdl1 fdl2 *; COMMAND sync connect start midst end exec reset read erase read-start "
+                "read-midst\n"
+                "  read-end repartition read-partition power-off plain … pdl-connect pdl-start pdl-mid pdl-end "
+                "pdl-exec "
+                "*;\n"
+                "  OFFSET byte of the running transfer, #N the Nth such command since power on. KINDs: silence "
+                "stall[=MS]\n"
+                "  bad-sum nak=XX garbage truncate glue-log unsolicited-log disconnect[=MS] slow=MS late=MS "
+                "hang-after-ack\n"
+                "  write-error bad-readback drop-ack\n");
+        return text;
 }
 
 static int parse_number(const char *text, uint64_t *ret) {
@@ -108,7 +133,7 @@ static int set_option(SimModel *m, char *text, char *err, size_t err_size) {
                 if (strcmp(options[i].name, text) != 0)
                         continue;
                 known = true;
-                if (options[i].families[0] != 'X' && !strchr(options[i].families, m->family->letter))
+                if (options[i].families[0] != 'X' && !strpbrk(options[i].families, m->family->letters))
                         break;
                 if (i == OPT_FAULT) {
                         if (!value || !sim_fault(m, value, why, sizeof(why))) {
@@ -130,8 +155,36 @@ static int set_option(SimModel *m, char *text, char *err, size_t err_size) {
         return -EINVAL;
 }
 
+const SimFamily *const sim_families[] = {&sim_phone_emmc, &sim_phone_ufs_ab, &sim_uis8910, &sim_uis8850, NULL};
+
+static const SimFamily *find_family(const char *name, char *err, size_t err_size) {
+        int at;
+
+        for (size_t i = 0; sim_families[i]; i++)
+                if (strcmp(sim_families[i]->name, name) == 0)
+                        return sim_families[i];
+        at = snprintf(err, err_size, "no device family '%s'; there are", name);
+        for (size_t i = 0; sim_families[i] && at >= 0 && (size_t) at < err_size; i++)
+                at += snprintf(err + at, err_size - (size_t) at, "%s %s", i ? "," : "", sim_families[i]->name);
+        return NULL;
+}
+
+static int set_presets(SimModel *m, char *err, size_t err_size) {
+        for (int i = 0; i < OPT_COUNT; i++)
+                if (set_value(m, i, options[i].preset) < 0) {
+                        snprintf(err, err_size, "preset of %s is broken", options[i].name);
+                        return -EINVAL;
+                }
+        for (const SimPreset *p = m->family->presets; p && p->value; p++)
+                if (set_value(m, (int) p->option, p->value) < 0) {
+                        snprintf(err, err_size, "preset of %s for %s is broken", options[p->option].name,
+                                 m->family->name);
+                        return -EINVAL;
+                }
+        return 0;
+}
+
 int sim_options_parse(SimModel *m, const char *spec, char *err, size_t err_size) {
-        static const SimFamily *const families[] = {&sim_phone_emmc, &sim_uis8910, &sim_uis8850};
         char *text, *save = NULL;
 
         m->spec = strdup(spec);
@@ -140,19 +193,9 @@ int sim_options_parse(SimModel *m, const char *spec, char *err, size_t err_size)
                 return -ENOMEM;
         }
         text = strtok_r(m->spec, ",", &save);
-        for (size_t i = 0; text && i < COUNT(families); i++)
-                if (strcmp(families[i]->name, text) == 0)
-                        m->family = families[i];
-        if (!m->family) {
-                snprintf(err, err_size, "no device family '%s'; there are phone-emmc, uis8910, uis8850",
-                         text ? text : "");
+        m->family = find_family(text ? text : "", err, err_size);
+        if (!m->family || set_presets(m, err, err_size) < 0)
                 return -EINVAL;
-        }
-        for (int i = 0; i < OPT_COUNT; i++)
-                if (set_value(m, i, options[i].preset) < 0) {
-                        snprintf(err, err_size, "preset of %s is broken", options[i].name);
-                        return -EINVAL;
-                }
         while ((text = strtok_r(NULL, ",", &save))) {
                 int r = set_option(m, text, err, err_size);
                 if (r < 0)

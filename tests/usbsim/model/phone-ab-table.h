@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The partition table of a new phone-ufs-ab or phone-lk unit: 61 partitions with two slots, in disk order, sizes in MiB,
- * 0xFFFFFFFF the rest of the device. splloader is not in it: it lives on the UFS boot LUNs. The images of X_a of
- * PHONE_AB_MIRROR are copied to X_b by FDL2; nr_fixnv1_a is kept in four copies. NV items are those of phone-table.h. */
+/* The partition table of a new phone-ufs-ab or phone-lk unit: 61 partitions with two slots, in disk order, sizes in
+ * MiB, 0xFFFFFFFF the rest of the device. splloader is not in it: it lives on the UFS boot LUNs. The images of X_a of
+ * PHONE_AB_MIRROR are copied to X_b by FDL2; nr_fixnv1_a is kept in four copies. NV items are those of phone-table.h.
+ */
 #define PHONE_AB_TABLE(X)                                                                                              \
         X("prodnv", 10)                                                                                                \
         X("miscdata", 1)                                                                                               \

@@ -6,18 +6,24 @@
 #include <string.h>
 
 #include "phone.h"
-#include "phone-table.h"
 
 /* The user area on disk: gpt.bin (first 34 sectors), parts/NAME, gpt-backup.bin (last 33); boot areas in boot1.bin and
  * boot2.bin. What lies between partitions is nowhere and reads as zero. */
 
-#define GPT_SECTORS 34u
 #define GPT_ENTRIES 128u
 #define GPT_ENTRY 128u
 #define FIRST_PART (1u << 20)
 
 static uint64_t disk_size(const SimModel *m) {
-        return m->number[OPT_SIZE] / SECTOR * SECTOR;
+        return m->number[OPT_SIZE] / phone_sector(m) * phone_sector(m);
+}
+
+static uint64_t head_size(const SimModel *m) {
+        return phone_gpt_head(m) * phone_sector(m);
+}
+
+static uint64_t tail_size(const SimModel *m) {
+        return phone_gpt_tail(m) * phone_sector(m);
 }
 
 void phone_part_file(const char *name, char *ret, size_t size) {
@@ -55,11 +61,11 @@ static bool find_size_query(SimModel *m, const char *name, Target *ret) {
 }
 
 bool phone_find(SimModel *m, const char *name, Target *ret) {
-        const PhonePart *part = phone_part(phone_of(m), name);
+        const PhonePart *part = phone_find_slotted(m, name);
         char twin[PHONE_NAME];
 
         *ret = (Target){.kind = TARGET_NONE};
-        snprintf(ret->name, sizeof(ret->name), "%s", name);
+        snprintf(ret->name, sizeof(ret->name), "%s", part ? part->name : name);
         if (strcmp(name, "splloader") == 0)
                 ret->kind = TARGET_BOOT1;
         else if (strcmp(name, "splloader_bak") == 0 || (strcmp(name, "uboot") == 0 && !part))
@@ -76,7 +82,7 @@ bool phone_find(SimModel *m, const char *name, Target *ret) {
         }
         if (!part)
                 return find_size_query(m, name, ret);
-        phone_part_file(name, ret->file, sizeof(ret->file));
+        phone_part_file(part->name, ret->file, sizeof(ret->file));
         ret->kind = phone_nv_twin(name, twin) ? TARGET_NV : TARGET_PART;
         ret->size = ret->kind == TARGET_NV ? part->size - NV_HEADER : part->size;
         return true;
@@ -85,19 +91,19 @@ bool phone_find(SimModel *m, const char *name, Target *ret) {
 /* ---- GPT ---- */
 
 static void gpt_header(const SimModel *m, uint8_t *h, const uint8_t *entries, bool backup) {
-        uint64_t last = disk_size(m) / SECTOR - 1;
+        uint64_t last = disk_size(m) / phone_sector(m) - 1;
         SimRandom random = sim_random(m->seed, "disk guid");
 
-        memset(h, 0, SECTOR);
+        memset(h, 0, phone_sector(m));
         memcpy(h, "EFI PART", 8);
         le32to(h + 8, 0x00010000);
         le32to(h + 12, 92);
         le64to(h + 24, backup ? last : 1);
         le64to(h + 32, backup ? 1 : last);
-        le64to(h + 40, GPT_SECTORS);
-        le64to(h + 48, last - GPT_SECTORS + 1);
+        le64to(h + 40, phone_gpt_head(m));
+        le64to(h + 48, last - phone_gpt_tail(m));
         sim_random_fill(&random, h + 56, 16);
-        le64to(h + 72, backup ? last - 32 : 2);
+        le64to(h + 72, backup ? last - phone_gpt_tail(m) + 1 : 2);
         le32to(h + 80, GPT_ENTRIES);
         le32to(h + 84, GPT_ENTRY);
         le32to(h + 88, sim_crc32(0, entries, GPT_ENTRIES * GPT_ENTRY));
@@ -111,8 +117,8 @@ static void gpt_entry(const SimModel *m, uint8_t *e, const PhonePart *part) {
 
         memcpy(e, basic_data, 16);
         sim_random_fill(&random, e + 16, 16);
-        le64to(e + 32, part->start / SECTOR);
-        le64to(e + 40, (part->start + part->size) / SECTOR - 1);
+        le64to(e + 32, part->start / phone_sector(m));
+        le64to(e + 40, (part->start + part->size) / phone_sector(m) - 1);
         for (size_t i = 0; part->name[i] && i < PHONE_NAME; i++)
                 le16to(e + 56 + 2 * i, (uint8_t) part->name[i]);
 }
@@ -120,45 +126,45 @@ static void gpt_entry(const SimModel *m, uint8_t *e, const PhonePart *part) {
 static int gpt_write(SimModel *m) {
         static const uint8_t protective[16] = {0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1};
         Phone *p = phone_of(m);
-        uint8_t *gpt = calloc(GPT_SECTORS, SECTOR), *entries;
+        uint8_t *gpt = calloc(phone_gpt_head(m), phone_sector(m)), *entries;
         int r;
 
         if (!gpt)
                 return -ENOMEM;
-        entries = gpt + 2 * SECTOR;
+        entries = gpt + 2 * phone_sector(m);
         memcpy(gpt + 446, protective, 16);
         le32to(gpt + 458, 0xFFFFFFFF);
         le16to(gpt + 510, 0xAA55);
         for (size_t i = 0; i < p->n_parts; i++)
                 gpt_entry(m, entries + i * GPT_ENTRY, &p->parts[i]);
-        gpt_header(m, gpt + SECTOR, entries, false);
-        r = store_put(m, "gpt.bin", gpt, GPT_SECTORS * SECTOR);
+        gpt_header(m, gpt + phone_sector(m), entries, false);
+        r = store_put(m, "gpt.bin", gpt, head_size(m));
         /* The backup: entries, then header. */
         memmove(gpt, entries, GPT_ENTRIES * GPT_ENTRY);
         gpt_header(m, gpt + GPT_ENTRIES * GPT_ENTRY, gpt, true);
         if (r >= 0)
-                r = store_put(m, "gpt-backup.bin", gpt, GPT_ENTRIES * GPT_ENTRY + SECTOR);
+                r = store_put(m, "gpt-backup.bin", gpt, tail_size(m));
         free(gpt);
         return r;
 }
 
 static int gpt_load(SimModel *m) {
         Phone *p = phone_of(m);
-        uint8_t *gpt = malloc(GPT_SECTORS * SECTOR);
+        uint8_t *gpt = malloc(head_size(m));
         int r;
 
         if (!gpt)
                 return -ENOMEM;
         p->n_parts = 0;
-        r = store_read(m, "gpt.bin", 0, gpt, GPT_SECTORS * SECTOR);
-        for (size_t i = 0; r >= 0 && memcmp(gpt + SECTOR, "EFI PART", 8) == 0 && i < GPT_ENTRIES; i++) {
-                const uint8_t *e = gpt + 2 * SECTOR + i * GPT_ENTRY;
+        r = store_read(m, "gpt.bin", 0, gpt, head_size(m));
+        for (size_t i = 0; r >= 0 && memcmp(gpt + phone_sector(m), "EFI PART", 8) == 0 && i < GPT_ENTRIES; i++) {
+                const uint8_t *e = gpt + 2 * phone_sector(m) + i * GPT_ENTRY;
                 PhonePart *part = &p->parts[p->n_parts];
 
                 if (sim_all_bytes(e, 16, 0))
                         continue;
-                *part = (PhonePart){.start = le64at(e + 32) * SECTOR};
-                part->size = (le64at(e + 40) + 1) * SECTOR - part->start;
+                *part = (PhonePart){.start = le64at(e + 32) * phone_sector(m)};
+                part->size = (le64at(e + 40) + 1) * phone_sector(m) - part->start;
                 for (size_t k = 0; k < PHONE_NAME - 1; k++)
                         part->name[k] = (char) e[56 + 2 * k];
                 p->n_parts++;
@@ -193,14 +199,14 @@ static int place_files(SimModel *m, const PhonePart *old, size_t n_old) {
 
 int phone_disk_layout(SimModel *m, const PhonePart *wanted, size_t n) {
         Phone *p = phone_of(m);
-        uint64_t end = disk_size(m) - 33 * SECTOR;
+        uint64_t end = disk_size(m) - tail_size(m);
         PhonePart *old;
         size_t n_old = p->n_parts;
         int r;
 
         for (size_t i = 0; i < n; i++)
-                if (wanted[i].start % SECTOR || wanted[i].start < GPT_SECTORS * SECTOR || wanted[i].start >= end ||
-                    wanted[i].size < SECTOR || wanted[i].size > end - wanted[i].start)
+                if (wanted[i].start % phone_sector(m) || wanted[i].start < head_size(m) || wanted[i].start >= end ||
+                    wanted[i].size < phone_sector(m) || wanted[i].size > end - wanted[i].start)
                         return -ENOSPC;
         if (n > PHONE_MAX_PARTS)
                 return -E2BIG;
@@ -223,8 +229,7 @@ int phone_disk_erase_all(SimModel *m) {
                 r = -EIO;
         store_clear_dir(m, "parts");
         p->n_parts = 0;
-        if (store_fill(m, "gpt.bin", 0, GPT_SECTORS * SECTOR, 0) < 0 ||
-            store_fill(m, "gpt-backup.bin", 0, 33 * SECTOR, 0) < 0)
+        if (store_fill(m, "gpt.bin", 0, head_size(m), 0) < 0 || store_fill(m, "gpt-backup.bin", 0, tail_size(m), 0) < 0)
                 r = -EIO;
         return r;
 }
@@ -232,12 +237,12 @@ int phone_disk_erase_all(SimModel *m) {
 /* One piece of the user area; *step is how far it reaches. */
 static int user_piece(SimModel *m, uint64_t offset, uint8_t *buf, size_t *step) {
         Phone *p = phone_of(m);
-        uint64_t backup = disk_size(m) - 33 * SECTOR;
+        uint64_t backup = disk_size(m) - tail_size(m);
         char file[128];
 
-        if (offset < GPT_SECTORS * SECTOR) {
-                if (*step > GPT_SECTORS * SECTOR - offset)
-                        *step = (size_t) (GPT_SECTORS * SECTOR - offset);
+        if (offset < head_size(m)) {
+                if (*step > head_size(m) - offset)
+                        *step = (size_t) (head_size(m) - offset);
                 return store_read(m, "gpt.bin", offset, buf, *step);
         }
         if (offset >= backup)
@@ -310,6 +315,8 @@ int phone_seal_spl(SimModel *m, uint64_t length) {
         le32to(head + 12, body);
         if (r >= 0)
                 r = store_write(m, "boot1.bin", SPL_HEAD, head, sizeof(head));
+        if (phone_kind(m)->uboot_in_boot2)
+                return r;
         copy = malloc(BOOT_AREA);
         if (!copy)
                 return -ENOMEM;
@@ -332,7 +339,7 @@ static bool spl_valid(SimModel *m, const char *file) {
 }
 
 static bool uboot_valid(SimModel *m, const char *name) {
-        uint8_t head[SECTOR];
+        uint8_t head[512];
         Target t;
 
         if (!phone_find(m, name, &t) || store_read(m, t.file, 0, head, sizeof(head)) < 0)
@@ -345,23 +352,17 @@ static bool uboot_valid(SimModel *m, const char *name) {
 bool phone_bootable(SimModel *m) {
         if (!spl_valid(m, "boot1.bin") && !spl_valid(m, "boot2.bin"))
                 return false;
-        return !sim_flag(m, OPT_IMAGE_CHECK) || uboot_valid(m, "uboot") ||
-               (phone_part(phone_of(m), "uboot_bak") && uboot_valid(m, "uboot_bak"));
+        if (!sim_flag(m, OPT_IMAGE_CHECK))
+                return true;
+        if (phone_kind(m)->slots)
+                return uboot_valid(m, phone_slot(m) == 'b' ? "uboot_b" : "uboot_a") && phone_snapshot_fits(m);
+        return uboot_valid(m, "uboot") || (phone_part(phone_of(m), "uboot_bak") && uboot_valid(m, "uboot_bak"));
 }
 
 /* ---- a new unit ---- */
 
-static const struct {
-        const char *name;
-        uint32_t mib;
-} preset[] = {
-#define X(name, mib) {name, mib},
-        PHONE_TABLE(X)
-#undef X
-};
-
 static int add_part(SimModel *m, PhonePart *parts, size_t *n, const char *name, uint64_t mib, uint64_t *at) {
-        uint64_t end = (disk_size(m) - 33 * SECTOR) >> 20 << 20;
+        uint64_t end = (disk_size(m) - tail_size(m)) >> 20 << 20;
 
         if (*n >= PHONE_MAX_PARTS)
                 return -E2BIG;
@@ -369,7 +370,7 @@ static int add_part(SimModel *m, PhonePart *parts, size_t *n, const char *name, 
                 return -ENOSPC;
         snprintf(parts[*n].name, PHONE_NAME, "%s", name);
         parts[*n].start = *at;
-        parts[*n].size = mib == 0xFFFFFFFF ? disk_size(m) - 33 * SECTOR - *at : mib << 20;
+        parts[*n].size = mib == 0xFFFFFFFF ? disk_size(m) - tail_size(m) - *at : mib << 20;
         *at += parts[(*n)++].size;
         return 0;
 }
@@ -397,6 +398,7 @@ static int read_table(SimModel *m, const char *file, PhonePart *parts, size_t *n
 static int make_table(SimModel *m, char *err, size_t err_size) {
         PhonePart *parts = calloc(PHONE_MAX_PARTS, sizeof(*parts));
         const char *file = m->option[OPT_TABLE];
+        const PhoneKind *k = phone_kind(m);
         uint64_t at = FIRST_PART;
         size_t n = 0;
         int r = 0;
@@ -406,8 +408,8 @@ static int make_table(SimModel *m, char *err, size_t err_size) {
         if (*file)
                 r = read_table(m, file, parts, &n, &at);
         else
-                for (size_t i = 0; i < COUNT(preset) && r >= 0; i++)
-                        r = add_part(m, parts, &n, preset[i].name, preset[i].mib, &at);
+                for (size_t i = 0; i < k->n_table && r >= 0; i++)
+                        r = add_part(m, parts, &n, k->table[i].name, k->table[i].mib, &at);
         if (r >= 0)
                 r = phone_disk_layout(m, parts, n);
         if (r < 0)
@@ -431,14 +433,14 @@ static int old_image(SimModel *m, const char *name, size_t size, const char *mag
         if (!data)
                 return -ENOMEM;
         sim_random_fill(&random, data, size);
-        if (magic && size >= SECTOR) {
-                memset(data, 0, SECTOR);
+        if (magic && size >= 512) {
+                memset(data, 0, 512);
                 memcpy(data, magic, strlen(magic));
         }
         if (strcmp(name, "prodnv") == 0 || strcmp(name, "persist") == 0)
                 le16to(data + 0x438, 0xEF53);
         if (strcmp(name, "miscdata") == 0) {
-                memset(data, 0xFF, SECTOR);
+                memset(data, 0xFF, 512);
                 le32to(data, 0x53503135);
                 memset(data + 4, 0, 128);
                 snprintf((char *) data + 4, 64, "SN%010u", m->seed);
@@ -449,29 +451,17 @@ static int old_image(SimModel *m, const char *name, size_t size, const char *mag
 }
 
 static int fill_images(SimModel *m) {
-        static const struct {
-                const char *name;
-                size_t size;
-                const char *magic;
-        } old[] = {
-                {"prodnv", 65536, NULL},      {"miscdata", 65536, NULL},       {"misc", 4096, NULL},
-                {"trustos", 131072, "DHTB"},  {"trustos_bak", 131072, "DHTB"}, {"sml", 65536, "DHTB"},
-                {"sml_bak", 65536, "DHTB"},   {"uboot", 262144, "DHTB"},       {"uboot_bak", 262144, "DHTB"},
-                {"vbmeta", 4096, "DHTB"},     {"vbmeta_bak", 4096, "DHTB"},    {"logo", 65536, NULL},
-                {"fbootlogo", 65536, NULL},   {"l_ldsp", 131072, "DHTB"},      {"l_modem", 131072, "DHTB"},
-                {"l_deltanv", 16384, NULL},   {"gpsgl", 65536, NULL},          {"gpsbd", 65536, NULL},
-                {"wcnmodem", 131072, NULL},   {"persist", 65536, NULL},        {"boot", 262144, "DHTB"},
-                {"recovery", 262144, "DHTB"}, {"dtbo", 65536, "DHTB"},         {"super", 131072, NULL},
-                {"cache", 65536, NULL},       {"userdata", 131072, NULL},
-        };
+        const PhoneKind *k = phone_kind(m);
         int r;
 
-        for (size_t i = 0; i < COUNT(old); i++) {
-                r = old_image(m, old[i].name, old[i].size, old[i].magic);
+        for (size_t i = 0; i < k->n_images; i++) {
+                r = old_image(m, k->images[i].name, k->images[i].size, k->images[i].magic);
                 if (r < 0)
                         return r;
         }
-        r = old_image(m, "splloader", 65536, "DHTB");
+        r = phone_slots_fill(m);
+        if (r >= 0)
+                r = old_image(m, "splloader", 65536, "DHTB");
         return r < 0 ? r : phone_seal_spl(m, 65536);
 }
 

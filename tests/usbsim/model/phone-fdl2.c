@@ -8,6 +8,7 @@
 /* FDL2 of the phone: U-Boot with partitions by name. */
 
 #define NAME_BYTES 72
+#define HOLE 65536u
 #define MISC_LOG_LEVEL 0x2400u
 #define MISC_FIRST_MODE 0x2420u
 #define MISC_DATE_TIME 0x81400u
@@ -31,6 +32,13 @@ static uint64_t decode_size(const uint8_t *d, size_t n, char name[PHONE_NAME]) {
 
 /* ---- hello ---- */
 
+static uint32_t storage_type(const SimModel *m) {
+        return sim_word(m, OPT_STORAGE, "nand")   ? 0x101
+               : sim_word(m, OPT_STORAGE, "emmc") ? 0x102
+               : sim_word(m, OPT_STORAGE, "ufs")  ? 0x103
+                                                  : 0;
+}
+
 static size_t info_struct(const SimModel *m, uint8_t *b) {
         unsigned version = (unsigned) m->number[OPT_INFO_VERSION];
 
@@ -41,7 +49,7 @@ static size_t info_struct(const SimModel *m, uint8_t *b) {
         b[8] = 6; /* GPT present, RPMB key written */
         b[9] = version >= 4 ? (uint8_t) m->number[OPT_RAW] : 0;
         le32to(b + 12, version >= 4 ? 2048 : 0);
-        le32to(b + 16, sim_word(m, OPT_STORAGE, "emmc") ? 0x102 : sim_word(m, OPT_STORAGE, "ufs") ? 0x103 : 0);
+        le32to(b + 16, storage_type(m));
         return 256;
 }
 
@@ -71,8 +79,12 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
                 sim_random_fill(&random, v + 4, 256);
                 at = put_tlv(b, at, 4, v, 260);
         }
-        le32to(v, sim_word(m, OPT_STORAGE, "emmc") ? 0x102 : 0x103);
-        return put_tlv(b, at, 6, v, 4);
+        le32to(v, storage_type(m) ? storage_type(m) : 0x103);
+        at = put_tlv(b, at, 6, v, 4);
+        if (!sim_flag(m, OPT_INFO_EXTRA))
+                return at;
+        at = put_tlv(b, at, 0x63, "unheard of", 10);
+        return put_tlv(b, at, 0xFFFE, v, 0);
 }
 
 void phone_fdl2_hello(SimModel *m) {
@@ -157,11 +169,17 @@ static void do_start(SimModel *m, const uint8_t *d, size_t n) {
 }
 
 static bool is_signed(const char *name) {
-        static const char *const names[] = {"uboot",    "trustos", "sml",       "teecfg",  "vbmeta", "boot",
-                                            "recovery", "dtbo",    "splloader", "l_modem", "l_ldsp"};
+        size_t n = strlen(name);
+
+        static const char *const names[] = {"uboot",  "trustos",  "sml",        "teecfg",    "vbmeta",
+                                            "boot",   "recovery", "dtbo",       "splloader", "l_modem",
+                                            "l_ldsp", "nr_modem", "vendor_boot"};
+
+        if (n > 2 && (strcmp(name + n - 2, "_a") == 0 || strcmp(name + n - 2, "_b") == 0))
+                n -= 2;
 
         for (size_t i = 0; i < COUNT(names); i++)
-                if (strcmp(names[i], name) == 0)
+                if (strlen(names[i]) == n && strncmp(names[i], name, n) == 0)
                         return true;
         return false;
 }
@@ -178,7 +196,7 @@ static unsigned first_flush(SimModel *m, size_t *skip) {
         }
         if (strcmp(p->target.name, "userdata") == 0) {
                 m->bytes_erased += p->target.size / 100;
-                if (store_fill(m, p->target.file, 0, p->target.size / 100 / SECTOR * SECTOR, 0) < 0)
+                if (store_fill(m, p->target.file, 0, p->target.size / 100 / 512 * 512, 0) < 0)
                         return REP_WRITE;
         }
         return 0;
@@ -190,14 +208,17 @@ static unsigned flush_nv(SimModel *m) {
         if (sim_bytesum(p->buffer, p->fill) != p->nv_sum)
                 return (unsigned) m->number[OPT_NV_SUM_ERROR];
         p->written = p->fill;
-        return phone_nv_store(m, p->target.name, p->buffer, p->fill) < 0 ? REP_WRITE : 0;
+        return phone_nv_store(m, p->target.name, p->buffer, p->fill, p->this_slot) < 0 ? REP_WRITE : 0;
 }
 
 static unsigned flush_plain(SimModel *m) {
         Phone *p = phone_of(m);
         uint64_t base = p->target.kind == TARGET_BOOT1 && sim_word(m, OPT_SPL_HEAD, "shift") ? BOOT_RESERVED : 0;
 
-        if (store_write(m, p->target.file, base + p->written, p->buffer, p->fill) < 0)
+        /* Nothing but zero becomes a hole: huge images need no disk. */
+        if ((p->fill >= HOLE && sim_all_bytes(p->buffer, p->fill, 0)
+                     ? store_fill(m, p->target.file, base + p->written, p->fill, 0)
+                     : store_write(m, p->target.file, base + p->written, p->buffer, p->fill)) < 0)
                 return REP_WRITE;
         p->written += p->fill;
         m->bytes_written += p->fill;
@@ -228,13 +249,25 @@ static unsigned flush(SimModel *m) {
         return r;
 }
 
+static int copy_part(SimModel *m, const Target *from, const Target *to, uint64_t n) {
+        uint8_t block[65536];
+
+        for (uint64_t at = 0; at < n; at += sizeof(block)) {
+                size_t step = n - at < sizeof(block) ? (size_t) (n - at) : sizeof(block);
+
+                if (store_read(m, from->file, at, block, step) < 0 || store_write(m, to->file, at, block, step) < 0)
+                        return -1;
+        }
+        sim_work_bytes(m, n, OPT_FLASH_RATE);
+        return 0;
+}
+
 /* Copies what was written to its twin, seals the SPL. */
 static unsigned after_last(SimModel *m) {
-        static const char *const paired[] = {"uboot", "trustos", "teecfg", "sml", "vbmeta"};
         Phone *p = phone_of(m);
+        char name[PHONE_NAME];
         uint8_t flip;
-        Target bak;
-        char name[PHONE_NAME + 4];
+        Target twin;
 
         if (sim_takes_readback_fault(m) && p->target.file[0] &&
             store_read(m, p->target.file, p->total / 2, &flip, 1) >= 0) {
@@ -243,26 +276,10 @@ static unsigned after_last(SimModel *m) {
         }
         if (p->target.kind == TARGET_BOOT1)
                 return phone_seal_spl(m, p->total) < 0 ? REP_WRITE : 0;
-        for (size_t i = 0; i < COUNT(paired); i++) {
-                uint8_t *block;
-                int r = 0;
-
-                if (strcmp(p->target.name, paired[i]) != 0 || p->target.kind != TARGET_PART || p->sparse_on)
-                        continue;
-                snprintf(name, sizeof(name), "%s_bak", paired[i]);
-                if (!phone_find(m, name, &bak) || bak.size < p->total)
-                        continue;
-                block = malloc(p->total ? p->total : 1);
-                if (!block)
-                        return REP_FAILED;
-                r = store_read(m, p->target.file, 0, block, p->total);
-                if (r >= 0)
-                        r = store_write(m, bak.file, 0, block, p->total);
-                free(block);
-                sim_work_bytes(m, p->total, OPT_FLASH_RATE);
-                return r < 0 ? REP_WRITE : 0;
-        }
-        return 0;
+        if (p->target.kind != TARGET_PART || p->sparse_on || !phone_mirror(m, p->target.name, name) ||
+            !phone_find(m, name, &twin) || twin.size < p->total)
+                return 0;
+        return copy_part(m, &p->target, &twin, p->total) < 0 ? REP_WRITE : 0;
 }
 
 static bool keep(SimModel *m, const uint8_t *d, size_t n) {
@@ -376,7 +393,7 @@ static int read_piece(SimModel *m, uint64_t offset, uint8_t *buf, size_t n) {
         case TARGET_SIZE:
                 memset(buf, 0, n);
                 snprintf(text, sizeof(text), "size:%.35s: 0x%llx block number: 0x%llx\n", p->source.name,
-                         (unsigned long long) p->source.size, (unsigned long long) p->source.size / SECTOR);
+                         (unsigned long long) p->source.size, (unsigned long long) p->source.size / phone_sector(m));
                 if (offset < sizeof(text))
                         memcpy(buf, text + offset, n < sizeof(text) - offset ? n : sizeof(text) - offset);
                 return 0;
@@ -422,7 +439,7 @@ static void do_read_midst(SimModel *m, const uint8_t *d, size_t n) {
 static void do_read_table(SimModel *m) {
         const Phone *p = phone_of(m);
         uint8_t *b = calloc(p->n_parts + 1, NAME_BYTES + 4);
-        uint64_t unit = sim_word(m, OPT_STORAGE, "ufs") ? 8192 : 1024;
+        uint64_t unit = sim_word(m, OPT_STORAGE, "ufs") ? 8192 : 2 * phone_sector(m);
 
         if (!b)
                 return;
@@ -472,7 +489,7 @@ static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
                 return;
         }
         erase_named(m, name);
-        if (t.kind == TARGET_NV && phone_nv_twin(name, twin))
+        if (t.kind == TARGET_NV && phone_nv_twin(t.name, twin))
                 erase_named(m, twin);
         for (size_t i = 0; i < COUNT(paired); i++)
                 if (strcmp(paired[i], name) == 0) {
@@ -483,7 +500,7 @@ static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
 }
 
 static bool parse_entry(SimModel *m, PhonePart *part, const uint8_t *name, uint64_t size, uint64_t *at, bool last) {
-        uint64_t end = m->number[OPT_SIZE] / SECTOR * SECTOR - 33 * SECTOR;
+        uint64_t end = (m->number[OPT_SIZE] / phone_sector(m) - phone_gpt_tail(m)) * phone_sector(m);
 
         *part = (PhonePart){.start = *at};
         decode_name(name, part->name);
@@ -499,7 +516,7 @@ static bool parse_entry(SimModel *m, PhonePart *part, const uint8_t *name, uint6
 }
 
 static unsigned repartition_v1(SimModel *m, const uint8_t *d, size_t n, PhonePart *parts, size_t *count) {
-        static const uint64_t units[] = {1u << 20, 512u << 10, 1u << 10, 1, SECTOR};
+        const uint64_t units[] = {1u << 20, 512u << 10, 1u << 10, 1, phone_sector(m)};
         uint64_t at = 0, unit;
         size_t entries;
 
@@ -518,7 +535,7 @@ static unsigned repartition_v1(SimModel *m, const uint8_t *d, size_t n, PhonePar
                 if (gap > m->number[OPT_SIZE])
                         return REP_PARTITION;
                 gap = i == 0 && gap == 0 ? 1u << 20 : gap * unit;
-                if (i == 0 && gap < 34 * SECTOR)
+                if (i == 0 && gap < 34 * phone_sector(m))
                         return REP_PARTITION;
                 at += gap;
                 if (!parse_entry(m, &parts[i], e, size == UINT64_MAX ? size : size * unit, &at, i + 1 == entries))

@@ -55,12 +55,21 @@ static int store_copy(SimModel *m, const char *name, const uint8_t *image, size_
         return r;
 }
 
-int phone_nv_store(SimModel *m, const char *name, const uint8_t *image, size_t n) {
+static int store_pair(SimModel *m, const char *name, const uint8_t *image, size_t n) {
         char twin[PHONE_NAME];
         int r = store_copy(m, name, image, n);
 
         if (r >= 0 && phone_nv_twin(name, twin))
                 r = store_copy(m, twin, image, n);
+        return r;
+}
+
+int phone_nv_store(SimModel *m, const char *name, const uint8_t *image, size_t n, bool one_slot) {
+        char other[PHONE_NAME];
+        int r = store_pair(m, name, image, n);
+
+        if (r >= 0 && !one_slot && phone_kind(m)->slots && phone_other_slot(name, other))
+                r = store_pair(m, other, image, n);
         return r;
 }
 
@@ -119,21 +128,31 @@ static int damage_copy(SimModel *m, const char *name) {
         return store_fill(m, file, NV_HEADER + 100, 16, 0xA5);
 }
 
-static int fill_pair(SimModel *m, const char *name, const char *twin, uint8_t *image, size_t size) {
+static int damage_slots(SimModel *m, const char *name) {
+        char other[PHONE_NAME];
+        int r = damage_copy(m, name);
+
+        return r >= 0 && phone_other_slot(name, other) ? damage_copy(m, other) : r;
+}
+
+static int fill_pair(SimModel *m, const char *name, uint8_t *image, size_t size) {
+        char twin[PHONE_NAME];
         int r;
 
         if (!phone_part(phone_of(m), name) || sim_word(m, OPT_NV, "missing"))
                 return 0;
-        r = phone_nv_store(m, name, image, size);
+        r = phone_nv_store(m, name, image, size, false);
+        if (!phone_nv_twin(name, twin))
+                return r;
         if (r >= 0 && (sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")))
-                r = damage_copy(m, twin);
+                r = damage_slots(m, twin);
         if (r >= 0 && sim_word(m, OPT_NV, "both-bad"))
-                r = damage_copy(m, name);
+                r = damage_slots(m, name);
         return r;
 }
 
 int phone_nv_fill(SimModel *m, char *err, size_t err_size) {
-        const PhonePart *part = phone_part(phone_of(m), "l_fixnv1");
+        const PhonePart *part = phone_part(phone_of(m), phone_kind(m)->fixnv);
         size_t size = PHONE_NV_SIZE, need = 16;
         uint8_t *image;
         NvTable table;
@@ -154,9 +173,9 @@ int phone_nv_fill(SimModel *m, char *err, size_t err_size) {
         if (image && r >= 0 && sim_word(m, OPT_NV, "bad"))
                 le16to(image + 6, 0xFFF0); /* the first item's length leads out of the image */
         if (image && r >= 0)
-                r = fill_pair(m, "l_fixnv1", "l_fixnv2", image, size);
+                r = fill_pair(m, phone_kind(m)->fixnv, image, size);
         if (image && r >= 0)
-                r = fill_pair(m, "l_runtimenv1", "l_runtimenv2", image, 4096);
+                r = fill_pair(m, phone_kind(m)->runtimenv, image, 4096);
         if (r < 0 && !*err)
                 snprintf(err, err_size, "NV: %s", strerror(-r));
         free(table.items);

@@ -45,7 +45,7 @@ bool phone_raw_command(SimModel *m, unsigned type, size_t n) {
 
         if (type == CMD_ENABLE_RAW && level >= 1) {
                 p->raw_enabled = true;
-                p->raw_exact = n == 8;
+                p->raw_exact = n == 8 && !phone_kind(m)->dwc3;
                 sim_ack(m);
                 return true;
         }

@@ -94,7 +94,7 @@ static void brom_exec(SimModel *m) {
                 sim_hang(m, "FDL1 does not run");
                 return;
         }
-        p->enumerates_again = loader_has(p, "##PORT-SECOND-ENUM##");
+        p->enumerates_again = sim_flag(m, OPT_SECOND_ENUM) || loader_has(p, "##PORT-SECOND-ENUM##");
         sim_after(m, sim_delay(m, OPT_FDL1_START), fdl1_begins);
 }
 
@@ -133,7 +133,7 @@ static void brom_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 
 /* ---- FDL1 ---- */
 
-static void fdl2_begins(SimModel *m) {
+void phone_fdl2_begins(SimModel *m) {
         loader_forget(phone_of(m));
         sim_enter(m, STAGE_FDL2);
         phone_fdl2_hello(m);
@@ -145,7 +145,7 @@ static void fdl1_exec(SimModel *m) {
                 sim_hang(m, "FDL1 does not start FDL2");
                 return;
         }
-        sim_after(m, sim_delay(m, OPT_FDL2_START), fdl2_begins);
+        sim_after(m, sim_delay(m, OPT_FDL2_START), phone_fdl2_begins);
 }
 
 static void fdl1_start(SimModel *m, const uint8_t *d, size_t n) {
@@ -192,7 +192,7 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 
 /* ---- the family ---- */
 
-static const SimTraits brom = {
+const SimTraits traits_rom = {
         .name = "brom",
         .version = "SPRD3",
         .crc = true,
@@ -208,7 +208,7 @@ static const SimTraits brom = {
         .frame = brom_frame,
 };
 
-static const SimTraits fdl1 = {
+const SimTraits traits_fdl1 = {
         .name = "fdl1",
         .version = "Spreadtrum Boot Block version 1.1",
         .sync = 1,
@@ -223,7 +223,24 @@ static const SimTraits fdl1 = {
         .frame = fdl1_frame,
 };
 
-static const SimTraits fdl2 = {
+/* This controller ends replies with a ZLP and wants the sync byte for itself. */
+const SimTraits traits_fdl1_dwc3 = {
+        .name = "fdl1",
+        .version = "Spreadtrum Boot Block version 1.1",
+        .sync = 1,
+        .sync_single = true,
+        .resync_idle = true,
+        .dma = 4096,
+        .buffers = 1,
+        .max_body = 4096,
+        .bad_sum = BAD_NAK_HANG,
+        .bad_length = BAD_NAK_HANG,
+        .too_long = BAD_NAK_HANG,
+        .zlp = true,
+        .frame = fdl1_frame,
+};
+
+const SimTraits traits_fdl2 = {
         .name = "fdl2",
         .dma = 65472,
         .buffers = 3,
@@ -236,7 +253,7 @@ static const SimTraits fdl2 = {
         .frame = phone_fdl2_frame,
 };
 
-static int phone_init(SimModel *m, bool fresh, char *err, size_t err_size) {
+int phone_init(SimModel *m, bool fresh, char *err, size_t err_size) {
         m->priv = calloc(1, sizeof(Phone));
         if (!m->priv) {
                 snprintf(err, err_size, "out of memory");
@@ -245,19 +262,19 @@ static int phone_init(SimModel *m, bool fresh, char *err, size_t err_size) {
         return phone_disk_init(m, fresh, err, err_size);
 }
 
-static void phone_power(SimModel *m) {
+void phone_power(SimModel *m) {
         loader_forget(phone_of(m));
-        phone_of(m)->enumerates_again = false;
+        phone_of(m)->enumerates_again = phone_of(m)->autod = false;
         phone_fdl2_forget(m);
 }
 
-static void phone_done(SimModel *m) {
+void phone_done(SimModel *m) {
         phone_power(m);
         free(m->priv);
         m->priv = NULL;
 }
 
-static size_t phone_describe(const SimModel *m, char *buf, size_t size) {
+size_t phone_describe(const SimModel *m, char *buf, size_t size) {
         const Phone *p = m->priv;
         char name[PHONE_NAME] = "";
 
@@ -269,25 +286,3 @@ static size_t phone_describe(const SimModel *m, char *buf, size_t size) {
         return (size_t) snprintf(buf, size, "\"partitions\":%zu,\"writing\":\"%s\",\"received\":%llu,", p->n_parts,
                                  name, (unsigned long long) p->received);
 }
-
-const SimFamily sim_phone_emmc = {
-        .name = "phone-emmc",
-        .about = "phone with eMMC",
-        .letter = 'P',
-        .usb = {.vendor = 0x1782,
-                .product = 0x4d00,
-                .bcd_device = 0xFFFF,
-                .device_class = 0xFF,
-                .ep_in = 0x85,
-                .ep_out = 0x06,
-                .max_packet = 512,
-                .interface_number = 0,
-                .n_interfaces = 1},
-        .first = STAGE_BROM,
-        .stage = {[STAGE_BROM] = &brom, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2},
-        .init = phone_init,
-        .done = phone_done,
-        .power = phone_power,
-        .bootable = phone_bootable,
-        .describe = phone_describe,
-};

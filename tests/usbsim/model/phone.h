@@ -7,7 +7,6 @@
 
 #define PHONE_MAX_PARTS 128
 #define PHONE_NAME 36
-#define SECTOR 512u
 #define BOOT_AREA (4u << 20)
 #define BOOT_RESERVED 512u
 #define NV_HEADER 512u
@@ -19,8 +18,36 @@ typedef enum TargetKind {
         TARGET_BOOT1,
         TARGET_BOOT2,
         TARGET_USER,
+        TARGET_MTD,
         TARGET_SIZE
 } TargetKind;
+
+typedef struct PhonePreset {
+        const char *name;
+        uint32_t mib; /* 0xFFFFFFFF: the rest */
+} PhonePreset;
+
+/* What an earlier firmware left in a partition of a new unit. */
+typedef struct PhoneImage {
+        const char *name;
+        uint32_t size;
+        const char *magic;
+} PhoneImage;
+
+/* How the phone families differ. */
+typedef struct PhoneKind {
+        const PhonePreset *table;
+        size_t n_table;
+        const PhoneImage *images;
+        size_t n_images;
+        const char *fixnv, *runtimenv; /* first copies */
+        bool slots;                    /* X_a is mirrored to X_b instead of X to X_bak; NV in both slots */
+        bool uboot_in_boot2;           /* so splloader has no copy there */
+        bool dwc3;                     /* raw data of a known length needs its ZLP nevertheless */
+        bool nand;                     /* UBI volumes, no table command */
+        bool old;                      /* 32-bit only, never unescaped, no table command */
+        bool lk;
+} PhoneKind;
 
 typedef struct PhonePart {
         char name[PHONE_NAME];
@@ -52,10 +79,10 @@ typedef struct Phone {
         bool started;
         uint32_t address, size, got;
         uint8_t *loader;
-        bool enumerates_again;
+        bool enumerates_again, autod;
 
         /* FDL2 */
-        bool writing, failed, sparse_on, no_such_target;
+        bool writing, failed, sparse_on, no_such_target, this_slot;
         Target target;
         uint64_t total, received, written;
         uint32_t nv_sum;
@@ -74,6 +101,48 @@ typedef struct Phone {
 static inline Phone *phone_of(SimModel *m) {
         return m->priv;
 }
+static inline const PhoneKind *phone_kind(const SimModel *m) {
+        return m->family->phone;
+}
+static inline uint64_t phone_sector(const SimModel *m) {
+        return m->number[OPT_SECTOR];
+}
+/* Sectors of the GPT at the start, and of its copy at the end of the disk. */
+static inline uint64_t phone_gpt_head(const SimModel *m) {
+        return 2 + 16384 / phone_sector(m);
+}
+static inline uint64_t phone_gpt_tail(const SimModel *m) {
+        return 1 + 16384 / phone_sector(m);
+}
+
+/* phone.c */
+int phone_init(SimModel *m, bool fresh, char *err, size_t err_size);
+void phone_done(SimModel *m);
+void phone_power(SimModel *m);
+size_t phone_describe(const SimModel *m, char *buf, size_t size);
+bool phone_wakes(SimModel *m);
+void phone_usb_now(const SimModel *m, SimUsb *usb);
+extern const SimTraits traits_rom, traits_fdl1, traits_fdl1_dwc3, traits_fdl2;
+#define PHONE_USB                                                                                                      \
+        {                                                                                                              \
+                .vendor = 0x1782, .product = 0x4d00, .bcd_device = 0xFFFF, .device_class = 0xFF, .ep_in = 0x85,        \
+                .ep_out = 0x06, .max_packet = 512, .interface_number = 0, .n_interfaces = 1                            \
+        }
+#define PHONE_FAMILY                                                                                                   \
+        .usb = PHONE_USB, .first = STAGE_BROM, .init = phone_init, .done = phone_done, .power = phone_power,           \
+        .wakes = phone_wakes, .usb_now = phone_usb_now, .bootable = phone_bootable, .describe = phone_describe
+
+/* phone-autod.c */
+extern const SimTraits traits_autod_rom, traits_autod_fdl1;
+void phone_fdl2_begins(SimModel *m);
+
+/* phone-slots.c */
+char phone_slot(SimModel *m);                                           /* 'a' or 'b' */
+bool phone_other_slot(const char *name, char ret[PHONE_NAME]);          /* X_a ⇄ X_b */
+const PhonePart *phone_find_slotted(SimModel *m, const char *name);     /* NV with or without slot in the name */
+bool phone_mirror(SimModel *m, const char *name, char ret[PHONE_NAME]); /* the copy that a write makes */
+int phone_slots_fill(SimModel *m);                                      /* a new unit */
+bool phone_snapshot_fits(SimModel *m);
 
 /* phone-disk.c: what is in flash. */
 int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size);
@@ -88,7 +157,8 @@ int phone_seal_spl(SimModel *m, uint64_t length); /* the checksum block, and the
 
 /* phone-nv.c */
 bool phone_nv_twin(const char *name, char ret[PHONE_NAME]); /* l_fixnv1 → l_fixnv2 */
-int phone_nv_store(SimModel *m, const char *name, const uint8_t *image, size_t n);
+/* In all its copies; one_slot: not those of the other slot. */
+int phone_nv_store(SimModel *m, const char *name, const uint8_t *image, size_t n, bool one_slot);
 int phone_nv_repair(SimModel *m, const char *name); /* negative: both copies bad */
 int phone_nv_fill(SimModel *m, char *err, size_t err_size);
 

@@ -22,10 +22,13 @@ enum {
         CMD_EXEC = 0x04,
         CMD_RESET = 0x05,
         CMD_READ_FLASH = 0x06,
+        CMD_CHIP_TYPE = 0x07,
         CMD_BAUD = 0x09,
         CMD_ERASE = 0x0A,
         CMD_REPARTITION = 0x0B,
+        CMD_FLASH_TYPE = 0x0C,
         CMD_READ_INFO = 0x0D,
+        CMD_SECTOR_SIZE = 0x0F,
         CMD_READ_START = 0x10,
         CMD_READ_MIDST = 0x11,
         CMD_READ_END = 0x12,
@@ -40,6 +43,7 @@ enum {
         CMD_DEBUG_MODE = 0x25,
         CMD_DDR_CHECK = 0x26,
         CMD_ENABLE_RAW = 0x28,
+        CMD_BLOCK_INFO = 0x29,
         CMD_FIRST_MODE = 0x2A,
         CMD_RANDOM_DATA = 0x2B,
         CMD_TIME_STAMP = 0x2C,
@@ -63,17 +67,27 @@ enum {
         REP_SIZE = 0x8A,
         REP_VERIFY = 0x8B,
         REP_READ_FLASH = 0x93,
+        REP_CHIP_TYPE = 0x94,
         REP_PARTITION = 0x96,
         REP_DEVICE = 0x97,
+        REP_FLASH_INFO = 0x9B,
+        REP_SECTOR_SIZE = 0x9C,
+        REP_FLASH_TYPE = 0x9D,
         REP_NV_SUM_ZERO = 0xA0,
+        REP_SUM_DIFFERS = 0xA1,
         REP_WRITE = 0xA2,
         REP_SECURITY = 0xAA,
         REP_UID = 0xAB,
         REP_NO_WRITE = 0xAC,
+        REP_BLOCK_INFO = 0xB8,
         REP_RANDOM = 0xB9,
         REP_TABLE = 0xBA,
         REP_AUTH = 0xBD,
         REP_CID = 0xC0,
+        REP_LK_MAGIC = 0xD0,
+        REP_LK_REPARTITION = 0xD1,
+        REP_LK_READ = 0xD2,
+        REP_LK_MEMORY = 0xD3,
         REP_FE = 0xFE,
         REP_LOG = 0xFF
 };
@@ -103,6 +117,7 @@ typedef struct SimTraits {
         bool rda;            /* odd sums low byte first, shared flags tolerated */
         unsigned sync;       /* 7E in a row before VER; 0: no sync phase */
         bool sync_swallow;   /* the rest of the transfer that held the sync byte is lost */
+        bool sync_single;    /* the sync byte counts only as a transfer of its own */
         bool resync_idle;    /* bare 7E before CONNECT give VER again */
         uint32_t dma;        /* an OUT transfer ends when that many bytes arrived */
         unsigned buffers;    /* transfers taken while busy */
@@ -114,21 +129,32 @@ typedef struct SimTraits {
         void (*raw)(SimModel *m, const uint8_t *p, size_t n, bool end);
 } SimTraits;
 
+typedef struct SimPreset {
+        SimOption option;
+        const char *value;
+} SimPreset;
+
 typedef struct SimFamily {
         const char *name, *about;
-        char letter; /* in options.def */
+        const char *letters;      /* of the options that it has, in options.def */
+        const SimPreset *presets; /* what differs from options.def; ends with value NULL */
         SimUsb usb;
         SimStage first; /* after power on with the boot key held */
         bool module;
         const SimTraits *stage[STAGE_COUNT];
+        const struct PhoneKind *phone; /* phones only */
         int (*init)(SimModel *m, bool fresh, char *err, size_t err_size);
         void (*done)(SimModel *m);
         void (*power)(SimModel *m); /* RAM state is lost */
+        /* On power on, if it runs something else than the ROM now: does that and says true. */
+        bool (*wakes)(SimModel *m);
+        void (*usb_now)(const SimModel *m, SimUsb *usb); /* changes what is on the bus just now */
         bool (*bootable)(SimModel *m);
         size_t (*describe)(const SimModel *m, char *buf, size_t size);
 } SimFamily;
 
-extern const SimFamily sim_phone_emmc, sim_uis8910, sim_uis8850;
+extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_uis8910, sim_uis8850;
+extern const SimFamily *const sim_families[];
 
 typedef enum SimFaultKind {
         FAULT_NONE,

@@ -144,7 +144,7 @@ static bool bootable_8850(SimModel *m) {
 const SimFamily sim_uis8850 = {
         .name = "uis8850",
         .about = "cellular module",
-        .letter = 'B',
+        .letters = "B",
         .usb = {.vendor = 0x1782,
                 .product = 0x4d16,
                 .bcd_device = 0x0100,

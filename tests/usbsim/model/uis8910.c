@@ -298,7 +298,7 @@ static bool bootable_8910(SimModel *m) {
 const SimFamily sim_uis8910 = {
         .name = "uis8910",
         .about = "cellular module",
-        .letter = 'A',
+        .letters = "A",
         .usb = {.vendor = 0x0525,
                 .product = 0xa4a7,
                 .bcd_device = 0x0100,

@@ -390,7 +390,7 @@ static void send_version(SimModel *m, unsigned type, const uint8_t *p, size_t n)
 #define TYPE_SYNC 0xDF
 
 static void sync_byte(SimModel *m, uint8_t b, SimChunk *c) {
-        if (b != FLAG) {
+        if (b != FLAG || (m->t->sync_single && c->size != 1)) {
                 m->sync_seen = 0;
                 return;
         }
