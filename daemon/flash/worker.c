@@ -296,8 +296,7 @@ static int on_reenumerate(void *userdata, uint32_t timeout_ms, Channel **ret, Fa
         if (answer == ANSWER_NONE && w->cancelled)
                 return -ECANCELED;
         f->deadline_ms = timeout_ms;
-        return failure_set(f, CLASS_GONE, "", "the device did not come back to the same port within %u seconds",
-                           (unsigned) (timeout_ms / 1000));
+        return failure_set(f, CLASS_GONE, "", "the device did not come back to the same port within %g seconds", timeout_ms / 1000.0);
 }
 
 /* ---- the thread ---- */

@@ -146,6 +146,39 @@ START_TEST(unreadable) {
 }
 END_TEST
 
+/* The file that gets installed: what it calls defaults are the defaults, and every deadline is in it. */
+START_TEST(shipped_file) {
+        const char *top = getenv("FDLD_SOURCE");
+        char path[512], line[512], text[16384] = "", station[sizeof(s.station_name)];
+        BslDeadlines deadlines;
+        unsigned keys = 0;
+        size_t n = 0;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/systemd/fdld.conf", top ? top : "..");
+        f = fopen(path, "re");
+        ck_assert_msg(f != NULL, "%s", path);
+        while (fgets(line, sizeof(line), f)) {
+                bool setting = line[0] == '#' && line[1] >= 'A' && line[1] <= 'Z';
+                keys += setting;
+                n += (size_t) snprintf(text + n, sizeof(text) - n, "%s", line + setting);
+                ck_assert_uint_lt(n, sizeof(text));
+        }
+        fclose(f);
+        memcpy(station, s.station_name, sizeof(station));
+        memset(&s, 0x55, sizeof(s));
+        put("fdld.conf", text);
+        ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
+        bsl_deadlines_default(&deadlines);
+        ck_assert_int_eq(memcmp(&s.deadlines, &deadlines, sizeof(deadlines)), 0);
+        ck_assert_uint_eq(keys, sizeof(BslDeadlines) / sizeof(uint32_t) + 2);
+        ck_assert_uint_eq(s.max_parallel_jobs, 64);
+        ck_assert_uint_eq(s.package_quota, 16ULL << 30);
+        ck_assert_str_eq(s.station_name, station);
+        ck_assert_uint_eq(s.n_allow_ids, 0);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("settings");
         TCase *t = tcase_create("all");
@@ -159,6 +192,7 @@ int main(void) {
         tcase_add_loop_test(t, mistake, 0, ELEMENTSOF(mistakes));
         tcase_add_test(t, long_line);
         tcase_add_test(t, unreadable);
+        tcase_add_test(t, shipped_file);
         suite_add_tcase(suite, t);
         srunner_run_all(r, CK_ENV);
         failed = srunner_ntests_failed(r);
