@@ -44,10 +44,11 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
                         safe_text(message, text, sizeof(text)));
                 return EXIT_NO_DAEMON;
         }
-        fprintf(stderr, "fdlctl: %s: %s\n", doing, safe_text(message, text, sizeof(text)));
+        code = error && error->name ? bus_error_exit_code_by_name(error->name) : -1;
+        /* The daemon speaks in whole sentences; others need to be told what for. */
+        fprintf(stderr, "fdlctl: %s%s%s\n", code >= 0 ? "" : doing, code >= 0 ? "" : ": ", safe_text(message, text, sizeof(text)));
         if (!error || !error->name)
                 return EXIT_OTHER;
-        code = bus_error_exit_code_by_name(error->name);
         if (code >= 0)
                 return code;
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) ||

@@ -38,7 +38,7 @@ static const Verb verbs[] = {
         { "wait", "JOB…", "Wait until jobs are finished", 1, -1, verb_wait },
         { "cancel", "JOB…", "End jobs at the next safe point", 1, -1, verb_cancel },
         { "retry", "JOB…", "Do a finished job again", 1, -1, verb_retry },
-        { "answer", "JOB ACTION", "Answer what a job asks for", 2, 2, verb_answer },
+        { "answer", "JOB ACTION", "Say that what a job asks for was done", 2, 2, verb_answer },
         { "label", "SLOT NAME", "Name a slot", 2, 2, verb_label },
         { "remove", "PACKAGE…", "Remove packages from the store", 1, -1, verb_remove },
         { NULL, NULL, "Without daemon or device", 0, 0, NULL },
@@ -113,7 +113,7 @@ static int parse_seconds(const char *value, uint64_t *ret_usec) {
 
         if (end == value || *end || !(s > 0) || s > 1e9)
                 return -EINVAL;
-        *ret_usec = (uint64_t) (s * 1e6);
+        *ret_usec = MAX((uint64_t) (s * 1e6), (uint64_t) 1); /* 0 would mean for ever */
         return 0;
 }
 
@@ -174,6 +174,7 @@ int main(int argc, char **argv) {
         int c, code;
 
         setlocale(LC_ALL, "");
+        setlocale(LC_NUMERIC, "C"); /* what scripts read and write */
         opterr = 0;
         while (true) {
                 int at = optind;

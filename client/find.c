@@ -30,9 +30,15 @@ static bool match_package(struct json_object *o, const char *text) {
 
 static int find(struct json_object *objects, const char *interface, const char *noun, const char *text, MatchFunc match,
                 char ret[static PATH_TEXT_MAX]) {
-        struct json_object *list = client_objects_of(objects, interface);
-        size_t n = json_object_array_length(list), found = 0;
+        struct json_object *list;
+        size_t n, found = 0;
 
+        if (!text[0]) {
+                fprintf(stderr, "fdlctl: The name of the %s is empty. \"fdlctl %ss\" lists them.\n", noun, noun);
+                return EXIT_USAGE;
+        }
+        list = client_objects_of(objects, interface);
+        n = json_object_array_length(list);
         for (size_t i = 0; i < n; i++) {
                 struct json_object *o = json_object_array_get_idx(list, i);
                 if (!streq(json_text(o, "path"), text) && !match(o, text))
@@ -44,10 +50,10 @@ static int find(struct json_object *objects, const char *interface, const char *
         if (found == 1)
                 return 0;
         if (found == 0) {
-                fprintf(stderr, "fdlctl: There is no %s \"%s\". \"fdlctl %ss\" lists them.\n", noun, text, noun);
+                fprintf(stderr, "fdlctl: There is no %s \"%.128s\". \"fdlctl %ss\" lists them.\n", noun, text, noun);
                 return EXIT_NOT_FOUND;
         }
-        fprintf(stderr, "fdlctl: \"%s\" fits %zu %ss; say more of it.\n", text, found, noun);
+        fprintf(stderr, "fdlctl: \"%.128s\" fits %zu %ss; say more of it.\n", text, found, noun);
         return EXIT_USAGE;
 }
 

@@ -97,11 +97,22 @@ static void state_line(const FollowedJob *j, char *buf, size_t size) {
                  safe_text(partition, part, sizeof(part)), rate);
 }
 
+/* A line that wraps, or half a character, would spoil the picture. */
+static void cut_to_width(char *line, int columns) {
+        for (; *line; line++)
+                if (((uint8_t) *line & 0xc0) != 0x80 && columns-- == 0) {
+                        *line = '\0';
+                        return;
+                }
+}
+
 static void paint(Follow *f) {
-        struct winsize w = { .ws_col = 80 };
+        struct winsize w = {0};
         char line[512];
 
-        ioctl(STDERR_FILENO, TIOCGWINSZ, &w);
+        /* A terminal that does not know its size says 0. */
+        if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) < 0 || w.ws_col == 0 || w.ws_row == 0)
+                w = (struct winsize) { .ws_col = 80, .ws_row = 24 };
         if (f->painted)
                 fprintf(stderr, "\033[%uA\r\033[J", f->painted);
         f->painted = 0;
@@ -109,7 +120,8 @@ static void paint(Follow *f) {
                 if (f->jobs[i].finished)
                         continue;
                 state_line(f->jobs + i, line, sizeof(line));
-                fprintf(stderr, "%.*s\n", MAX(w.ws_col, 20) - 1, line);
+                cut_to_width(line, MAX(w.ws_col, 20) - 1);
+                fprintf(stderr, "%s\n", line);
                 f->painted++;
         }
 }
@@ -121,7 +133,7 @@ static void say_plain(FollowedJob *j) {
         char place[64], part[64];
 
         /* "checking" comes and goes with every partition: not news on paper. */
-        if (j->finished || streq(word, "checking") || (streq(word, j->said_stage) && percent <= j->said_percent))
+        if (j->finished || streq(state, "finished") || streq(word, "checking") || (streq(word, j->said_stage) && percent <= j->said_percent))
                 return;
         snprintf(j->said_stage, sizeof(j->said_stage), "%s", word);
         j->said_percent = percent;
@@ -255,18 +267,21 @@ static void cancel_all(Follow *f) {
         fprintf(stderr, "\nCancelling; a step that changes flash is finished first.\n");
 }
 
-static int on_detach(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
-        Follow *f = userdata;
-
-        if (f->cancelled)
-                return 0;
+static int detach(Follow *f) {
         fprintf(stderr, "Detached: the work goes on. To watch it again: fdlctl wait");
         for (size_t i = 0; i < f->n; i++)
                 if (!f->jobs[i].finished)
                         fprintf(stderr, " %" PRIu64, job_id(f->jobs + i));
         fputc('\n', stderr);
+        f->painted = 0;
         f->exit_code = EXIT_DETACHED;
         return sd_event_exit(f->event, 0);
+}
+
+static int on_detach(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        Follow *f = userdata;
+
+        return f->cancelled ? 0 : detach(f);
 }
 
 static int on_interrupt(sd_event_source *s _unused_, const struct signalfd_siginfo *si, void *userdata) {
@@ -275,9 +290,9 @@ static int on_interrupt(sd_event_source *s _unused_, const struct signalfd_sigin
 
         sd_event_now(f->event, CLOCK_MONOTONIC, &now);
         if (si->ssi_signo == SIGTERM)
-                return on_detach(NULL, 0, f);
-        if (f->cancelled)
-                return 0;
+                return detach(f);
+        if (f->cancelled) /* cancelling takes too long for somebody */
+                return detach(f);
         if (f->options->cancel_on_interrupt || (f->interrupted_usec && now - f->interrupted_usec < SECOND_INTERRUPT_USEC)) {
                 cancel_all(f);
                 return 0;

@@ -68,26 +68,43 @@ static bool harmless(uint32_t c) {
                  (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f));
 }
 
+/* One character of `s` as it may be shown; its length in `s`. */
+static size_t safe_character(const char *s, char ret[static 16]) {
+        uint32_t c = 0;
+        size_t k = utf8_sequence(s, &c);
+
+        if (k > 0 && harmless(c)) {
+                memcpy(ret, s, k);
+                ret[k] = '\0';
+        } else if (k > 0)
+                snprintf(ret, 16, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
+        else
+                snprintf(ret, 16, "\\x%02x", (uint8_t) *s);
+        return MAX(k, (size_t) 1);
+}
+
 const char *safe_text(const char *text, char *buf, size_t size) {
+        char piece[16];
         size_t n = 0;
 
         for (const char *s = text; *s;) {
-                uint32_t c = 0;
-                size_t k = utf8_sequence(s, &c);
-
-                if (n + 12 >= size)
+                s += safe_character(s, piece);
+                if (n + strlen(piece) >= size)
                         break;
-                if (k > 0 && harmless(c)) {
-                        memcpy(buf + n, s, k);
-                        n += k;
-                } else if (k > 0)
-                        n += (size_t) snprintf(buf + n, size - n, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
-                else
-                        n += (size_t) snprintf(buf + n, size - n, "\\x%02x", (uint8_t) *s);
-                s += k ? k : 1;
+                memcpy(buf + n, piece, strlen(piece));
+                n += strlen(piece);
         }
         buf[n] = '\0';
         return buf;
+}
+
+void safe_print(const char *text) {
+        char piece[16];
+
+        while (*text) {
+                text += safe_character(text, piece);
+                fputs(piece, stdout);
+        }
 }
 
 static void bytes_text(uint64_t v, char *buf, size_t size) {
@@ -146,9 +163,31 @@ const char *cell_text(CellKind kind, struct json_object *value, char *buf, size_
         return buf;
 }
 
+static void print_escaped_json(uint32_t c) {
+        if (c >= 0x10000)
+                printf("\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + (c & 0x3ff));
+        else
+                printf("\\u%04x", c);
+}
+
+/* The same text for a program, harmless on a terminal: what would be acted on there stands as \u escapes, which JSON allows in
+ * strings, and nowhere else such characters can be. Line breaks are those of the pretty form. */
 void json_print(struct json_object *value) {
         int flags = arg_output.json == JSON_PRETTY ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : JSON_C_TO_STRING_PLAIN;
-        puts(json_object_to_json_string_ext(value, flags | JSON_C_TO_STRING_NOSLASHESCAPE));
+
+        for (const char *s = json_object_to_json_string_ext(value, flags | JSON_C_TO_STRING_NOSLASHESCAPE); *s;) {
+                uint32_t c = 0;
+                size_t k = utf8_sequence(s, &c);
+
+                if (k == 0)
+                        print_escaped_json(0xfffd);
+                else if (harmless(c) || c == '\n')
+                        fwrite(s, 1, k, stdout);
+                else
+                        print_escaped_json(c);
+                s += MAX(k, (size_t) 1);
+        }
+        putchar('\n');
 }
 
 static void table_print_json(const Column *columns, size_t n_columns, struct json_object *rows) {
@@ -217,8 +256,6 @@ void table_print(const Column *columns, size_t n_columns, struct json_object *ro
 }
 
 void properties_print(struct json_object *properties) {
-        char text[4096];
-
         if (arg_output.json != JSON_OFF) {
                 json_print(properties);
                 return;
@@ -227,6 +264,8 @@ void properties_print(struct json_object *properties) {
                 bool plain = !value || json_object_is_type(value, json_type_string);
                 const char *s = !value ? "" : plain ? json_object_get_string(value)
                                                     : json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
-                printf("%s=%s\n", key, safe_text(s, text, sizeof(text)));
+                printf("%s=", key);
+                safe_print(s);
+                putchar('\n');
         }
 }

@@ -43,6 +43,7 @@ void json_print(struct json_object *value);
 
 /* Text from devices, packages and clients: control characters, invalid UTF-8 and bidi marks become escapes. */
 const char *safe_text(const char *text, char *buf, size_t size);
+void safe_print(const char *text); /* the same on stdout, of any length */
 
 /* Lists "key=value" lines of an object, or JSON. */
 void properties_print(struct json_object *properties);

@@ -87,6 +87,12 @@ static int open_package(const char *file, int *ret_fd) {
         return 0;
 }
 
+static int look_at_package(const char *file) {
+        _cleanup_close_ int fd = -1;
+
+        return open_package(file, &fd);
+}
+
 static int start_import(sd_bus *bus, const char *file, Paths *jobs) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_close_ int fd = -1;
@@ -220,8 +226,8 @@ static int choose_targets(struct json_object *objects, Paths *targets) {
                 if (device_is_ready(d))
                         json_object_array_add(ready, json_object_get(d));
         }
-        if (arg_slot && arg_device) {
-                fprintf(stderr, "fdlctl: --slot= and --device= exclude each other.\n");
+        if (!!arg_slot + !!arg_device + arg_all > 1) {
+                fprintf(stderr, "fdlctl: Only one of --slot=, --device= and --all can be used.\n");
                 code = EXIT_USAGE;
         } else if (arg_slot || arg_device) {
                 code = arg_slot ? find_slot(objects, arg_slot, path) : find_device(objects, arg_device, path);
@@ -231,11 +237,8 @@ static int choose_targets(struct json_object *objects, Paths *targets) {
                 if (arg_all) {
                         fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
                         code = EXIT_NOT_FOUND;
-                } else {
-                        if (!arg_output.quiet)
-                                fprintf(stderr, "No device in boot mode is plugged in; waiting for the next one.\n");
+                } else
                         paths_add(targets, "/");
-                }
         } else if (json_object_array_length(ready) > 1 && !arg_all)
                 code = list_choices(ready);
         else
@@ -312,12 +315,17 @@ int verb_flash(int argc _unused_, char **argv) {
         code = client_objects(bus, &objects);
         if (code == 0 && !(file = means_file(objects, argv[1])))
                 code = find_package(objects, argv[1], package);
+        if (code == 0 && file)
+                code = look_at_package(argv[1]);
         if (code == 0 && !arg_dry_run)
                 code = choose_targets(objects, &targets);
         if (code == 0 && file)
                 code = import_file(bus, argv[1], package);
         if (code == 0)
                 say_warnings(bus, package);
+        if (code == 0 && targets.n == 1 && streq(targets.items[0], "/") && !arg_output.quiet)
+                fprintf(stderr, "No device in boot mode is plugged in; %s.\n",
+                        arg_wait ? "waiting for the next one" : "the job waits for the next one");
         if (code == 0 && arg_dry_run)
                 code = show_plan(bus, package);
         for (size_t i = 0; code == 0 && i < targets.n; i++)
@@ -464,7 +472,7 @@ int verb_probe(int argc, char **argv) {
         if (code == 0)
                 code = choose_targets(objects, &targets);
         if (code == 0 && streq(targets.items[0], "/")) {
-                fprintf(stderr, "fdlctl: There is nothing to probe.\n");
+                fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
                 code = EXIT_NOT_FOUND;
         }
         for (size_t i = 0; code == 0 && i < targets.n; i++) {

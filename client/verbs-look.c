@@ -172,11 +172,15 @@ static int find_anything(struct json_object *objects, const char *text, char ret
         FILE *keep = stderr;
         int code = EXIT_NOT_FOUND;
 
+        if (text[0] == '/' && (!sd_bus_object_path_is_valid(text) || strlen(text) >= PATH_TEXT_MAX)) {
+                fprintf(stderr, "fdlctl: \"%.128s\" is no object path.\n", text);
+                return EXIT_USAGE;
+        }
         if (text[0] == '/') {
                 snprintf(ret, PATH_TEXT_MAX, "%s", text);
                 return 0;
         }
-        if (text[strspn(text, "0123456789")] == '\0')
+        if (text[0] && text[strspn(text, "0123456789")] == '\0')
                 return find_job(text, ret);
         stderr = fopen("/dev/null", "we");
         for (size_t i = 0; i < ELEMENTSOF(kinds) && code; i++)
@@ -217,7 +221,6 @@ int verb_show(int argc, char **argv) {
 
 static int on_signal(sd_bus_message *m, void *userdata _unused_, sd_bus_error *ret_error _unused_) {
         struct json_object *o = json_object_new_object(), *arguments = json_object_new_array(), *item = NULL;
-        char text[4096];
 
         while (sd_bus_message_at_end(m, true) == 0 && message_to_json(m, &item) == 0)
                 json_object_array_add(arguments, item);
@@ -226,11 +229,12 @@ static int on_signal(sd_bus_message *m, void *userdata _unused_, sd_bus_error *r
         json_object_object_add(o, "signal", json_object_new_string(sd_bus_message_get_member(m)));
         json_object_object_add(o, "arguments", arguments);
         if (arg_output.json != JSON_OFF)
-                puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-        else
-                printf("%s %s %s\n", sd_bus_message_get_path(m), sd_bus_message_get_member(m),
-                       safe_text(json_object_to_json_string_ext(arguments, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
-                                 text, sizeof(text)));
+                json_print(o);
+        else {
+                printf("%s %s ", sd_bus_message_get_path(m), sd_bus_message_get_member(m));
+                safe_print(json_object_to_json_string_ext(arguments, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+                putchar('\n');
+        }
         fflush(stdout);
         json_object_put(o);
         return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <sys/epoll.h>
 #include <systemd/sd-bus.h>
 
 #include "bus/bus.h"
@@ -26,6 +27,7 @@ typedef struct Peer Peer;
 typedef struct Waiter Waiter;
 typedef struct Lease Lease;
 typedef struct Query Query;
+typedef struct FdMessage FdMessage;
 
 /* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
 struct BusObject {
@@ -103,6 +105,9 @@ struct Bus {
         unsigned n_leases;
         Query *queries;
         unsigned n_queries;
+        FdMessage *fd_messages;
+        int fd_tell[2];
+        sd_event_source *fd_source;
 };
 
 /* bus.c */
@@ -163,6 +168,7 @@ typedef struct Call {
         sd_bus_message *message;
         Peer *peer;   /* NULL for ACTION_NONE */
         uint32_t uid; /* as peer */
+        bool held;    /* comes again when it is known who calls */
         CallError *e;
 } Call;
 /* >= 0: answered, or will be. -1 with *c->e set; another negative errno: our own fault. */
@@ -222,6 +228,13 @@ int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int old_job_get(Call *c, uint64_t id);
 int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit);
 void old_jobs_free(Bus *b);
+
+/* descriptors.c: descriptors of callers are never closed on the main thread. Called for each message that may have some before it is
+ * released; they are of no use afterwards. */
+int descriptors_prepare(Bus *b);
+int descriptors_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
+void descriptors_dispose(Bus *b, sd_bus_message *m);
+void descriptors_free(Bus *b);
 
 /* options.c: a{sv} read key by key */
 typedef struct OptionSpec {

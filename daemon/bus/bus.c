@@ -195,7 +195,10 @@ int bus_new(sd_event *event, Station *station, const char *address, bool trust_o
         b->userdata = userdata;
         b->pending_tail = &b->pending;
         b->limits = (BusLimits){.write_soft = 4096, .write_hard = 16384, .stuck_usec = 30 * SEC};
+        b->fd_tell[0] = b->fd_tell[1] = -EBADF;
         r = make_sources(b);
+        if (r >= 0)
+                r = descriptors_prepare(b);
         if (r < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "Cannot prepare the event loop: %s.", strerror(-r));
         r = connect_bus(b, address);
@@ -212,7 +215,10 @@ int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e) {
         int r;
 
         b->ready = ready;
+        /* The last one added is asked first, and sees every message. */
         r = sd_bus_add_filter(b->bus, NULL, old_jobs_filter, b);
+        if (r >= 0)
+                r = sd_bus_add_filter(b->bus, NULL, descriptors_filter, b);
         if (r >= 0)
                 r = objects_publish(b);
         if (r >= 0)
@@ -235,6 +241,7 @@ Bus *bus_free(Bus *b) {
         leases_free(b);
         old_jobs_free(b);
         sd_bus_close_unref(b->bus);
+        descriptors_free(b);
         objects_free(b);
         sd_event_source_disable_unref(b->flush);
         sd_event_source_disable_unref(b->retry);

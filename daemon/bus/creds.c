@@ -22,8 +22,10 @@ static void peer_free(Peer *p) {
                         *q = p->next;
                         break;
                 }
-        for (unsigned i = 0; i < p->n_held; i++)
+        for (unsigned i = 0; i < p->n_held; i++) {
+                descriptors_dispose(b, p->held[i]);
                 sd_bus_message_unref(p->held[i]);
+        }
         b->n_held -= p->n_held;
         b->n_peers--;
         sd_bus_slot_unref(p->match);
@@ -147,6 +149,7 @@ static void refuse_held(Peer *p, const char *why) {
         call_error_set(&e, BUS_ERROR_NOT_AUTHORISED, "The bus does not say who is calling (%.200s). Try again.", why);
         for (unsigned i = 0; i < p->n_held; i++) {
                 (void) reply_call_error(p->held[i], &e);
+                descriptors_dispose(p->bus, p->held[i]);
                 p->held[i] = sd_bus_message_unref(p->held[i]);
         }
         p->bus->n_held -= p->n_held;
@@ -165,6 +168,7 @@ static void release_held(Peer *p) {
                 if (sd_bus_message_rewind(m, true) < 0 || sd_bus_enqueue_for_read(p->bus->bus, m) < 0) {
                         call_error_set(&e, BUS_ERROR_HOST, "The daemon has too many calls to answer. Try again.");
                         (void) reply_call_error(m, &e);
+                        descriptors_dispose(p->bus, m);
                 }
                 sd_bus_message_unref(m);
         }

@@ -42,10 +42,9 @@ const sd_bus_vtable manager_vtable[] = {
 /* ---- packages in, jobs out ---- */
 
 int manager_import_package(Call *c) {
-        _cleanup_close_ int copy = -EBADF;
         const char *name;
         Job *job;
-        int fd, r;
+        int fd, copy, r;
 
         r = sd_bus_message_read(c->message, "hs", &fd, &name);
         if (r < 0)
@@ -56,7 +55,7 @@ int manager_import_package(Call *c) {
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (copy < 0)
                 return -errno;
-        if (station_import(c->bus->station, TAKE_FD(copy), name, c->uid, &job, c->e) < 0)
+        if (station_import(c->bus->station, copy, name, c->uid, &job, c->e) < 0)
                 return -1;
         return reply_job(c, job);
 }

@@ -67,6 +67,7 @@ static int authorise(Call *c, const Method *method) {
                 return -1;
         if (c->peer->state != PEER_KNOWN) {
                 r = peer_hold(c->peer, c->message, c->e);
+                c->held = r >= 0;
                 return r < 0 ? r : 0;
         }
         c->uid = c->peer->uid;
@@ -108,6 +109,8 @@ int bus_dispatch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r;
 
         r = run(&c);
+        if (!c.held)
+                descriptors_dispose(c.bus, m);
         if (r >= 0)
                 return 1;
         if (e.error >= BUS_ERROR_MAX)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "common/closer.h"
 #include "station/internal.h"
 
 /* ---- plans ---- */
@@ -345,7 +346,7 @@ static void import_done(Task *task) {
         Job *job = t->userdata;
 
         job->run->import = NULL;
-        job->bytes_total = MAX(job->bytes_total, t->total);
+        job->bytes_total = t->total;
         if (t->result == 0 && t->pac)
                 import_good(job, t);
         else
@@ -359,7 +360,7 @@ void import_cancel(Job *job) {
 }
 
 int station_import(Station *s, int fd, const char *name, uint32_t uid, Job **ret, CallError *e) {
-        _cleanup_close_ int owned = fd;
+        _cleanup_(close_elsewherep) int owned = fd;
         ImportTask *t;
         uint64_t id;
         Job *job;

@@ -339,14 +339,24 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         return 0;
 }
 
+static bool is_waiting_for_unit(const Job *job) {
+        return (job->state == JOB_STATE_WAITING || job->state == JOB_STATE_QUEUED) && job->user_action[0];
+}
+
 int job_answer(Job *job, const char *action, CallError *e) {
         if (!job->user_action[0])
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu asks for nothing.",
+                return call_error_set(e, BUS_ERROR_WRONG_STATE,
+                                      "Job %llu asks for nothing. Only what its property UserAction names can be answered.",
                                       (unsigned long long) job->id);
         if (!streq(action, job->user_action))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Job %llu asks for \"%s\".",
                                       (unsigned long long) job->id, job->user_action);
         /* plug-in and replug answer themselves: what counts is what the bus shows */
         queue_run(job->station);
+        if (is_waiting_for_unit(job))
+                return call_error_set(e, BUS_ERROR_WRONG_STATE,
+                                      "Job %llu still finds no device that it could take. It starts by itself as soon as one %s, "
+                                      "in boot mode; nothing needs to be answered.",
+                                      (unsigned long long) job->id, streq(action, "replug") ? "is unplugged and plugged in again" : "is plugged in");
         return 0;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "common/closer.h"
 #include "store/state-directory.h"
 
 #define CHUNK ((size_t) 1 << 20)
@@ -418,8 +419,7 @@ static void import_run(Task *task) {
         t->failure.stage = STAGE_IMPORT;
         if (t->result != 0)
                 t->pac = pac_free(t->pac);
-        closep(&t->fd);
-        t->fd = -EBADF;
+        close_elsewhere(TAKE_FD(t->fd)); /* the result does not wait for it */
 }
 
 static void import_drop(Task *task) {
@@ -462,7 +462,7 @@ ImportTask *verify_task_new(PackageStore *p, const char *digest, void *userdata)
 ImportTask *import_task_free(ImportTask *t) {
         if (!t)
                 return NULL;
-        closep(&t->fd);
+        close_elsewhere(t->fd); /* this may be the main thread */
         pac_free(t->pac);
         package_store_unref(t->store);
         free(t);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/closer.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+
+#include "common/macro.h"
+
+#define CLOSERS_MAX 64
+#define STACK_SIZE (256 * 1024)
+
+typedef struct Closing {
+        int tell; /* -1: nobody waits, the numbers themselves are closed too */
+        void *cookie;
+        size_t n;
+        int fds[];
+} Closing;
+
+static atomic_uint n_closers;
+
+static void *closer_main(void *userdata) {
+        Closing *c = userdata;
+        int harmless = eventfd(0, EFD_CLOEXEC);
+
+        pthread_setname_np(pthread_self(), "fdld-closer");
+        for (size_t i = 0; i < c->n; i++)
+                /* The number is free of the old file before that one is closed, which is what may not return. */
+                if (c->tell < 0 || harmless < 0)
+                        close(c->fds[i]);
+                else
+                        (void) dup3(harmless, c->fds[i], O_CLOEXEC);
+        closep(&harmless);
+        if (c->tell >= 0)
+                (void) !write(c->tell, &c->cookie, sizeof(c->cookie));
+        closep(&c->tell);
+        free(c);
+        atomic_fetch_sub(&n_closers, 1);
+        return NULL;
+}
+
+static int start(Closing *c) {
+        pthread_attr_t attr;
+        sigset_t all, before;
+        pthread_t thread;
+        int r;
+
+        if (atomic_fetch_add(&n_closers, 1) >= CLOSERS_MAX) {
+                atomic_fetch_sub(&n_closers, 1);
+                return -EAGAIN;
+        }
+        r = pthread_attr_init(&attr);
+        if (r == 0) {
+                pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+                pthread_attr_setstacksize(&attr, STACK_SIZE);
+                sigfillset(&all);
+                pthread_sigmask(SIG_SETMASK, &all, &before);
+                r = pthread_create(&thread, &attr, closer_main, c);
+                pthread_sigmask(SIG_SETMASK, &before, NULL);
+                pthread_attr_destroy(&attr);
+        }
+        if (r != 0)
+                atomic_fetch_sub(&n_closers, 1);
+        return -r;
+}
+
+static int closing_start(const int *fds, size_t n, int tell, void *cookie) {
+        Closing *c = malloc(sizeof(*c) + n * sizeof(int));
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        *c = (Closing){.tell = -1, .cookie = cookie, .n = n};
+        memcpy(c->fds, fds, n * sizeof(int));
+        if (tell >= 0) {
+                c->tell = fcntl(tell, F_DUPFD_CLOEXEC, 3);
+                if (c->tell < 0) {
+                        r = -errno;
+                        free(c);
+                        return r;
+                }
+        }
+        r = start(c);
+        if (r < 0) {
+                closep(&c->tell);
+                free(c);
+        }
+        return r;
+}
+
+void close_elsewhere(int fd) {
+        if (fd >= 0)
+                (void) closing_start(&fd, 1, -1, NULL);
+}
+
+int descriptors_empty(const int *fds, size_t n, int tell, void *cookie) {
+        return closing_start(fds, n, tell, cookie);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+/* Closing a file of somebody else's can block for ever: the file system may be a FUSE program that does not answer, or a dead
+ * server. So the main thread never closes such files; threads do, a bounded number of them. */
+
+/* Closes in a thread. With too many threads stuck the descriptor stays open: a leak, but no stop. */
+void close_elsewhere(int fd);
+
+static inline void close_elsewherep(int *fd) {
+        if (*fd >= 0)
+                close_elsewhere(*fd);
+}
+
+/* Lets the numbers refer to something harmless instead, in a thread; then `cookie` is written into the pipe `tell`. From then on
+ * they can be closed anywhere. 0, or -EAGAIN while too many threads are stuck, or another -errno. */
+int descriptors_empty(const int *fds, size_t n, int tell, void *cookie);
