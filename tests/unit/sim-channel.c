@@ -64,6 +64,8 @@ static int sc_send(Channel *c, const void *data, size_t size, uint32_t timeout_m
                 step(sc, until);
         }
         sc->bytes_out += size;
+        if (sc->tap)
+                sc->tap(sc->tap_userdata, data, size);
         sim_out(sc->model, data, size, size % c->max_packet == 0);
         step(sc, sc->now_ns);
         return 0;

@@ -19,6 +19,9 @@ typedef struct SimChannel {
         uint64_t unplug_at_send;
         uint64_t unplug_at_ns; /* pulls the cable when the clock reaches that; 0: never */
         uint64_t sends, receives, bytes_out, bytes_in;
+        /* Sees what is sent, as it goes over the wire; may be NULL. */
+        void (*tap)(void *userdata, const uint8_t *data, size_t size);
+        void *tap_userdata;
 } SimChannel;
 
 /* The unit is new in `storage` (see model.h) and plugged in. NULL and a sentence in err. */
