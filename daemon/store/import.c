@@ -284,7 +284,7 @@ static int check_content(Import *i, int out, Pac *pac) {
                 return -ENOMEM;
         open_for_holes(i);
         r = copy_all(i, out, v);
-        closep(&i->holes_fd);
+        close_elsewhere(TAKE_FD(i->holes_fd));
         i->holes_fd = -EBADF;
         if (r != 0)
                 return r;
