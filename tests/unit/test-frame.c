@@ -167,11 +167,11 @@ static uint16_t plain_sum16(const uint8_t *p, size_t size) {
 }
 
 START_TEST(test_sum_plain) {
-        uint32_t state = (uint32_t) _i * 2654435761u + 1;
+        uint32_t seed = (uint32_t) _i * 2654435761u + 1;
 
         for (size_t i = 0; i < sizeof(payload); i++) {
-                state = state * 1664525u + 1013904223u;
-                payload[i] = _i % 4 == 0 ? 0xff : _i % 4 == 1 && i % 7 ? 0 : (uint8_t) (state >> 24);
+                seed = seed * 1664525u + 1013904223u;
+                payload[i] = _i % 4 == 0 ? 0xff : _i % 4 == 1 && i % 7 ? 0 : (uint8_t) (seed >> 24);
         }
         for (size_t size = 0; size < 300; size++)
                 ck_assert_uint_eq(bsl_sum16(payload + _i % 5, size), plain_sum16(payload + _i % 5, size));
