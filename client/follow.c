@@ -133,12 +133,14 @@ static void say_plain(FollowedJob *j) {
         char place[64], part[64];
 
         /* "checking" comes and goes with every partition: not news on paper. */
-        if (j->finished || streq(state, "finished") || streq(word, "checking") || (streq(word, j->said_stage) && percent <= j->said_percent))
+        if (j->finished || streq(state, "finished") || streq(word, "checking") ||
+            (streq(word, j->said_stage) && percent <= j->said_percent))
                 return;
         snprintf(j->said_stage, sizeof(j->said_stage), "%s", word);
         j->said_percent = percent;
-        fprintf(stderr, "%s: %s %s%s%3.0f%%\n", job_place(j, place, sizeof(place)), word,
-                safe_text(json_text(j->properties, "Partition"), part, sizeof(part)), part[0] ? " " : "",
+        fprintf(stderr, "%s: %s%s%s %.0f%%\n", job_place(j, place, sizeof(place)), word,
+                json_text(j->properties, "Partition")[0] ? " " : "",
+                safe_text(json_text(j->properties, "Partition"), part, sizeof(part)),
                 json_number(j->properties, "Progress") * 100);
 }
 
