@@ -18,6 +18,8 @@
  *   phone-ufs-ab      the same with sectors of 4096: gpt.bin (first 6), gpt-backup.bin (last 5); boot1.bin, boot2.bin are
  *                     the boot LUNs. A write of X_a of the boot chain (phone-ab-table.h) goes to X_b too, an erase does
  *                     not. NV is kept in both copies of both slots; erasing it erases the twin of that slot.
+ *   phone-lk          as phone-ufs-ab
+ *   phone-old         as phone-emmc, but boot2.bin is the partition uboot and boot1.bin has no copy
  *   uis8910, uis8850  flash.bin (NOR, first byte is address 0x60000000); FFAC/imei.bin (4 x 8 bytes), FFAC/nvXXXX.bin
  * (an item each), FFAC/phasecheck.bin; FSYS FMOD FEXT FFAC (file systems; cpio members land in them), NVM (running NV)
  * The single loader of uis8850 is stage fdl2.

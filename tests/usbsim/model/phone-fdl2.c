@@ -22,15 +22,26 @@ static void decode_name(const uint8_t *d, char name[PHONE_NAME]) {
         name[i] = 0;
 }
 
-static uint64_t decode_size(const uint8_t *d, size_t n, char name[PHONE_NAME]) {
+static uint64_t decode_size(const SimModel *m, const uint8_t *d, size_t n, char name[PHONE_NAME]) {
         name[0] = 0;
         if (n < NAME_BYTES + 4)
                 return 0;
         decode_name(d, name);
-        return n >= 0x58 ? le64at(d + NAME_BYTES) : le32at(d + NAME_BYTES);
+        return n >= 0x58 && !phone_kind(m)->old ? le64at(d + NAME_BYTES) : le32at(d + NAME_BYTES);
 }
 
 /* ---- hello ---- */
+
+/* LK asks in the 36th unit of the name for the NV of the active slot. */
+static bool find_target(SimModel *m, const uint8_t *d, size_t n, const char *name, Target *ret, bool *active) {
+        *active = phone_kind(m)->lk && n >= NAME_BYTES && le16at(d + 70) == 0x31;
+        return *active ? phone_find_active(m, name, ret) : phone_find(m, name, ret);
+}
+
+/* LK has words of its own for some failures. */
+static unsigned or_lk(const SimModel *m, unsigned code, unsigned lk) {
+        return phone_kind(m)->lk ? lk : code;
+}
 
 static uint32_t storage_type(const SimModel *m) {
         return sim_word(m, OPT_STORAGE, "nand")   ? 0x101
@@ -81,6 +92,10 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
         }
         le32to(v, storage_type(m) ? storage_type(m) : 0x103);
         at = put_tlv(b, at, 6, v, 4);
+        if (phone_kind(m)->lk) {
+                at = put_tlv(b, at, 5, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
+                at = put_tlv(b, at, 7, "\1\0\0", 4);
+        }
         if (!sim_flag(m, OPT_INFO_EXTRA))
                 return at;
         at = put_tlv(b, at, 0x63, "unheard of", 10);
@@ -121,53 +136,6 @@ void phone_fdl2_forget(SimModel *m) {
         phone_raw_forget(m);
 }
 
-static unsigned check_start(SimModel *m, size_t n, uint64_t size) {
-        Phone *p = phone_of(m);
-        uint64_t room = p->target.size;
-
-        if (p->no_such_target)
-                return sim_word(m, OPT_UNKNOWN_PART, "early") ? REP_PARTITION : 0;
-        if (p->target.kind == TARGET_USER || p->target.kind == TARGET_SIZE)
-                return REP_FAILED;
-        if (p->target.kind == TARGET_NV) {
-                if (n != 0x50 && n != 0x5C)
-                        return REP_NV_SUM_ZERO;
-                if (p->nv_sum == 0)
-                        return REP_NV_SUM_ZERO;
-                return size > m->number[OPT_FIXNV] || size > room ? REP_SIZE : 0;
-        }
-        if (p->target.kind == TARGET_BOOT1 && sim_word(m, OPT_SPL_HEAD, "shift"))
-                room -= BOOT_RESERVED;
-        /* What is sparse may be small in the file and big on disk: looked at while writing. */
-        return size > room ? REP_SIZE : 0;
-}
-
-static void do_start(SimModel *m, const uint8_t *d, size_t n) {
-        Phone *p = phone_of(m);
-        char name[PHONE_NAME];
-        uint64_t size = decode_size(d, n, name);
-        unsigned r;
-
-        if (sim_word(m, OPT_GATE, "write-protect") && !p->write_enabled) {
-                sim_send(m, REP_NO_WRITE, NULL, 0);
-                return;
-        }
-        end_write(p);
-        p->no_such_target = !phone_find(m, name, &p->target);
-        p->nv_sum = n >= 0x5C ? le32at(d + 0x58) : n >= 0x50 && n < 0x58 ? le32at(d + 0x4C) : 0;
-        r = check_start(m, n, size);
-        if (r) {
-                sim_send(m, r, NULL, 0);
-                return;
-        }
-        p->writing = true;
-        p->failed = p->sparse_on = false;
-        p->total = size;
-        p->received = p->written = 0;
-        m->transfer_offset = 0;
-        sim_ack(m);
-}
-
 static bool is_signed(const char *name) {
         size_t n = strlen(name);
 
@@ -184,12 +152,62 @@ static bool is_signed(const char *name) {
         return false;
 }
 
+static unsigned check_start(SimModel *m, size_t n, uint64_t size) {
+        Phone *p = phone_of(m);
+        uint64_t room = p->target.size;
+
+        if (p->no_such_target)
+                return sim_word(m, OPT_UNKNOWN_PART, "early") ? REP_PARTITION : 0;
+        if (p->target.kind == TARGET_USER || p->target.kind == TARGET_SIZE)
+                return REP_FAILED;
+        if (p->target.kind == TARGET_NV) {
+                if (!phone_kind(m)->old && (n != 0x50 && n != 0x5C))
+                        return REP_NV_SUM_ZERO;
+                if (!phone_kind(m)->old && p->nv_sum == 0)
+                        return REP_NV_SUM_ZERO;
+                return size > m->number[OPT_FIXNV] || size > room ? REP_SIZE : 0;
+        }
+        /* What is verified is held in memory, whole. */
+        if (phone_kind(m)->lk && is_signed(p->target.name) && size > m->number[OPT_MALLOC])
+                return REP_LK_MEMORY;
+        if (p->target.kind == TARGET_BOOT1 && sim_word(m, OPT_SPL_HEAD, "shift"))
+                room -= BOOT_RESERVED;
+        /* What is sparse may be small in the file and big on disk: looked at while writing. */
+        return size > room ? REP_SIZE : 0;
+}
+
+static void do_start(SimModel *m, const uint8_t *d, size_t n) {
+        Phone *p = phone_of(m);
+        char name[PHONE_NAME];
+        uint64_t size = decode_size(m, d, n, name);
+        unsigned r;
+
+        if (sim_word(m, OPT_GATE, "write-protect") && !p->write_enabled) {
+                sim_send(m, REP_NO_WRITE, NULL, 0);
+                return;
+        }
+        end_write(p);
+        p->no_such_target = !find_target(m, d, n, name, &p->target, &p->this_slot);
+        p->nv_sum = n >= 0x5C ? le32at(d + 0x58) : n >= 0x50 && n < 0x58 ? le32at(d + 0x4C) : 0;
+        r = check_start(m, n, size);
+        if (r) {
+                sim_send(m, r, NULL, 0);
+                return;
+        }
+        p->writing = true;
+        p->failed = p->sparse_on = false;
+        p->total = size;
+        p->received = p->written = 0;
+        m->transfer_offset = 0;
+        sim_ack(m);
+}
+
 /* What the first bytes tell: signature, sparse stream; and what they do to userdata. */
 static unsigned first_flush(SimModel *m, size_t *skip) {
         Phone *p = phone_of(m);
 
         if (sim_flag(m, OPT_SECURE) && is_signed(p->target.name) && (p->fill < 4 || memcmp(p->buffer, "DHTB", 4) != 0))
-                return REP_FAILED;
+                return or_lk(m, REP_FAILED, REP_LK_MAGIC);
         if (p->target.kind == TARGET_PART && sparse_begins(p->buffer, p->fill, skip)) {
                 p->sparse_on = true;
                 sparse_start(&p->sparse);
@@ -205,7 +223,7 @@ static unsigned first_flush(SimModel *m, size_t *skip) {
 static unsigned flush_nv(SimModel *m) {
         Phone *p = phone_of(m);
 
-        if (sim_bytesum(p->buffer, p->fill) != p->nv_sum)
+        if (!phone_kind(m)->old && sim_bytesum(p->buffer, p->fill) != p->nv_sum)
                 return (unsigned) m->number[OPT_NV_SUM_ERROR];
         p->written = p->fill;
         return phone_nv_store(m, p->target.name, p->buffer, p->fill, p->this_slot) < 0 ? REP_WRITE : 0;
@@ -322,6 +340,9 @@ unsigned phone_fdl2_take(SimModel *m, const uint8_t *d, size_t n) {
                         r = after_last(m);
         }
         p->failed = r != 0;
+        /* Half a system would start and fail: LK leaves none. */
+        if (r && phone_kind(m)->lk && strcmp(p->target.name, "super") == 0)
+                (void) store_fill(m, p->target.file, 0, p->target.size, 0);
         return r;
 }
 
@@ -359,22 +380,23 @@ static unsigned check_source(SimModel *m) {
         uint8_t magic[2];
 
         if (p->source.kind == TARGET_NV && phone_nv_repair(m, p->source.name) < 0)
-                return REP_FAILED;
+                return or_lk(m, REP_FAILED, REP_LK_READ);
         if (strcmp(p->source.name, "prodnv") == 0 && p->source.kind == TARGET_PART)
                 if (store_read(m, p->source.file, 0x438, magic, 2) < 0 || le16at(magic) != 0xEF53)
-                        return REP_FAILED;
+                        return or_lk(m, REP_FAILED, REP_LK_READ);
         return 0;
 }
 
 static void do_read_start(SimModel *m, const uint8_t *d, size_t n) {
         Phone *p = phone_of(m);
         char name[PHONE_NAME];
+        bool active;
         unsigned r;
 
-        (void) decode_size(d, n, name);
+        (void) decode_size(m, d, n, name);
         p->reading = false;
         m->transfer_offset = 0;
-        r = phone_find(m, name, &p->source) ? check_source(m) : (unsigned) m->number[OPT_UNKNOWN_READ];
+        r = find_target(m, d, n, name, &p->source, &active) ? check_source(m) : (unsigned) m->number[OPT_UNKNOWN_READ];
         if (r) {
                 sim_send(m, r, NULL, 0);
                 return;
@@ -415,13 +437,13 @@ static void do_read_midst(SimModel *m, const uint8_t *d, size_t n) {
                 return;
         }
         length = le32at(d);
-        offset = n >= 12 ? le64at(d + 4) : le32at(d + 4);
+        offset = n >= 12 && !phone_kind(m)->old ? le64at(d + 4) : le32at(d + 4);
         if (length > 0xFFFE || length == 0) {
                 sim_send(m, REP_SIZE, NULL, 0);
                 return;
         }
         if (p->source.kind != TARGET_SIZE && (offset > p->source.size || length > p->source.size - offset)) {
-                sim_send(m, REP_FAILED, NULL, 0);
+                sim_send(m, or_lk(m, REP_FAILED, REP_LK_READ), NULL, 0);
                 return;
         }
         buf = malloc(length);
@@ -471,7 +493,7 @@ static void erase_named(SimModel *m, const char *name) {
 static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
         static const char *const paired[] = {"uboot", "trustos", "teecfg", "sml", "vbmeta", "splloader"};
         char name[PHONE_NAME], twin[PHONE_NAME + 4];
-        uint64_t size = decode_size(d, n, name);
+        uint64_t size = decode_size(m, d, n, name);
         Target t;
 
         if (sim_takes_write_fault(m)) {
@@ -492,7 +514,7 @@ static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
         if (t.kind == TARGET_NV && phone_nv_twin(t.name, twin))
                 erase_named(m, twin);
         for (size_t i = 0; i < COUNT(paired); i++)
-                if (strcmp(paired[i], name) == 0) {
+                if (strcmp(paired[i], name) == 0 && !(phone_kind(m)->uboot_in_boot2 && t.kind == TARGET_BOOT1)) {
                         snprintf(twin, sizeof(twin), "%s_bak", name);
                         erase_named(m, twin);
                 }
@@ -574,7 +596,7 @@ static void do_repartition(SimModel *m, const uint8_t *d, size_t n) {
         parts = calloc(PHONE_MAX_PARTS, sizeof(*parts));
         if (!parts)
                 return;
-        if (n >= 4 && le32at(d) == 0x3A726170)
+        if (n >= 4 && le32at(d) == 0x3A726170 && !phone_kind(m)->old)
                 r = repartition_v1(m, d, n, parts, &count);
         else
                 r = repartition_v0(m, d, n, parts, &count);
@@ -583,7 +605,7 @@ static void do_repartition(SimModel *m, const uint8_t *d, size_t n) {
         free(parts);
         if (!r && !sim_flag(m, OPT_FAST))
                 sim_work(m, 500 * SIM_MS);
-        sim_send(m, r ? r : REP_ACK, NULL, 0);
+        sim_send(m, r ? or_lk(m, r, REP_LK_REPARTITION) : REP_ACK, NULL, 0);
 }
 
 /* ---- the rest ---- */
@@ -677,9 +699,17 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         }
 }
 
+static bool too_new(const SimModel *m, unsigned type) {
+        return phone_kind(m)->old && (type == CMD_PLAIN || type == CMD_READ_PARTITION);
+}
+
 void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         if (gated(m, type))
                 return;
+        if (too_new(m, type)) {
+                unsupported(m);
+                return;
+        }
         switch (type) {
         case CMD_START:
                 do_start(m, d, n);

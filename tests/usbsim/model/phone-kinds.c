@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "phone-ab-table.h"
+#include "phone-old-table.h"
 #include "phone-table.h"
 #include "phone.h"
 
@@ -7,6 +8,7 @@
 
 #define X(name, mib) {name, mib},
 static const PhonePreset emmc_table[] = {PHONE_TABLE(X)};
+static const PhonePreset old_table[] = {PHONE_OLD_TABLE(X)};
 static const PhonePreset ab_table[] = {PHONE_AB_TABLE(X)};
 #undef X
 
@@ -40,10 +42,37 @@ static const PhoneImage ab_images[] = {
 #define PARTS(what)                                                                                                    \
         .table = what##_table, .n_table = COUNT(what##_table), .images = what##_images, .n_images = COUNT(what##_images)
 
+static const PhoneImage old_images[] = {
+        {"prodnv", 65536, NULL},    {"miscdata", 65536, NULL},  {"misc", 4096, NULL},     {"modem", 131072, NULL},
+        {"dsp", 65536, NULL},       {"wcnmodem", 65536, NULL},  {"sml", 65536, NULL},     {"sml_bak", 65536, NULL},
+        {"logo", 65536, NULL},      {"fbootlogo", 65536, NULL}, {"persist", 65536, NULL}, {"boot", 262144, NULL},
+        {"recovery", 262144, NULL}, {"system", 131072, NULL},   {"cache", 65536, NULL},   {"userdata", 131072, NULL},
+        {"uboot", 262144, NULL},
+};
+
 static const PhoneKind emmc = {PARTS(emmc), .fixnv = "l_fixnv1", .runtimenv = "l_runtimenv1"};
 static const PhoneKind ufs_ab = {PARTS(ab), .fixnv = "nr_fixnv1_a", .runtimenv = "nr_runtimenv1", .slots = true,
                                  .dwc3 = true};
 
+static const PhoneKind lk = {PARTS(ab),     .fixnv = "nr_fixnv1_a", .runtimenv = "nr_runtimenv1",
+                             .slots = true, .dwc3 = true,           .lk = true};
+static const PhoneKind old = {PARTS(old), .fixnv = "fixnv1", .runtimenv = "runtimenv1", .uboot_in_boot2 = true,
+                              .old = true};
+
+static const SimPreset lk_presets[] = {
+        {OPT_INFO, "tlv"},
+        {OPT_STORAGE, "ufs"},
+        {OPT_SECTOR, "4096"},
+        {OPT_SIZE, "32768M"},
+        {OPT_FDL1_BASE, "0x65000800"},
+        {OPT_FDL2_BASE, "0xBEFFFE00"},
+        {OPT_FIXNV, "0x1900000"},
+        {0, NULL},
+};
+static const SimPreset old_presets[] = {
+        {OPT_INFO, "ack"}, {OPT_HDLC, "always"}, {OPT_FDL1_BASE, "0x50000000"}, {OPT_FDL2_BASE, "0x9F000000"},
+        {0, NULL},
+};
 static const SimPreset ufs_ab_presets[] = {
         {OPT_INFO, "tlv"},
         {OPT_RAW, "1"},
@@ -72,5 +101,27 @@ const SimFamily sim_phone_ufs_ab = {
         .presets = ufs_ab_presets,
         .phone = &ufs_ab,
         .stage = {[STAGE_BROM] = &traits_rom, [STAGE_FDL1] = &traits_fdl1_dwc3, [STAGE_FDL2] = &traits_fdl2},
+        PHONE_FAMILY,
+};
+
+const SimFamily sim_phone_lk = {
+        .name = "phone-lk",
+        .about = "phone as phone-ufs-ab whose FDL2 is made from LK: replies D0 to D3, NV of the active slot by a mark "
+                 "in the name",
+        .letters = "PESL",
+        .presets = lk_presets,
+        .phone = &lk,
+        .stage = {[STAGE_BROM] = &traits_rom, [STAGE_FDL1] = &traits_fdl1_dwc3, [STAGE_FDL2] = &traits_fdl2},
+        PHONE_FAMILY,
+};
+
+const SimFamily sim_phone_old = {
+        .name = "phone-old",
+        .about = "phone of 2014: FDL2 answers EXEC with ACK, escapes always, has no READ_PARTITION, knows sizes of 32 "
+                 "bits only",
+        .letters = "PE",
+        .presets = old_presets,
+        .phone = &old,
+        .stage = {[STAGE_BROM] = &traits_rom, [STAGE_FDL1] = &traits_fdl1, [STAGE_FDL2] = &traits_fdl2},
         PHONE_FAMILY,
 };

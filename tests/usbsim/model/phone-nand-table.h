@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The UBI volumes of a new phone-nand unit, sizes in MiB, 0xFFFFFFFF what is left of the UBI partition. splloader and uboot
- * are not volumes but MTD partitions of their own. NV items are those of phone-table.h. */
+/* The UBI volumes of a new phone-nand unit, sizes in MiB, 0xFFFFFFFF what is left of the UBI partition. splloader and
+ * uboot are not volumes but MTD partitions of their own. NV items are those of phone-table.h. */
 #define PHONE_NAND_TABLE(X)                                                                                            \
         X("prodnv", 8)                                                                                                 \
         X("miscdata", 1)                                                                                               \

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The partition table of a new phone-old unit, in disk order, sizes in MiB, 0xFFFFFFFF the rest of the device. There is no
- * partition uboot: that name means the second eMMC boot area (boot2.bin), and splloader the first, without a copy. NV names
- * have no prefix; NV items are those of phone-table.h. */
+/* The partition table of a new phone-old unit, in disk order, sizes in MiB, 0xFFFFFFFF the rest of the device. There is
+ * no partition uboot: that name means the second eMMC boot area (boot2.bin), and splloader the first, without a copy.
+ * NV names have no prefix; NV items are those of phone-table.h. */
 #define PHONE_OLD_TABLE(X)                                                                                             \
         X("prodnv", 5)                                                                                                 \
         X("miscdata", 1)                                                                                               \

@@ -51,6 +51,14 @@ const PhonePart *phone_find_slotted(SimModel *m, const char *name) {
         return phone_part(phone_of(m), other);
 }
 
+bool phone_find_active(SimModel *m, const char *name, Target *ret) {
+        char active[PHONE_NAME];
+        size_t at = slot_at(name);
+
+        snprintf(active, sizeof(active), "%.*s_%c", at ? (int) at : 33, name, phone_slot(m));
+        return phone_find(m, phone_part(phone_of(m), active) ? active : name, ret);
+}
+
 static bool in_boot_chain(const char *name, size_t n) {
 #define X(text) text,
         static const char *const chain[] = {PHONE_AB_MIRROR(X)};

@@ -137,9 +137,11 @@ extern const SimTraits traits_autod_rom, traits_autod_fdl1;
 void phone_fdl2_begins(SimModel *m);
 
 /* phone-slots.c */
-char phone_slot(SimModel *m);                                           /* 'a' or 'b' */
-bool phone_other_slot(const char *name, char ret[PHONE_NAME]);          /* X_a ⇄ X_b */
-const PhonePart *phone_find_slotted(SimModel *m, const char *name);     /* NV with or without slot in the name */
+char phone_slot(SimModel *m);                                       /* 'a' or 'b' */
+bool phone_other_slot(const char *name, char ret[PHONE_NAME]);      /* X_a ⇄ X_b */
+const PhonePart *phone_find_slotted(SimModel *m, const char *name); /* NV with or without slot in the name */
+/* The NV of the active slot, whatever slot the name says. */
+bool phone_find_active(SimModel *m, const char *name, Target *ret);
 bool phone_mirror(SimModel *m, const char *name, char ret[PHONE_NAME]); /* the copy that a write makes */
 int phone_slots_fill(SimModel *m);                                      /* a new unit */
 bool phone_snapshot_fits(SimModel *m);
