@@ -109,14 +109,14 @@ static int check_boot_loader(Engine *e) {
                 const PlanStep *s = e->plan->steps + i;
                 bool other = false;
 
-                if (!s->critical || !engine_skips(e, s))
+                if (!streq(s->partition, "splloader") || !engine_skips(e, s))
                         continue;
                 for (size_t k = 0; k < e->plan->n_steps; k++) {
                         const PlanStep *t = e->plan->steps + k;
                         other = other || (t->op == s->op && streq(t->partition, s->partition) && !engine_skips(e, t));
                 }
                 if (!other)
-                        return engine_fail(e, CLASS_MISMATCH, "storage",
+                        return engine_fail(e, CLASS_MISMATCH, "storage-kind",
                                            "the package has %s for %s only, and the unit has %s", engine_subject(s),
                                            s->storage, storage_word(&e->info));
         }

@@ -18,7 +18,25 @@ static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, s
         return bsl_read_midst(e->session, at, data, n, e->failure);
 }
 
-static int read_parts(Engine *e, const PlanStep *s, uint8_t *data, size_t size, bool allow_short, uint64_t progress,
+/* Where a reading goes: into memory, or against what was read before. */
+typedef struct Sink {
+        uint8_t *data;
+        const EngineImage *before; /* not NULL: only compared, no second copy of the whole is held */
+        bool differs;
+} Sink;
+
+static uint8_t *sink_room(Engine *e, const Sink *sink, size_t at) {
+        return sink->before ? e->block : sink->data + at;
+}
+
+static void sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
+        const EngineImage *before = sink->before;
+
+        if (before && (at > before->size || n > before->size - at || memcmp(before->data + at, e->block, n) != 0))
+                sink->differs = true;
+}
+
+static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, bool allow_short, uint64_t progress,
                       size_t *ret) {
         uint32_t block = read_block(e, s);
         size_t at = 0;
@@ -30,10 +48,12 @@ static int read_parts(Engine *e, const PlanStep *s, uint8_t *data, size_t size, 
                 if (engine_cancel_safe(e->plan, e->step) && engine_cancelled(e))
                         return -ECANCELED;
                 e->offset = at;
-                r = read_part(e, s, at, data + at, n, allow_short, &got);
+                r = read_part(e, s, at, sink_room(e, sink, at), n, allow_short, &got);
                 if (r != 0)
                         return r;
-                at += MIN(got, n);
+                got = MIN(got, n);
+                sink_take(e, sink, at, got);
+                at += got;
                 engine_progress(e, progress + at);
                 if (got < n)
                         break;
@@ -42,7 +62,7 @@ static int read_parts(Engine *e, const PlanStep *s, uint8_t *data, size_t size, 
         return 0;
 }
 
-int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size) {
+static int read_into(Engine *e, Sink *sink, size_t size, bool allow_short, uint64_t progress, size_t *ret_size) {
         const PlanStep *s = engine_step(e);
         int r;
 
@@ -51,10 +71,16 @@ int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_
                 if (r != 0)
                         return r;
         }
-        r = read_parts(e, s, data, size, allow_short, progress, ret_size);
+        r = read_parts(e, s, sink, size, allow_short, progress, ret_size);
         if (r == 0 && s->partition[0])
                 r = bsl_read_end(e->session, e->failure);
         return r;
+}
+
+int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size) {
+        Sink sink = {.data = data};
+
+        return read_into(e, &sink, size, allow_short, progress, ret_size);
 }
 
 bool engine_holds_nv(const Plan *plan, unsigned step) {
@@ -66,20 +92,20 @@ bool engine_holds_nv(const Plan *plan, unsigned step) {
 
 static int read_twice(Engine *e, EngineImage *image, bool nv) {
         const PlanStep *s = engine_step(e);
-        _cleanup_free_ uint8_t *again = malloc(s->size);
+        Sink again = {.before = image};
         size_t n = 0;
         int r;
 
         image->data = malloc(s->size);
-        if (!image->data || !again)
+        if (!image->data)
                 return -ENOMEM;
         r = engine_read(e, image->data, s->size, nv, 0, &image->size);
         if (r == 0)
-                r = engine_read(e, again, s->size, nv, s->size, &n);
+                r = read_into(e, &again, s->size, nv, s->size, &n);
         if (r != 0)
                 return r;
         e->offset = U64_UNKNOWN;
-        if (n != image->size || memcmp(image->data, again, n) != 0)
+        if (n != image->size || again.differs)
                 return engine_fail(
                         e, CLASS_MISMATCH, "backup",
                         "%s was read twice and the two readings differ: what would be put back later could be "
@@ -100,18 +126,15 @@ static int check_nv_image(Engine *e, const EngineImage *image) {
         return r;
 }
 
-static int store_backup(Engine *e, const EngineImage *image) {
+/* Gives the image away: what is merged with it has been made by now. */
+static int store_backup(Engine *e, EngineImage *image) {
         const PlanStep *s = engine_step(e);
-        void *copy;
+        size_t size = image->size;
         int r;
 
         if (!e->hooks->backup)
                 return 0;
-        copy = malloc(image->size);
-        if (!copy)
-                return -ENOMEM;
-        memcpy(copy, image->data, image->size);
-        r = e->hooks->backup(e->hooks->userdata, e->step, engine_subject(s), copy, image->size);
+        r = e->hooks->backup(e->hooks->userdata, e->step, engine_subject(s), TAKE_PTR(image->data), size);
         if (r >= 0 || r == -ECANCELED)
                 return MIN(r, 0);
         e->text_complete = true;
@@ -142,7 +165,6 @@ int engine_backup(Engine *e) {
                 r = engine_prepare_nv(e, (int) e->step);
         if (r == 0)
                 r = store_backup(e, image);
-        if (r != 0)
-                drop_image(image);
+        drop_image(image);
         return r;
 }
