@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define MS 1000000ull
@@ -44,6 +45,10 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total) {
         b->progress_total = total;
         if (b->cancel_bytes && done >= b->cancel_bytes)
                 b->cancelled = true;
+        if (b->unplug_bytes && done >= b->unplug_bytes) {
+                sim_channel_unplug(b->sim);
+                b->unplug_bytes = 0;
+        }
 }
 
 static int on_intent(void *userdata, unsigned step, Stage stage, const char *partition) {
@@ -144,6 +149,34 @@ Bench *bench_new_made(const char *spec, PacMaker *maker) {
         return b;
 }
 
+Bench *bench_new_file(const char *spec, PacMaker *maker, const char *id, uint64_t size) {
+        Bench *b = new_bench(spec);
+        PmFile *big = pm_find(maker, id);
+        char path[200];
+        Failure f = FAILURE_INIT;
+        PacReader reader;
+        struct stat st;
+        int fd;
+
+        ck_assert_ptr_nonnull(big);
+        pm_random(big, "big.img", size);
+        snprintf(path, sizeof(path), "%s.pac", b->dir);
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        ck_assert_int_ge(fd, 0);
+        unlink(path);
+        ck_assert_int_eq(pm_write(maker, fd), 0);
+        pm_free(maker);
+        ck_assert_int_eq(fstat(fd, &st), 0);
+        b->package_size = (size_t) st.st_size;
+        b->package = mmap(NULL, b->package_size, PROT_READ, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(b->package, MAP_FAILED);
+        b->package_mapped = true;
+        close(fd);
+        reader = pac_reader_for_memory(b->package, b->package_size);
+        ck_assert_msg(pac_parse(&reader, &b->pac, &f) == 0, "%s", f.text);
+        return b;
+}
+
 Bench *bench_new(const char *spec, const char *package) {
         PacMaker *maker = pm_new_family(package, 11);
         Bench *b;
@@ -169,7 +202,10 @@ Bench *bench_free(Bench *b) {
         sim_channel_free(b->sim);
         plan_free(b->plan);
         pac_free(b->pac);
-        free(b->package);
+        if (b->package_mapped)
+                munmap(b->package, b->package_size);
+        else
+                free(b->package);
         nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         free(b);
         return NULL;

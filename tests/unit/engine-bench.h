@@ -28,6 +28,7 @@ typedef struct Bench {
 
         uint8_t *package;
         size_t package_size;
+        bool package_mapped;
         Pac *pac;
         Plan *plan;
         EngineInput input;
@@ -39,6 +40,7 @@ typedef struct Bench {
         int cancel_step;         /* the job is cancelled when this step begins, -1 never */
         uint64_t cancel_bytes;   /* or when so much has moved, 0 never */
         int unplug_step;         /* the cable is pulled when this step begins, -1 never */
+        uint64_t unplug_bytes;   /* or once so much has moved, 0 never */
         uint64_t bad_disk_bytes; /* the package is unreadable once so much has moved, 0 never */
         bool comes_back;         /* after re-enumeration */
 
@@ -57,6 +59,8 @@ typedef struct Bench {
 Bench *bench_new(const char *spec, const char *package);
 /* Before bench_plan(): takes over a package that was made by hand. */
 Bench *bench_new_made(const char *spec, PacMaker *maker);
+/* The same with a file of `size` bytes under `id`: the package is a file of holes and is mapped, not read. */
+Bench *bench_new_file(const char *spec, PacMaker *maker, const char *id, uint64_t size);
 Bench *bench_free(Bench *b);
 void bench_plan(Bench *b, FlashMode mode);
 void bench_fault(Bench *b, const char *line);

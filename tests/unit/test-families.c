@@ -118,6 +118,136 @@ START_TEST(large_sparse_images_are_refused) {
 }
 END_TEST
 
+/* ---- every family ----------------------------------------------------------------------------------------- */
+
+static const struct {
+        const char *spec, *package;
+} matrix[] = {
+        {"phone-emmc,fast", "phone"},
+        {"phone-ufs-ab,fast", "phone-ab"},
+        {"phone-ufs-ab,fast,slot=b,snapshot", "phone-ab"},
+        {"phone-ufs-ab,fast,info-extra,hdlc=always", "phone-ab"},
+        {"phone-emmc,fast,autod", "phone"},
+        {"phone-emmc,fast,autod,second-enum", "phone"},
+        {"phone-emmc,fast,second-enum", "phone"},
+        {"uis8910,fast,image-check=0", "uis8910"},
+        {"uis8850,fast,image-check=0", "uis8850"},
+};
+
+START_TEST(every_family_is_flashed) {
+        Bench *b = bench_new(matrix[_i].spec, matrix[_i].package);
+
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        flash_and_compare(b);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- two slots, UFS --------------------------------------------------------------------------------------- */
+
+static Bench *planned(const char *spec, const char *package) {
+        Bench *b = bench_new(spec, package);
+
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        return b;
+}
+
+static bool intent_of(const Bench *b, int step) {
+        for (size_t i = 0; i < b->n_events; i++)
+                if (b->events[i].type == EVENT_INTENT && b->events[i].step == step)
+                        return true;
+        return false;
+}
+
+/* The package has a boot loader for each kind of storage: the unit's own is written, the other never. */
+START_TEST(the_storage_decides) {
+        Bench *b = planned("phone-ufs-ab,fast", "phone-ab");
+
+        must_pass(b);
+        ck_assert(intent_of(b, bench_find_step(b, PLAN_WRITE, "SPLLoaderUFS")));
+        ck_assert(!intent_of(b, bench_find_step(b, PLAN_WRITE, "SPLLoaderEMMC")));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "storage=ufs"));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "table=61 partitions as in the package"));
+        bench_free(b);
+}
+END_TEST
+
+static const struct {
+        const char *spec, *code;
+} refused_storage[] = {
+        {"phone-ufs-ab,fast,storage=unsaid", "identify-mismatch-storage"},
+        {"phone-ufs-ab,fast,info=ack", "identify-mismatch-storage"},
+        {"phone-ufs-ab,fast,info=empty", "identify-mismatch-storage"},
+        {"phone-ufs-ab,fast,storage=nand", "identify-mismatch-storage-kind"},
+};
+
+START_TEST(unknown_storage_is_refused) {
+        Bench *b = planned(refused_storage[_i].spec, "phone-ab");
+        BenchFlash *before = bench_flash(b);
+
+        must_fail(b, refused_storage[_i].code);
+        must_be_unchanged(b, before);
+        bench_free(b);
+}
+END_TEST
+
+/* Tables in units of 8 KiB: one size that differs is found. */
+START_TEST(a_table_of_another_variant_is_refused) {
+        PacMaker *m = pm_new_family("phone-ab", 11);
+        BenchFlash *before;
+        Bench *b;
+
+        for (unsigned i = 0; i < m->n_partitions; i++)
+                if (strcmp(m->partitions[i].name, "super") == 0)
+                        strcpy(m->partitions[i].size, "4096");
+        b = bench_new_made("phone-ufs-ab,fast", m);
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        before = bench_flash(b);
+        must_fail(b, "identify-mismatch-table");
+        ck_assert_msg(strstr(b->failure.text, "super is 8192 MiB on the device, 4096 MiB in the package"), "%s",
+                      b->failure.text);
+        must_be_unchanged(b, before);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- larger than 4 GiB ------------------------------------------------------------------------------------ */
+
+static long anonymous_kib(void) {
+        char line[200];
+        FILE *f = fopen("/proc/self/status", "re");
+        long kib = -1;
+
+        while (f && kib < 0 && fgets(line, sizeof(line), f))
+                (void) sscanf(line, "RssAnon: %ld", &kib);
+        ck_assert_ptr_nonnull(f);
+        fclose(f);
+        return kib;
+}
+
+/* 6 GiB in a package of holes: announced with 64 bits, begun, and no memory is taken for it. */
+START_TEST(images_above_4_gib) {
+        PacMaker *m = pm_new_family("phone-ab", 11);
+        Bench *b = bench_new_file("phone-ufs-ab,fast,size=16384M", m, "Super", 6ull << 30);
+        long before;
+        int super;
+
+        ck_assert_str_eq(b->pac->version, "BP_R2.0.1");
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        super = bench_find_step(b, PLAN_WRITE, "Super");
+        ck_assert_uint_eq(b->plan->steps[super].size, 6ull << 30);
+        for (int i = 0; i < super; i++)
+                b->unplug_bytes += plan_step_bytes(b->plan->steps + i);
+        b->unplug_bytes += 100 * 1024 * 1024;
+        before = anonymous_kib();
+        must_fail(b, "write-gone");
+        ck_assert_int_eq(b->failure.step, super);
+        ck_assert_uint_ge(b->failure.offset, 100 * 1024 * 1024 - 0x10000);
+        ck_assert_msg(anonymous_kib() - before < 150 * 1024, "%ld KiB", anonymous_kib() - before);
+        bench_free(b);
+}
+END_TEST
+
 static TCase *add_case(Suite *s, const char *name) {
         TCase *t = tcase_create(name);
 
@@ -135,6 +265,13 @@ int main(void) {
         tcase_add_loop_test(t, sparse_images_are_expanded, 0, 2);
         tcase_add_loop_test(t, damaged_sparse_images_are_refused, 0, (int) ELEMENTSOF(damages));
         tcase_add_loop_test(t, large_sparse_images_are_refused, 0, 2);
+        t = add_case(s, "families");
+        tcase_add_loop_test(t, every_family_is_flashed, 0, (int) ELEMENTSOF(matrix));
+        t = add_case(s, "slots");
+        tcase_add_test(t, the_storage_decides);
+        tcase_add_loop_test(t, unknown_storage_is_refused, 0, (int) ELEMENTSOF(refused_storage));
+        tcase_add_test(t, a_table_of_another_variant_is_refused);
+        tcase_add_test(t, images_above_4_gib);
         runner = srunner_create(s);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
