@@ -272,11 +272,8 @@ static void phone_file(BenchFlash *f, const PacFile *file, const uint8_t *data) 
                 phone_nv(f, name, data, file->size);
                 return;
         }
-        /* Where no partition has the name, it means the second boot area. */
-        if (streq(name, "uboot") && !bench_flash_file(f, "parts/uboot", NULL)) {
-                bench_flash_patch(f, "boot2.bin", 0, data, file->size);
-                return;
-        }
+        if (streq(name, "uboot") && !bench_flash_file(f, "parts/uboot", NULL))
+                return; /* it means the second boot area */
         phone_data(f, name, file, data);
         phone_copy(f, name, file, data);
 }
@@ -336,29 +333,36 @@ void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
 
 #define SPL_RESERVED 512
 
+static bool holds(BenchFlash *f, const char *name, size_t from, const uint8_t *image, size_t size) {
+        size_t n = 0;
+        const uint8_t *area = bench_flash_file(f, name, &n);
+
+        return area && n >= size && memcmp(area + from, image + from, size - from) == 0;
+}
+
 const char *expect_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package) {
-        static const char *const names[] = {"boot1.bin", "boot2.bin"};
         static char text[200];
+        bool uboot_outside = !bench_flash_file(have, "parts/uboot", NULL) &&
+                             !bench_flash_file(have, "parts/uboot_a", NULL);
 
         for (size_t i = 0; i < pac->n_files; i++) {
-                const PacFile *spl = pac->files + i;
-                const uint8_t *image = package + spl->offset;
+                const PacFile *file = pac->files + i;
+                const char *name = file->n_blocks > 0 ? file->blocks[0].name : "", *bad = NULL;
+                const uint8_t *image = package + file->offset;
 
-                if (!spl->has_data || !spl->selected || !streq(spl->blocks[0].name, "splloader"))
+                if (!file->has_data || !file->selected)
                         continue;
-                if (pac_find_file(pac, "SPLLoaderUFS") && !streq(spl->id, "SPLLoaderUFS"))
-                        continue;
-                for (size_t k = 0; k < ELEMENTSOF(names); k++) {
-                        size_t n = 0;
-                        const uint8_t *area = bench_flash_file(have, names[k], &n);
-
-                        if (k == 1 && !bench_flash_file(have, "parts/uboot", NULL) &&
-                            !bench_flash_file(have, "parts/uboot_a", NULL))
-                                continue; /* there lies uboot */
-                        if (area && n >= spl->size &&
-                            memcmp(area + SPL_RESERVED, image + SPL_RESERVED, spl->size - SPL_RESERVED) == 0)
-                                continue;
-                        snprintf(text, sizeof(text), "%s does not hold the package's %.60s", names[k], spl->id);
+                if (streq(name, "uboot") && uboot_outside)
+                        bad = holds(have, "boot2.bin", 0, image, file->size) ? NULL : "boot2.bin";
+                if (streq(name, "splloader") &&
+                    (streq(file->id, "SPLLoaderUFS") || !pac_find_file(pac, "SPLLoaderUFS"))) {
+                        if (!holds(have, "boot1.bin", SPL_RESERVED, image, file->size))
+                                bad = "boot1.bin";
+                        else if (!uboot_outside && !holds(have, "boot2.bin", SPL_RESERVED, image, file->size))
+                                bad = "boot2.bin";
+                }
+                if (bad) {
+                        snprintf(text, sizeof(text), "%s does not hold the package's %.60s", bad, file->id);
                         return text;
                 }
         }

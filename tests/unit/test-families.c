@@ -127,7 +127,10 @@ static const struct {
         {"phone-ufs-ab,fast", "phone-ab"},
         {"phone-ufs-ab,fast,slot=b,snapshot", "phone-ab"},
         {"phone-ufs-ab,fast,info-extra,hdlc=always", "phone-ab"},
+        {"phone-old,fast", "phone-old"},
+        {"phone-lk,fast", "phone-lk"},
         {"phone-emmc,fast,autod", "phone"},
+        {"phone-ufs-ab,fast,autod", "phone-ab"},
         {"phone-emmc,fast,autod,second-enum", "phone"},
         {"phone-emmc,fast,second-enum", "phone"},
         {"uis8910,fast,image-check=0", "uis8910"},
@@ -175,7 +178,7 @@ END_TEST
 static const struct {
         const char *spec, *code;
 } refused_storage[] = {
-        {"phone-ufs-ab,fast,storage=unsaid", "identify-mismatch-storage"},
+        {"phone-ufs-ab,fast,info=struct,storage=unsaid", "identify-mismatch-storage"},
         {"phone-ufs-ab,fast,info=ack", "identify-mismatch-storage"},
         {"phone-ufs-ab,fast,info=empty", "identify-mismatch-storage"},
         {"phone-ufs-ab,fast,storage=nand", "identify-mismatch-storage-kind"},
@@ -207,6 +210,59 @@ START_TEST(a_table_of_another_variant_is_refused) {
         ck_assert_msg(strstr(b->failure.text, "super is 8192 MiB on the device, 4096 MiB in the package"), "%s",
                       b->failure.text);
         must_be_unchanged(b, before);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- old loaders, autodloader, LK -------------------------------------------------------------------------- */
+
+/* It is asked one question that it may not know, no more; what follows from that is in the record. */
+START_TEST(old_loaders_are_not_questioned) {
+        Bench *b = planned("phone-old,fast,unknown-limit=2", "phone-old");
+
+        must_pass(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "table=not proven: this loader is too old"));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "identity=not proven"));
+        ck_assert(!b->report.identity_proven);
+        bench_free(b);
+}
+END_TEST
+
+/* A package whose first loader wants to come back, on a unit that runs its own and stays. */
+START_TEST(autodloader_stays_on_the_bus) {
+        PacMaker *m = pm_new_family("phone-ab", 11);
+        Bench *b;
+
+        strcpy(pm_find(m, "FDL")->mark, "##PORT-SECOND-ENUM##");
+        b = bench_new_made("phone-ufs-ab,fast,autod", m);
+        b->comes_back = false;
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "loader-version=SPRD4:AutoD"));
+        ck_assert_ptr_null(bench_event(b, EVENT_REENUMERATE, NULL));
+        bench_free(b);
+}
+END_TEST
+
+/* Replies of LK loaders, and one that nobody knows. */
+static const struct {
+        const char *fault, *code;
+} replies[] = {
+        {"at=fdl2:start nak=d0", "write-refused-d0"},        {"at=fdl2:read-start nak=d2", "backup-refused-d2"},
+        {"at=fdl2:midst:#1 nak=d3", "write-refused-d3"},     {"at=fdl2:start nak=aa", "write-refused-aa"},
+        {"at=fdl2:start nak=77", "write-garbled"}, {"at=fdl2:erase nak=ee", "erase-refused-ee"},
+};
+
+START_TEST(replies_have_names) {
+        Bench *b = planned("phone-lk,fast", "phone-lk");
+        char fault[80];
+        Explanation x;
+
+        snprintf(fault, sizeof(fault), "%s count=forever", replies[_i].fault);
+        bench_fault(b, fault);
+        must_fail(b, replies[_i].code);
+        ck_assert(explanation_find(bench_code(b), &x));
+        ck_assert_ptr_nonnull(x.causes[0]);
         bench_free(b);
 }
 END_TEST
@@ -272,6 +328,10 @@ int main(void) {
         tcase_add_loop_test(t, unknown_storage_is_refused, 0, (int) ELEMENTSOF(refused_storage));
         tcase_add_test(t, a_table_of_another_variant_is_refused);
         tcase_add_test(t, images_above_4_gib);
+        t = add_case(s, "loaders");
+        tcase_add_test(t, old_loaders_are_not_questioned);
+        tcase_add_test(t, autodloader_stays_on_the_bus);
+        tcase_add_loop_test(t, replies_have_names, 0, (int) ELEMENTSOF(replies));
         runner = srunner_create(s);
         srunner_run_all(runner, CK_ENV);
         failed = srunner_ntests_failed(runner);
