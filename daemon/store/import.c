@@ -356,6 +356,26 @@ static uint64_t needed_blocks(const Import *i) {
         return blocks == 0 ? i->size : MIN(blocks, i->size);
 }
 
+/* There is no room for a copy, but perhaps none is needed: the same content may be stored already. */
+static int import_stored(Import *i, Pac *pac) {
+        _cleanup_close_ int fd = -EBADF;
+        Failure no_room = i->task.failure;
+        int r;
+
+        if (!package_store_has_size(i->task.store, i->size))
+                return 1;
+        i->task.failure = FAILURE_INIT;
+        r = check_content(i, -1, pac);
+        if (r != 0)
+                return r;
+        if (package_store_open_package(i->task.store, i->task.digest, &fd) < 0) {
+                i->task.failure = no_room;
+                return 1;
+        }
+        i->task.existed = true;
+        return parse_copy(i, fd, pac);
+}
+
 static int import_file(Import *i) {
         _cleanup_(pac_freep) Pac *pac = NULL;
         int r;
@@ -369,7 +389,7 @@ static int import_file(Import *i) {
                 return r;
         r = package_store_reserve(i->task.store, i->size, needed_blocks(i), &i->task.failure);
         if (r != 0)
-                return r;
+                return r > 0 ? import_stored(i, pac) : r;
         r = import_reserved(i, pac);
         package_store_release(i->task.store, i->size);
         return r;

@@ -14,6 +14,7 @@ const char *package_store_path(const PackageStore *p);
 
 /* Room for `size` bytes, of which about `blocks` will need disk: held until package_store_release(). */
 int package_store_reserve(PackageStore *p, uint64_t size, uint64_t blocks, Failure *f);
+bool package_store_has_size(PackageStore *p, uint64_t size); /* a package of just this size is stored */
 void package_store_release(PackageStore *p, uint64_t size);
 
 int package_store_make_tmp(PackageStore *p, char ret_name[static 32], int *ret_fd); /* 0 or -errno */

@@ -94,8 +94,8 @@ const char *size_to_text(uint64_t size, char ret[static 24]) {
         return ret;
 }
 
-/* What the packages use by their size; temporary files are in `reserved`. */
-static int used_bytes(PackageStore *p, uint64_t *ret) {
+/* What the packages use by their size; temporary files are in `reserved`. *ret_same: one has just this size. */
+static int used_bytes(PackageStore *p, uint64_t size, uint64_t *ret, bool *ret_same) {
         int fd = openat(p->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
         uint64_t sum = 0;
@@ -106,9 +106,12 @@ static int used_bytes(PackageStore *p, uint64_t *ret) {
                 closep(&fd);
                 return r;
         }
+        *ret_same = false;
         for (struct dirent *i; (i = readdir(d));)
-                if (i->d_name[0] != '.' && fstatat(p->dir_fd, i->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+                if (i->d_name[0] != '.' && fstatat(p->dir_fd, i->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
                         sum += (uint64_t) st.st_size;
+                        *ret_same = *ret_same || (uint64_t) st.st_size == size;
+                }
         closedir(d);
         *ret = sum;
         return 0;
@@ -117,9 +120,10 @@ static int used_bytes(PackageStore *p, uint64_t *ret) {
 static int check_quota(PackageStore *p, uint64_t size, uint64_t reserved, Failure *f) {
         char need[24], have[24], quota[24];
         uint64_t used = 0;
+        bool same;
         int r;
 
-        r = used_bytes(p, &used);
+        r = used_bytes(p, size, &used, &same);
         if (r < 0)
                 return failure_set_errno(f, r, "The package directory %.80s cannot be read: %s.", p->path, strerror(-r));
         used += reserved;
@@ -144,6 +148,13 @@ static int check_disk(PackageStore *p, uint64_t blocks, Failure *f) {
         return failure_set(f, CLASS_HOST, "disk-full",
                            "The package needs %s, but the disk of %.80s has only %s left, part of which is kept for records.",
                            size_to_text(blocks, need), p->path, size_to_text(available, have));
+}
+
+bool package_store_has_size(PackageStore *p, uint64_t size) {
+        uint64_t used;
+        bool same = false;
+
+        return used_bytes(p, size, &used, &same) == 0 && same;
 }
 
 int package_store_reserve(PackageStore *p, uint64_t size, uint64_t blocks, Failure *f) {

@@ -561,6 +561,7 @@ START_TEST(the_quota_holds) {
         ck_assert_uint_eq(stored(), 0);
         reopen((uint64_t) source_size);
         import_good(source);
+        import_good(source); /* nothing new */
         make_package(source, 3, 100000);
         check_failed(import_path(source, O_RDONLY), "import-host-quota");
         ck_assert_uint_eq(stored(), 1);
