@@ -156,7 +156,7 @@ static int set_option(SimModel *m, char *text, char *err, size_t err_size) {
 }
 
 const SimFamily *const sim_families[] = {&sim_phone_emmc, &sim_phone_ufs_ab, &sim_phone_lk, &sim_phone_old,
-                                         &sim_uis8910,    &sim_uis8850,      NULL};
+                                         &sim_phone_nand, &sim_uis8910,      &sim_uis8850,  NULL};
 
 static const SimFamily *find_family(const char *name, char *err, size_t err_size) {
         int at;

@@ -66,6 +66,8 @@ bool phone_find(SimModel *m, const char *name, Target *ret) {
 
         *ret = (Target){.kind = TARGET_NONE};
         snprintf(ret->name, sizeof(ret->name), "%s", part ? part->name : name);
+        if (phone_kind(m)->nand)
+                return phone_nand_find(m, name, ret);
         if (strcmp(name, "splloader") == 0)
                 ret->kind = TARGET_BOOT1;
         else if (strcmp(name, "splloader_bak") == 0 || (strcmp(name, "uboot") == 0 && !part))
@@ -204,6 +206,8 @@ int phone_disk_layout(SimModel *m, const PhonePart *wanted, size_t n) {
         size_t n_old = p->n_parts;
         int r;
 
+        if (phone_kind(m)->nand)
+                return phone_nand_layout(m, wanted, n);
         for (size_t i = 0; i < n; i++)
                 if (wanted[i].start % phone_sector(m) || wanted[i].start < head_size(m) || wanted[i].start >= end ||
                     wanted[i].size < phone_sector(m) || wanted[i].size > end - wanted[i].start)
@@ -225,6 +229,8 @@ int phone_disk_erase_all(SimModel *m) {
         Phone *p = phone_of(m);
         int r = 0;
 
+        if (phone_kind(m)->nand)
+                return phone_nand_erase_all(m);
         if (store_fill(m, "boot1.bin", 0, BOOT_AREA, 0) < 0 || store_fill(m, "boot2.bin", 0, BOOT_AREA, 0) < 0)
                 r = -EIO;
         store_clear_dir(m, "parts");
@@ -350,6 +356,8 @@ static bool uboot_valid(SimModel *m, const char *name) {
 }
 
 bool phone_bootable(SimModel *m) {
+        if (phone_kind(m)->nand)
+                return phone_nand_bootable(m);
         if (!spl_valid(m, "boot1.bin") && !spl_valid(m, "boot2.bin"))
                 return false;
         if (!sim_flag(m, OPT_IMAGE_CHECK))
@@ -362,7 +370,7 @@ bool phone_bootable(SimModel *m) {
 /* ---- a new unit ---- */
 
 static int add_part(SimModel *m, PhonePart *parts, size_t *n, const char *name, uint64_t mib, uint64_t *at) {
-        uint64_t end = (disk_size(m) - tail_size(m)) >> 20 << 20;
+        uint64_t room = phone_kind(m)->nand ? phone_nand_room(m) : disk_size(m) - tail_size(m), end = room >> 20 << 20;
 
         if (*n >= PHONE_MAX_PARTS)
                 return -E2BIG;
@@ -370,7 +378,7 @@ static int add_part(SimModel *m, PhonePart *parts, size_t *n, const char *name, 
                 return -ENOSPC;
         snprintf(parts[*n].name, PHONE_NAME, "%s", name);
         parts[*n].start = *at;
-        parts[*n].size = mib == 0xFFFFFFFF ? disk_size(m) - tail_size(m) - *at : mib << 20;
+        parts[*n].size = mib == 0xFFFFFFFF ? room - *at : mib << 20;
         *at += parts[(*n)++].size;
         return 0;
 }
@@ -395,11 +403,21 @@ static int read_table(SimModel *m, const char *file, PhonePart *parts, size_t *n
         return r;
 }
 
+int phone_disk_preset(SimModel *m, PhonePart *parts, size_t *ret_n) {
+        const PhoneKind *k = phone_kind(m);
+        uint64_t at = k->nand ? 0 : FIRST_PART;
+        int r = 0;
+
+        *ret_n = 0;
+        for (size_t i = 0; i < k->n_table && r >= 0; i++)
+                r = add_part(m, parts, ret_n, k->table[i].name, k->table[i].mib, &at);
+        return r;
+}
+
 static int make_table(SimModel *m, char *err, size_t err_size) {
         PhonePart *parts = calloc(PHONE_MAX_PARTS, sizeof(*parts));
         const char *file = m->option[OPT_TABLE];
-        const PhoneKind *k = phone_kind(m);
-        uint64_t at = FIRST_PART;
+        uint64_t at = phone_kind(m)->nand ? 0 : FIRST_PART;
         size_t n = 0;
         int r = 0;
 
@@ -408,8 +426,7 @@ static int make_table(SimModel *m, char *err, size_t err_size) {
         if (*file)
                 r = read_table(m, file, parts, &n, &at);
         else
-                for (size_t i = 0; i < k->n_table && r >= 0; i++)
-                        r = add_part(m, parts, &n, k->table[i].name, k->table[i].mib, &at);
+                r = phone_disk_preset(m, parts, &n);
         if (r >= 0)
                 r = phone_disk_layout(m, parts, n);
         if (r < 0)
@@ -439,13 +456,15 @@ static int old_image(SimModel *m, const char *name, size_t size, const char *mag
         }
         if (strcmp(name, "prodnv") == 0 || strcmp(name, "persist") == 0)
                 le16to(data + 0x438, 0xEF53);
+        if (phone_kind(m)->nand && strcmp(name, "prodnv") == 0)
+                le32to(data, 0x06101831);
         if (strcmp(name, "miscdata") == 0) {
                 memset(data, 0xFF, 512);
                 le32to(data, 0x53503135);
                 memset(data + 4, 0, 128);
                 snprintf((char *) data + 4, 64, "SN%010u", m->seed);
         }
-        r = store_write(m, t.file, 0, data, size);
+        r = t.kind == TARGET_MTD ? phone_mtd_write(m, name, 0, data, size) : store_write(m, t.file, 0, data, size);
         free(data);
         return r;
 }
@@ -462,36 +481,38 @@ static int fill_images(SimModel *m) {
         r = phone_slots_fill(m);
         if (r >= 0)
                 r = old_image(m, "splloader", 65536, "DHTB");
-        return r < 0 ? r : phone_seal_spl(m, 65536);
+        return r < 0 || phone_kind(m)->nand ? r : phone_seal_spl(m, 65536);
+}
+
+static int make_boot_areas(SimModel *m) {
+        int r = store_create(m, "boot1.bin", BOOT_AREA);
+
+        return r < 0 ? r : store_create(m, "boot2.bin", BOOT_AREA);
+}
+
+static int fill_new(SimModel *m, char *err, size_t err_size) {
+        int r = store_mkdir(m, "parts");
+
+        if (r >= 0)
+                r = make_table(m, err, err_size);
+        if (r >= 0)
+                r = fill_images(m);
+        return r < 0 ? r : phone_nv_fill(m, err, err_size);
 }
 
 int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size) {
+        const PhoneKind *k = phone_kind(m);
         int r;
 
         if (disk_size(m) < (64u << 20)) {
                 snprintf(err, err_size, "option size=%s: 64M or more", m->option[OPT_SIZE]);
                 return -EINVAL;
         }
-        if (!fresh)
-                r = gpt_load(m);
-        else {
-                r = store_mkdir(m, "parts");
-                if (r >= 0)
-                        r = store_create(m, "boot1.bin", BOOT_AREA);
-                if (r >= 0)
-                        r = store_create(m, "boot2.bin", BOOT_AREA);
-                if (r >= 0) {
-                        r = make_table(m, err, err_size);
-                        if (r < 0)
-                                return r;
-                        r = fill_images(m);
-                }
-                if (r >= 0) {
-                        r = phone_nv_fill(m, err, err_size);
-                        if (r < 0)
-                                return r;
-                }
-        }
+        r = k->nand ? phone_nand_prepare(m, fresh, err, err_size) : fresh ? make_boot_areas(m) : gpt_load(m);
+        if (fresh && r >= 0)
+                r = fill_new(m, err, err_size);
+        if (r < 0 && *err)
+                return r;
         if (r < 0)
                 snprintf(err, err_size, "storage of the phone: %s", strerror(-r));
         return r;

@@ -128,10 +128,19 @@ static void end_write(Phone *p) {
         p->writing = false;
 }
 
+/* A UBI volume whose update was not finished is empty. */
+static void abandon_write(SimModel *m) {
+        Phone *p = phone_of(m);
+
+        if (p->writing && phone_kind(m)->nand && p->target.kind == TARGET_PART)
+                (void) store_fill(m, p->target.file, 0, p->target.size, 0);
+        end_write(p);
+}
+
 void phone_fdl2_forget(SimModel *m) {
         Phone *p = phone_of(m);
 
-        end_write(p);
+        abandon_write(m);
         p->failed = p->reading = p->write_enabled = false;
         phone_raw_forget(m);
 }
@@ -150,6 +159,13 @@ static bool is_signed(const char *name) {
                 if (strlen(names[i]) == n && strncmp(names[i], name, n) == 0)
                         return true;
         return false;
+}
+
+/* As it lies in flash, bad blocks and all. */
+static uint64_t mtd_size(SimModel *m, const Target *t) {
+        int64_t size = store_size(m, t->file);
+
+        return size > 0 ? (uint64_t) size : 0;
 }
 
 static unsigned check_start(SimModel *m, size_t n, uint64_t size) {
@@ -186,13 +202,19 @@ static void do_start(SimModel *m, const uint8_t *d, size_t n) {
                 sim_send(m, REP_NO_WRITE, NULL, 0);
                 return;
         }
-        end_write(p);
+        abandon_write(m);
         p->no_such_target = !find_target(m, d, n, name, &p->target, &p->this_slot);
         p->nv_sum = n >= 0x5C ? le32at(d + 0x58) : n >= 0x50 && n < 0x58 ? le32at(d + 0x4C) : 0;
         r = check_start(m, n, size);
         if (r) {
                 sim_send(m, r, NULL, 0);
                 return;
+        }
+        if (phone_kind(m)->nand && p->target.kind == TARGET_PART) {
+                /* The update of a volume begins with emptying it. */
+                (void) store_fill(m, p->target.file, 0, p->target.size, 0);
+                m->bytes_erased += p->target.size;
+                sim_work_bytes(m, p->target.size, OPT_ERASE_RATE);
         }
         p->writing = true;
         p->failed = p->sparse_on = false;
@@ -208,6 +230,10 @@ static unsigned first_flush(SimModel *m, size_t *skip) {
 
         if (sim_flag(m, OPT_SECURE) && is_signed(p->target.name) && (p->fill < 4 || memcmp(p->buffer, "DHTB", 4) != 0))
                 return or_lk(m, REP_FAILED, REP_LK_MAGIC);
+        if (phone_kind(m)->nand)
+                return p->target.kind == TARGET_MTD && store_fill(m, p->target.file, 0, mtd_size(m, &p->target), 0) < 0
+                               ? REP_WRITE
+                               : 0;
         if (p->target.kind == TARGET_PART && sparse_begins(p->buffer, p->fill, skip)) {
                 p->sparse_on = true;
                 sparse_start(&p->sparse);
@@ -229,14 +255,22 @@ static unsigned flush_nv(SimModel *m) {
         return phone_nv_store(m, p->target.name, p->buffer, p->fill, p->this_slot) < 0 ? REP_WRITE : 0;
 }
 
+static int put_data(SimModel *m, uint64_t at) {
+        Phone *p = phone_of(m);
+
+        if (p->target.kind == TARGET_MTD)
+                return phone_mtd_write(m, p->target.name, at, p->buffer, p->fill);
+        /* Nothing but zero becomes a hole: huge images need no disk. */
+        if (p->fill >= HOLE && sim_all_bytes(p->buffer, p->fill, 0))
+                return store_fill(m, p->target.file, at, p->fill, 0);
+        return store_write(m, p->target.file, at, p->buffer, p->fill);
+}
+
 static unsigned flush_plain(SimModel *m) {
         Phone *p = phone_of(m);
         uint64_t base = p->target.kind == TARGET_BOOT1 && sim_word(m, OPT_SPL_HEAD, "shift") ? BOOT_RESERVED : 0;
 
-        /* Nothing but zero becomes a hole: huge images need no disk. */
-        if ((p->fill >= HOLE && sim_all_bytes(p->buffer, p->fill, 0)
-                     ? store_fill(m, p->target.file, base + p->written, p->fill, 0)
-                     : store_write(m, p->target.file, base + p->written, p->buffer, p->fill)) < 0)
+        if (put_data(m, base + p->written) < 0)
                 return REP_WRITE;
         p->written += p->fill;
         m->bytes_written += p->fill;
@@ -255,7 +289,8 @@ static unsigned flush(SimModel *m) {
                 r = first_flush(m, &skip);
         if (r)
                 return r;
-        if (sim_takes_write_fault(m))
+        if (p->target.kind != TARGET_MTD && sim_takes_write_fault(m) &&
+            !(phone_kind(m)->nand && phone_ubi_block_fails(m)))
                 return REP_WRITE;
         if (p->target.kind == TARGET_NV)
                 r = flush_nv(m);
@@ -366,7 +401,10 @@ static void do_end(SimModel *m) {
                 (void) store_fill(m, p->target.file, MISC_LOG_LEVEL, 8, 0);
                 (void) store_fill(m, p->target.file, MISC_DATE_TIME, 16, 0);
         }
-        end_write(p);
+        if (good)
+                end_write(p);
+        else
+                abandon_write(m);
         if (good)
                 sim_ack(m);
         else
@@ -377,10 +415,17 @@ static void do_end(SimModel *m) {
 
 static unsigned check_source(SimModel *m) {
         Phone *p = phone_of(m);
-        uint8_t magic[2];
+        uint8_t magic[4];
 
         if (p->source.kind == TARGET_NV && phone_nv_repair(m, p->source.name) < 0)
                 return or_lk(m, REP_FAILED, REP_LK_READ);
+        if (phone_kind(m)->nand && p->source_size > p->source.size)
+                return REP_SIZE;
+        if (phone_kind(m)->nand)
+                return strcmp(p->source.name, "prodnv") == 0 &&
+                                       (store_read(m, p->source.file, 0, magic, 4) < 0 || le32at(magic) != 0x06101831)
+                               ? REP_FAILED
+                               : 0;
         if (strcmp(p->source.name, "prodnv") == 0 && p->source.kind == TARGET_PART)
                 if (store_read(m, p->source.file, 0x438, magic, 2) < 0 || le16at(magic) != 0xEF53)
                         return or_lk(m, REP_FAILED, REP_LK_READ);
@@ -393,8 +438,8 @@ static void do_read_start(SimModel *m, const uint8_t *d, size_t n) {
         bool active;
         unsigned r;
 
-        (void) decode_size(m, d, n, name);
-        p->reading = false;
+        p->source_size = decode_size(m, d, n, name);
+        p->reading = p->fetched = false;
         m->transfer_offset = 0;
         r = find_target(m, d, n, name, &p->source, &active) ? check_source(m) : (unsigned) m->number[OPT_UNKNOWN_READ];
         if (r) {
@@ -421,6 +466,12 @@ static int read_piece(SimModel *m, uint64_t offset, uint8_t *buf, size_t n) {
                 return 0;
         case TARGET_NV:
                 return store_read(m, p->source.file, offset + NV_HEADER, buf, n);
+        case TARGET_MTD:
+                /* Fetched at once when its start is read. */
+                p->fetched |= offset == 0;
+                if (!p->fetched || offset + n > p->source_size)
+                        return -1;
+                return phone_mtd_read(m, p->source.name, offset, buf, n);
         default:
                 return store_read(m, p->source.file, offset, buf, n);
         }
@@ -485,7 +536,7 @@ static void erase_named(SimModel *m, const char *name) {
                 return;
         if (t.kind == TARGET_NV)
                 t.size += NV_HEADER;
-        (void) store_fill(m, t.file, 0, t.size, 0);
+        (void) store_fill(m, t.file, 0, t.kind == TARGET_MTD ? mtd_size(m, &t) : t.size, 0);
         m->bytes_erased += t.size;
         sim_work_bytes(m, t.size, OPT_ERASE_RATE);
 }
@@ -522,7 +573,9 @@ static void do_erase(SimModel *m, const uint8_t *d, size_t n) {
 }
 
 static bool parse_entry(SimModel *m, PhonePart *part, const uint8_t *name, uint64_t size, uint64_t *at, bool last) {
-        uint64_t end = (m->number[OPT_SIZE] / phone_sector(m) - phone_gpt_tail(m)) * phone_sector(m);
+        uint64_t end = phone_kind(m)->nand
+                               ? phone_nand_room(m)
+                               : (m->number[OPT_SIZE] / phone_sector(m) - phone_gpt_tail(m)) * phone_sector(m);
 
         *part = (PhonePart){.start = *at};
         decode_name(name, part->name);
@@ -557,7 +610,9 @@ static unsigned repartition_v1(SimModel *m, const uint8_t *d, size_t n, PhonePar
                 if (gap > m->number[OPT_SIZE])
                         return REP_PARTITION;
                 gap = i == 0 && gap == 0 ? 1u << 20 : gap * unit;
-                if (i == 0 && gap < 34 * phone_sector(m))
+                if (phone_kind(m)->nand)
+                        gap = 0;
+                else if (i == 0 && gap < 34 * phone_sector(m))
                         return REP_PARTITION;
                 at += gap;
                 if (!parse_entry(m, &parts[i], e, size == UINT64_MAX ? size : size * unit, &at, i + 1 == entries))
@@ -568,7 +623,7 @@ static unsigned repartition_v1(SimModel *m, const uint8_t *d, size_t n, PhonePar
 }
 
 static unsigned repartition_v0(SimModel *m, const uint8_t *d, size_t n, PhonePart *parts, size_t *count) {
-        uint64_t at = 1u << 20;
+        uint64_t at = phone_kind(m)->nand ? 0 : 1u << 20;
 
         *count = n / 76;
         if (n == 0 || n % 76 || *count > PHONE_MAX_PARTS)
@@ -596,7 +651,9 @@ static void do_repartition(SimModel *m, const uint8_t *d, size_t n) {
         parts = calloc(PHONE_MAX_PARTS, sizeof(*parts));
         if (!parts)
                 return;
-        if (n >= 4 && le32at(d) == 0x3A726170 && !phone_kind(m)->old)
+        if (n == 0 && phone_kind(m)->nand)
+                r = phone_disk_preset(m, parts, &count) < 0 ? REP_FAILED : 0;
+        else if (n >= 4 && le32at(d) == 0x3A726170 && !phone_kind(m)->old)
                 r = repartition_v1(m, d, n, parts, &count);
         else
                 r = repartition_v0(m, d, n, parts, &count);
@@ -663,6 +720,10 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         SimRandom random = sim_random(m->seed, "cid");
         uint8_t cid[16];
 
+        if (phone_kind(m)->nand && (type == CMD_FLASH_TYPE || type == CMD_BLOCK_INFO)) {
+                (type == CMD_FLASH_TYPE ? phone_nand_type : phone_nand_blocks)(m);
+                return;
+        }
         switch (type) {
         case CMD_CHIP_UID:
                 sim_send(m, REP_UID, m->uid, strlen(m->uid));
@@ -699,8 +760,11 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         }
 }
 
+/* Commands that this loader does not have. */
 static bool too_new(const SimModel *m, unsigned type) {
-        return phone_kind(m)->old && (type == CMD_PLAIN || type == CMD_READ_PARTITION);
+        const PhoneKind *k = phone_kind(m);
+
+        return (k->old && type == CMD_PLAIN) || ((k->old || k->nand) && type == CMD_READ_PARTITION);
 }
 
 void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
@@ -739,7 +803,9 @@ void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         case CMD_READ_PARTITION:
                 do_read_table(m);
                 break;
-        case CMD_READ_INFO: /* registered, but nothing answers */
+        case CMD_READ_INFO: /* registered, but nothing answers where there is no NAND */
+                if (phone_kind(m)->nand)
+                        phone_nand_info(m);
                 break;
         case CMD_PLAIN:
                 sim_ack(m);

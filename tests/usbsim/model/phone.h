@@ -95,6 +95,8 @@ typedef struct Phone {
         bool raw_enabled, raw_exact, raw_whole;
         bool reading;
         Target source;
+        uint64_t source_size; /* as READ_START said */
+        bool fetched;         /* MTD: what READ_START announced is in RAM */
         bool write_enabled;
 } Phone;
 
@@ -146,12 +148,28 @@ bool phone_mirror(SimModel *m, const char *name, char ret[PHONE_NAME]); /* the c
 int phone_slots_fill(SimModel *m);                                      /* a new unit */
 bool phone_snapshot_fits(SimModel *m);
 
+/* phone-nand.c */
+int phone_nand_prepare(SimModel *m, bool fresh, char *err, size_t err_size);
+bool phone_nand_find(SimModel *m, const char *name, Target *ret);
+uint64_t phone_nand_room(const SimModel *m); /* for volumes */
+int phone_nand_layout(SimModel *m, const PhonePart *wanted, size_t n);
+int phone_nand_erase_all(SimModel *m);
+bool phone_nand_bootable(SimModel *m);
+void phone_nand_info(SimModel *m);
+void phone_nand_type(SimModel *m);
+void phone_nand_blocks(SimModel *m);
+int phone_mtd_write(SimModel *m, const char *name, uint64_t offset, uint8_t *p, size_t n);
+int phone_mtd_read(SimModel *m, const char *name, uint64_t offset, uint8_t *p, size_t n);
+bool phone_ubi_block_fails(SimModel *m); /* false: no spare block is left */
+
 /* phone-disk.c: what is in flash. */
 int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size);
 bool phone_find(SimModel *m, const char *name, Target *ret);
 const PhonePart *phone_part(const Phone *p, const char *name);
 void phone_part_file(const char *name, char *ret, size_t size);
 int phone_disk_layout(SimModel *m, const PhonePart *wanted, size_t n); /* writes a GPT; sizes of 0: rest */
+/* The family's own table, as wanted for phone_disk_layout(). */
+int phone_disk_preset(SimModel *m, PhonePart *parts, size_t *ret_n);
 int phone_disk_erase_all(SimModel *m);
 int phone_user_read(SimModel *m, uint64_t offset, uint8_t *buf, size_t n);
 bool phone_bootable(SimModel *m);

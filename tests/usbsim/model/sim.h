@@ -153,7 +153,7 @@ typedef struct SimFamily {
         size_t (*describe)(const SimModel *m, char *buf, size_t size);
 } SimFamily;
 
-extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_phone_lk, sim_phone_old, sim_uis8910, sim_uis8850;
+extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_phone_lk, sim_phone_old, sim_phone_nand, sim_uis8910, sim_uis8850;
 extern const SimFamily *const sim_families[];
 
 typedef enum SimFaultKind {
