@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fixture.h"
+#include "../unit/scratch.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -45,11 +46,11 @@ static void absolute_top(void) {
 }
 
 void fixture_daemon(Policy policy) {
-        char config[128], option[160], print[32];
+        char config[192], option[224], print[32];
         int fds[2];
 
         absolute_top();
-        snprintf(fx.directory, sizeof(fx.directory), "/tmp/fdld-bus-XXXXXX");
+        scratch_template(fx.directory, sizeof(fx.directory), "fdld-bus");
         ck_assert_ptr_nonnull(mkdtemp(fx.directory));
         ck_assert_int_eq(chmod(fx.directory, 0755), 0);
         snprintf(config, sizeof(config), "%s/config", fx.directory);
@@ -124,7 +125,7 @@ void fixture_setup(void) {
 }
 
 void fixture_teardown(void) {
-        char path[128];
+        char path[224];
 
         fx.bus = bus_free(fx.bus);
         fx.client = sd_bus_close_unref(fx.client);

@@ -10,7 +10,7 @@
 /* A bus daemon of our own, the bus code on a fake station, and clients, all on one event loop: nothing here depends on
  * time. */
 typedef struct Fixture {
-        char directory[64], address[256];
+        char directory[160], address[320];
         pid_t daemon;
         sd_event *event;
         Station *station;

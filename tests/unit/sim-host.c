@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "scratch.h"
 #include "sim-host.h"
 
-char dir[64];
+char dir[160];
 SimModel *m;
 uint64_t now;
 bool use_crc, rda_sums, plain;
@@ -20,7 +21,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 }
 
 void set_up(void) {
-        snprintf(dir, sizeof(dir), "/tmp/simmodel-XXXXXX");
+        scratch_template(dir, sizeof(dir), "fdld-simmodel");
         ck_assert_ptr_nonnull(mkdtemp(dir));
         now = 1000 * MS;
         m = NULL;

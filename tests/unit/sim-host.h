@@ -13,7 +13,7 @@
 #define MS 1000000ull
 #define PDL_ACK "ae04000000ff0000 00000000"
 
-extern char dir[64]; /* its storage */
+extern char dir[160]; /* its storage */
 extern SimModel *m;
 extern uint64_t now;
 extern bool use_crc, rda_sums, plain; /* how to frame */

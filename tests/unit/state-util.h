@@ -25,6 +25,8 @@
 #define UNUSED __attribute__((unused))
 
 /* Of the program, and of one test in it. The program removes its own at the end: then it does not matter how a test ended. */
+#include "scratch.h"
+
 static char test_base[PATH_MAX / 2], test_directory[PATH_MAX];
 
 static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int type, UNUSED struct FTW *ftw) {
@@ -46,11 +48,12 @@ UNUSED static void remove_test_base(void) {
 
 /* `in_memory`: of small files only, where memory is faster than a disk that syncs. */
 UNUSED static void make_test_base(bool in_memory) {
-        const char *base = getenv("TMPDIR");
+        const char *memory = getenv("FDLD_TEST_MEMORY"); /* a folder that `run` clears away */
 
-        if (!base || !*base)
-                base = in_memory && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-        snprintf(test_base, sizeof(test_base), "%s/fdld-test-XXXXXX", base);
+        if (in_memory && memory)
+                snprintf(test_base, sizeof(test_base), "%s/fdld-test-XXXXXX", memory);
+        else
+                scratch_template(test_base, sizeof(test_base), "fdld-test");
         if (!mkdtemp(test_base) || chmod(test_base, 0755) < 0) {
                 fprintf(stderr, "%s: %s\n", test_base, strerror(errno));
                 exit(EXIT_FAILURE);

@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 
 #include "hotplug.h"
+#include "scratch.h"
 
-static char root[64];
+static char root[160];
 
 /* ---- a made-up sysfs ---- */
 
@@ -37,7 +38,7 @@ static const char *at(const char *path) {
 }
 
 static void setup(void) {
-        snprintf(root, sizeof(root), "/tmp/fdld-hotplug-XXXXXX");
+        scratch_template(root, sizeof(root), "fdld-hotplug");
         ck_assert_ptr_nonnull(mkdtemp(root));
         make("pci0000:00", NULL);
         make("pci0000:00/0000:00:14.0", "pci");

@@ -8,17 +8,18 @@
 #include <sys/wait.h>
 
 #include "common/mapped-file.h"
+#include "scratch.h"
 
 #define SIZE (8 * 4096)
 
-static char path[] = "/tmp/test-mapped-file-XXXXXX";
+static char path[160];
 static char directory[64];
 
 static void make_file(size_t size) {
         _cleanup_close_ int fd = -1;
         uint8_t byte = 0xa5;
 
-        strcpy(path + sizeof(path) - 7, "XXXXXX");
+        scratch_template(path, sizeof(path), "fdld-mapped-file");
         fd = mkstemp(path);
         ck_assert_int_ge(fd, 0);
         for (size_t i = 0; i < size; i++)

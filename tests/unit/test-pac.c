@@ -8,6 +8,7 @@
 #include "firmware/crc16.h"
 #include "firmware/pac.h"
 #include "pacmaker/pacmaker.h"
+#include "scratch.h"
 
 /* ---- helpers -------------------------------------------------------------------------------------------- */
 
@@ -199,7 +200,9 @@ END_TEST
 
 /* Holes that are not read must give the same digests as holes that are. */
 START_TEST(test_holes) {
-        char path[] = "/tmp/test-pac-XXXXXX";
+        char path[160];
+
+        scratch_template(path, sizeof(path), "fdld-pac");
         _cleanup_close_ int fd = mkstemp(path);
         PacMaker *m = pm_new_family("phone", 3);
         uint8_t digest[2][32], system[2][32];
@@ -486,7 +489,9 @@ START_TEST(test_table_order) {
 END_TEST
 
 START_TEST(test_above_4_gib) {
-        char path[] = "/tmp/test-pac-XXXXXX";
+        char path[160];
+
+        scratch_template(path, sizeof(path), "fdld-pac");
         _cleanup_close_ int fd = mkstemp(path);
         PacMaker *m = pm_new_family("phone", 3);
         const PacFile *big, *next;

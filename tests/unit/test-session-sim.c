@@ -7,12 +7,13 @@
 
 #include "bsl/session.h"
 #include "firmware/pac.h"
+#include "scratch.h"
 #include "sim-channel.h"
 
 /* The session against simulated units that share no source with it: loaders, deadlines and answers as real ones have
  * them. */
 
-static char storage[] = "/tmp/test-session-sim-XXXXXX";
+static char storage[160];
 static SimChannel *unit;
 static BslSession *session;
 static Failure fail;
@@ -44,7 +45,7 @@ static void end(void) {
 }
 
 static void setup(void) {
-        memset(storage + sizeof(storage) - 7, 'X', 6);
+        scratch_template(storage, sizeof(storage), "fdld-session");
         ck_assert_ptr_nonnull(mkdtemp(storage));
         for (size_t i = 0; i < sizeof(block); i++)
                 block[i] = (uint8_t) (i * 13 ^ i >> 8);

@@ -4,21 +4,22 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "scratch.h"
 #include "station/settings.h"
 
-static char directory[64];
+static char directory[160];
 static Settings s;
 static CallError e;
 
 static void setup(void) {
-        snprintf(directory, sizeof(directory), "/tmp/fdld-settings-XXXXXX");
+        scratch_template(directory, sizeof(directory), "fdld-settings");
         ck_assert_ptr_nonnull(mkdtemp(directory));
         settings_default(&s);
         e = (CallError){};
 }
 
 static void put(const char *name, const char *text) {
-        char path[128];
+        char path[224];
         FILE *f;
 
         snprintf(path, sizeof(path), "%s/fdld.conf.d", directory);
@@ -35,7 +36,7 @@ static void teardown(void) {
                                             "fdld.conf.d/readme", "fdld.conf.d",         ""};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
-                char path[128];
+                char path[224];
                 snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
                 (void) remove(path);
         }
@@ -137,7 +138,7 @@ START_TEST(long_line) {
 END_TEST
 
 START_TEST(unreadable) {
-        char path[128];
+        char path[224];
 
         snprintf(path, sizeof(path), "%s/fdld.conf", directory);
         ck_assert_int_eq(mkdir(path, 0700), 0);

@@ -198,7 +198,7 @@ START_TEST(test_fault_sync_pdl_exec) {
 END_TEST
 
 START_TEST(test_tables_from_files) {
-        char path[96], spec[160];
+        char path[224], spec[320];
         static const char table[] = "# small\nprodnv 2\nboot 4\nuserdata rest\n", items[] = "5 8\n0x2 6020\n0x55 100\n";
         static uint8_t image[0x28000];
 
@@ -414,7 +414,7 @@ START_TEST(test_bad_specs) {
         char err[256], help[4] = "";
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-                char path[96];
+                char path[224];
 
                 snprintf(path, sizeof(path), "%s/%zu", dir, i);
                 m = sim_new(bad[i], path, 1, err, sizeof(err));

@@ -239,10 +239,7 @@ static bool apply_fault_before(SimModel *m, SimFault *f) {
                 sim_work(m, f->value * SIM_MS);
                 break;
         case FAULT_NAK:
-                if (m->stage == STAGE_PDL)
-                        sim_uis8910_pdl_reply(m, (uint32_t) f->value);
-                else
-                        sim_send(m, (unsigned) f->value, NULL, 0);
+                sim_send(m, (unsigned) f->value, NULL, 0);
                 return true;
         case FAULT_DISCONNECT:
                 if (f->value) {

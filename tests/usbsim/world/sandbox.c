@@ -37,7 +37,8 @@ static void enter_namespaces(void) {
                                  "give the container CAP_SYS_ADMIN, or run usbsim on the host.");
                 quit(77, "User namespaces are refused (%m); run usbsim as root, or allow them: "
                          "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=1000 "
-                         "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist).");
+                         "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist). Inside a plain chroot they "
+                         "are always refused.");
         }
         write_proc("/proc/self/setgroups", "deny");
         format_to(map, sizeof map, "0 %u 1", uid);
