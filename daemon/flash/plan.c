@@ -102,6 +102,14 @@ static int refuse(Maker *m, const char *detail, const char *format, ...) {
         return failure_set(m->f, CLASS_PLAN, detail, "%s", text);
 }
 
+/* Whole sentences only: one that does not fit is left out. */
+static void append_sentence(char *to, size_t size, const char *text) {
+        size_t n = strlen(to);
+
+        if (n + (n > 0) + strlen(text) < size)
+                sprintf(to + n, "%s%s", n > 0 ? " " : "", text);
+}
+
 /* What can be shown but not run. */
 static int cannot_run(Maker *m, const char *detail, const char *format, ...) _printf_(3, 4);
 static int cannot_run(Maker *m, const char *detail, const char *format, ...) {
@@ -113,8 +121,7 @@ static int cannot_run(Maker *m, const char *detail, const char *format, ...) {
         va_end(ap);
         if (!m->plan->options.display_only)
                 return failure_set(m->f, CLASS_PLAN, detail, "%s", text);
-        if (!m->plan->not_executable[0])
-                strcpy(m->plan->not_executable, text);
+        append_sentence(m->plan->not_executable, sizeof(m->plan->not_executable), text);
         return 0;
 }
 

@@ -72,7 +72,7 @@ typedef struct Plan {
         PacNvItem *nv_items;
         char check_cali[64];
         uint64_t bytes_total;    /* sum of plan_step_bytes(), for progress */
-        char not_executable[256]; /* "": may run; else why not (only with display_only); engines must refuse */
+        char not_executable[512]; /* "": may run; else why not (only with display_only); engines must refuse */
         /* for people: what dies and what stays, one sentence each; the warnings are the package's */
         size_t n_lost, n_kept, n_notes, n_warnings;
         char **lost, **kept, **notes, **warnings;

@@ -6,9 +6,14 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FDLD_BUILD=${FDLD_BUILD:?FDLD_BUILD is not set; use ./run demo}
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+# Colours on a terminal only, not in a log.
+bold='' cyan='' plain=''
+if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then
+        bold=$'\033[1m' cyan=$'\033[36m' plain=$'\033[0m'
+fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 run() {
-        printf '\033[36m$ %s\033[0m\n' "$*"
+        printf '%s$ %s%s\n' "$cyan" "$*" "$plain"
         "$@"
 }
 
@@ -19,6 +24,12 @@ outside() {
         export WORK FDLD_BUILD
         "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
         if [ -n "${FDLD_TEST_PACS:-}" ]; then
+                local package
+                for package in uis8850_full.pac uis8910_full.pac; do
+                        [ -r "$FDLD_TEST_PACS/$package" ] && continue
+                        echo "demo: FDLD_TEST_PACS=$FDLD_TEST_PACS has no $package. Unset it, and packages are generated." >&2
+                        exit 1
+                done
                 ln -s "$FDLD_TEST_PACS/uis8850_full.pac" "$FDLD_TEST_PACS/uis8910_full.pac" "$WORK/"
         else
                 echo "FDLD_TEST_PACS is not set: the modules get generated packages, not real ones."
@@ -45,6 +56,17 @@ label_slots() {
         [ "$i" -eq 6 ] || fail "six devices are plugged in, but $i slots are known"
 }
 
+# What the devices hold now, compared by a program that knows nothing of the daemon.
+compare_flash() {
+        local i package
+        [ -x "$FDLD_BUILD/flashcheck" ] || return 0 # built only where the unit test library is
+        for i in 0 1 2 3 4 5; do
+                package=${*:i + 1:1}
+                "$FDLD_BUILD/flashcheck" "$WORK/$package" "$WORK/before/$i" "$WORK/flash/$i" || fail "flash of device $((i + 1)) is not what it must be"
+        done
+        say "All six flash memories were compared byte for byte: the packages' bytes, and each unit's own calibration and IMEIs."
+}
+
 inside() {
         # shellcheck source=tests/e2e/station.sh
         . "$here/station.sh"
@@ -55,6 +77,7 @@ inside() {
         start_bus
         start_daemon
 
+        cp -a "$WORK/flash" "$WORK/before"
         say "Six devices in boot mode are plugged in: two phones, four cellular modules of two kinds."
         label_slots
         run fdlctl devices
@@ -91,6 +114,7 @@ inside() {
         say "The end: every unit passed."
         run fdlctl jobs
         run fdlctl slots
+        compare_flash "${packages[@]}"
         stop_station
         trap - EXIT
 }
