@@ -165,7 +165,7 @@ uint64_t station_take_id(Station *s) {
 }
 
 int station_check_store(Station *s, CallError *e) {
-        int error = s->store_error;
+        int error = s->store_error == 0 && store_full(s->store) ? -ENOSPC : s->store_error;
 
         if (error == 0)
                 return 0;

@@ -7,12 +7,14 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "store/database.h"
+#include "store/reserve.h"
 #include "store/state-directory.h"
 
 #define WAITING_MAX 10000
@@ -70,6 +72,7 @@ struct Store {
         /* Of the store thread. */
         Database *db;
         uint64_t next_id;
+        atomic_bool full; /* also read by the main thread */
         /* Under the mutex. */
         pthread_mutex_t mutex;
         pthread_cond_t work, idle;
@@ -233,7 +236,7 @@ static void forget_vault_file(Store *s, Request *r) {
         r->in_vault = false;
 }
 
-static void execute_alone(Store *s, Request *r) {
+static void try_alone(Store *s, Request *r) {
         bool keep = false;
         int e;
 
@@ -254,6 +257,16 @@ static void execute_alone(Store *s, Request *r) {
         database_rollback(s->db);
         if (!keep)
                 forget_vault_file(s, r);
+}
+
+/* With a full disk the reserve is given up. From then on the station takes no new work, until the reserve is back. */
+static void execute_alone(Store *s, Request *r) {
+        try_alone(s, r);
+        if (!is_write(r) || !error_is_full(r->result))
+                return;
+        s->full = true;
+        if (reserve_drop(s->dir_fd))
+                try_alone(s, r);
 }
 
 static void execute_batch(Store *s, Request *batch) {
@@ -284,6 +297,24 @@ static void finish_batch(Store *s, Request *batch) {
         }
 }
 
+/* The mutex is held on entry and on return. */
+static void wait_for_work(Store *s) {
+        struct timespec until;
+
+        if (!s->full) {
+                pthread_cond_wait(&s->work, &s->mutex);
+                return;
+        }
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        if (pthread_cond_timedwait(&s->work, &s->mutex, &until) != ETIMEDOUT)
+                return;
+        pthread_mutex_unlock(&s->mutex);
+        if (reserve_make(s->dir_fd) == 0)
+                s->full = false;
+        pthread_mutex_lock(&s->mutex);
+}
+
 static void *store_thread(void *userdata) {
         Store *s = userdata;
 
@@ -296,7 +327,7 @@ static void *store_thread(void *userdata) {
                         pthread_cond_broadcast(&s->idle);
                         if (s->closing)
                                 break;
-                        pthread_cond_wait(&s->work, &s->mutex);
+                        wait_for_work(s);
                         continue;
                 }
                 s->busy = true;
@@ -480,6 +511,7 @@ int store_open(const char *directory, Store **ret, StoreSnapshot *ret_snapshot, 
                 return call_error_set(e, BUS_ERROR_STORE, "No memory left to open the store.");
         if (open_files(s, directory, e) < 0 || open_database(s, directory, &snapshot, &notice, e) < 0)
                 goto fail;
+        s->full = error_is_full(reserve_make(s->dir_fd));
         r = start_thread(s);
         if (r < 0) {
                 call_error_set(e, BUS_ERROR_STORE, "Cannot start the thread of the store: %s.", strerror(-r));
@@ -531,6 +563,10 @@ void store_sync(Store *s) {
 }
 
 /* ---- the main thread ---- */
+
+bool store_full(const Store *s) {
+        return s->full;
+}
 
 int store_fd(const Store *s) {
         return s->event_fd;

@@ -78,6 +78,8 @@ Store *store_close(Store *s);
 /* Waits until all that was queued before is executed (shutdown and tests: it blocks). Callbacks come from store_dispatch(). */
 void store_sync(Store *s);
 
+/* The disk is full: what runs still has a reserve, new work must wait. */
+bool store_full(const Store *s);
 int store_fd(const Store *s);         /* readable when callbacks wait; for the event loop */
 void store_dispatch(Store *s);        /* main thread */
 
