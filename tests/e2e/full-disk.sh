@@ -31,6 +31,8 @@ mount -o remount,rw "$WORK/state"
 
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"
+slot=$(port_of two)
+simctl '{"cmd":"unplug","device":"two"}' >/dev/null
 start_job flash phone.pac --slot="$(port_of one)"
 for _ in $(seq 200); do
         fdlctl -j show "$job" | grep -q '"Stage":"write"' && break
@@ -40,7 +42,7 @@ dd if=/dev/zero of="$WORK/state/fill" bs=64k 2>/dev/null || true
 dd if=/dev/zero of="$WORK/state/fill" bs=1 oflag=append conv=notrunc 2>/dev/null || true
 running=$job
 for _ in $(seq 200); do
-        fdlctl --no-wait -q flash phone.pac --slot="$(port_of two)" >"$WORK/out" 2>"$WORK/err" || break
+        fdlctl --no-wait -q flash phone.pac --slot="$slot" >"$WORK/out" 2>"$WORK/err" || break
         # It was taken before the daemon met the full disk.
         expect 0 fdlctl cancel "$(sed -n 's/^job //p' "$WORK/out")"
         sleep 0.05
@@ -53,8 +55,9 @@ expect 0 fdlctl -q wait "$running"
 
 rm "$WORK/state/fill"
 for _ in $(seq 100); do
-        fdlctl --no-wait -q flash phone.pac --slot="$(port_of two)" >"$WORK/out" 2>"$WORK/err" && break
+        fdlctl --no-wait -q flash phone.pac --slot="$slot" >"$WORK/out" 2>"$WORK/err" && break
         sleep 0.1
 done
+simctl '{"cmd":"plug","device":"two"}' >/dev/null
 expect 0 fdlctl -q wait "$(sed -n 's/^job //p' "$WORK/out")"
 echo "1 passed, 0 failed"
