@@ -23,6 +23,7 @@
  *   phone-nand        parts/NAME (UBI volumes, listed in volumes.txt as 'name bytes'); mtd-splloader.bin, mtd-uboot.bin as
  *                     they lie in flash, blocks whose byte in mtd-….bad is not 0 left out; ubi.bad counts failed blocks.
  *                     What is erased reads as zero, and a volume whose update was not finished is empty
+ *   feature-nor       flash.bin (areas as in feature-table.h; erased is FF)
  *   uis8910, uis8850  flash.bin (NOR, first byte is address 0x60000000); FFAC/imei.bin (4 x 8 bytes), FFAC/nvXXXX.bin
  * (an item each), FFAC/phasecheck.bin; FSYS FMOD FEXT FFAC (file systems; cpio members land in them), NVM (running NV)
  * The single loader of uis8850 is stage fdl2.

@@ -118,14 +118,16 @@ static void leave_if_unanswered(SimModel *m) {
                 sim_wish(m, SIM_LEAVE, 0);
 }
 
+/* Listens without SET_CONTROL_LINE_STATE. */
+static bool starts_open(const SimModel *m) {
+        return sim_word(m, OPT_LINE_STATE, "auto") ? m->family->module : sim_word(m, OPT_LINE_STATE, "none");
+}
+
 /* Attached in ROM: by cable, or after a reset that found nothing to boot. */
 static void start_rom(SimModel *m, bool by_cable) {
-        bool needs_open =
-                sim_word(m, OPT_LINE_STATE, "auto") ? !m->family->module : !sim_word(m, OPT_LINE_STATE, "none");
-
         forget_session(m);
         m->on_bus = true;
-        m->port_open = !needs_open;
+        m->port_open = starts_open(m);
         m->versions_sent = 0;
         sim_enter(m, m->family->first);
         if (by_cable && m->family->wakes && m->family->wakes(m))
@@ -136,7 +138,7 @@ static void start_rom(SimModel *m, bool by_cable) {
 
 static void come_back(SimModel *m) {
         m->on_bus = true;
-        m->port_open = m->family->module && !sim_word(m, OPT_LINE_STATE, "nak") && !sim_word(m, OPT_LINE_STATE, "drop");
+        m->port_open = starts_open(m);
 }
 
 /* Off the bus and back in the stage it is in now. */

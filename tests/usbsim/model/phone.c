@@ -5,62 +5,6 @@
 
 #include "phone.h"
 
-#define LOADER_MAX (16u << 20)
-
-static void loader_forget(Phone *p) {
-        free(p->loader);
-        p->loader = NULL;
-        p->started = false;
-        p->got = p->size = 0;
-}
-
-static void loader_start(SimModel *m, const uint8_t *d, size_t n) {
-        Phone *p = phone_of(m);
-
-        if (n < 8) {
-                sim_send(m, REP_SIZE, NULL, 0);
-                return;
-        }
-        loader_forget(p);
-        p->address = be32at(d);
-        p->size = be32at(d + 4);
-        p->started = true;
-        m->transfer_offset = 0;
-        sim_ack(m);
-}
-
-static void loader_midst(SimModel *m, const uint8_t *d, size_t n) {
-        Phone *p = phone_of(m);
-
-        if (!p->started) {
-                sim_send(m, REP_NOT_STARTED, NULL, 0);
-                return;
-        }
-        if (n > p->size - p->got) {
-                sim_send(m, REP_SIZE, NULL, 0);
-                return;
-        }
-        if (!p->loader)
-                p->loader = calloc(1, p->size < LOADER_MAX ? p->size : LOADER_MAX);
-        if (p->loader && n <= LOADER_MAX && p->got <= LOADER_MAX - n)
-                memcpy(p->loader + p->got, d, n);
-        p->got += (uint32_t) n;
-        m->transfer_offset = p->got;
-        sim_ack(m);
-}
-
-static bool loader_has(const Phone *p, const char *text) {
-        size_t n = p->got < LOADER_MAX ? p->got : LOADER_MAX;
-
-        return p->loader && memmem(p->loader, n, text, strlen(text));
-}
-
-static bool loader_runs(const SimModel *m, const Phone *p, SimOption base) {
-        if (p->got == 0 || (m->number[base] && m->number[base] != p->address))
-                return false;
-        return !sim_flag(m, OPT_SECURE) || (p->got >= 4 && p->loader && memcmp(p->loader, "DHTB", 4) == 0);
-}
-
 /* ---- boot ROM ---- */
 
 static void fdl1_begins(SimModel *m) {
@@ -68,7 +12,7 @@ static void fdl1_begins(SimModel *m) {
         bool again = p->enumerates_again;
 
         p->enumerates_again = false;
-        loader_forget(p);
+        loader_forget(&p->loader);
         sim_enter(m, STAGE_FDL1);
         m->drop_sync = (unsigned) m->number[OPT_DROP_SYNC];
         if (again) {
@@ -90,22 +34,12 @@ static void brom_exec(SimModel *m) {
                 sim_after(m, 100 * SIM_MS, fall_off);
                 return;
         }
-        if (sim_word(m, OPT_BROM_REFUSE, "silent") || !loader_runs(m, p, OPT_FDL1_BASE)) {
+        if (sim_word(m, OPT_BROM_REFUSE, "silent") || !loader_runs(m, &p->loader, OPT_FDL1_BASE)) {
                 sim_hang(m, "FDL1 does not run");
                 return;
         }
-        p->enumerates_again = sim_flag(m, OPT_SECOND_ENUM) || loader_has(p, "##PORT-SECOND-ENUM##");
+        p->enumerates_again = sim_flag(m, OPT_SECOND_ENUM) || loader_has(&p->loader, "##PORT-SECOND-ENUM##");
         sim_after(m, sim_delay(m, OPT_FDL1_START), fdl1_begins);
-}
-
-static void brom_end(SimModel *m) {
-        char *end;
-        unsigned long code = strtoul(m->option[OPT_BROM_REFUSE], &end, 16);
-
-        if (*end == 0 && end != m->option[OPT_BROM_REFUSE] && code >= 0x80 && code <= 0xFF)
-                sim_send(m, (unsigned) code, NULL, 0);
-        else
-                sim_ack(m);
 }
 
 static void brom_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
@@ -115,13 +49,13 @@ static void brom_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 sim_ack(m);
                 break;
         case CMD_START:
-                loader_start(m, d, n);
+                loader_start(m, &phone_of(m)->loader, d, n);
                 break;
         case CMD_MIDST:
-                loader_midst(m, d, n);
+                loader_midst(m, &phone_of(m)->loader, d, n);
                 break;
         case CMD_END:
-                brom_end(m);
+                loader_end(m);
                 break;
         case CMD_EXEC:
                 brom_exec(m);
@@ -134,14 +68,14 @@ static void brom_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 /* ---- FDL1 ---- */
 
 void phone_fdl2_begins(SimModel *m) {
-        loader_forget(phone_of(m));
+        loader_forget(&phone_of(m)->loader);
         sim_enter(m, STAGE_FDL2);
         phone_fdl2_hello(m);
 }
 
 static void fdl1_exec(SimModel *m) {
         m->starting = true;
-        if (!loader_runs(m, phone_of(m), OPT_FDL2_BASE)) {
+        if (!loader_runs(m, &phone_of(m)->loader, OPT_FDL2_BASE)) {
                 sim_hang(m, "FDL1 does not start FDL2");
                 return;
         }
@@ -155,7 +89,7 @@ static void fdl1_start(SimModel *m, const uint8_t *d, size_t n) {
                 sim_hang(m, "START outside FDL1's RAM window");
                 return;
         }
-        loader_start(m, d, n);
+        loader_start(m, &phone_of(m)->loader, d, n);
 }
 
 static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
@@ -168,7 +102,7 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 fdl1_start(m, d, n);
                 break;
         case CMD_MIDST:
-                loader_midst(m, d, n);
+                loader_midst(m, &phone_of(m)->loader, d, n);
                 break;
         case CMD_END: /* whatever came */
         case CMD_BAUD:
@@ -263,7 +197,7 @@ int phone_init(SimModel *m, bool fresh, char *err, size_t err_size) {
 }
 
 void phone_power(SimModel *m) {
-        loader_forget(phone_of(m));
+        loader_forget(&phone_of(m)->loader);
         phone_of(m)->enumerates_again = phone_of(m)->autod = false;
         phone_fdl2_forget(m);
 }

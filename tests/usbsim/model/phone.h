@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "loader.h"
 #include "nvimage.h"
 #include "sim.h"
 #include "wire.h"
@@ -76,9 +77,7 @@ typedef struct Phone {
         size_t n_parts;
 
         /* ROM and FDL1: the loader being taken */
-        bool started;
-        uint32_t address, size, got;
-        uint8_t *loader;
+        Loader loader;
         bool enumerates_again, autod;
 
         /* FDL2 */

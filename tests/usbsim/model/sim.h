@@ -63,6 +63,7 @@ enum {
         REP_UNKNOWN = 0x83,
         REP_FAILED = 0x84,
         REP_NOT_STARTED = 0x86,
+        REP_EARLY_END = 0x88,
         REP_DEST = 0x89,
         REP_SIZE = 0x8A,
         REP_VERIFY = 0x8B,
@@ -153,7 +154,8 @@ typedef struct SimFamily {
         size_t (*describe)(const SimModel *m, char *buf, size_t size);
 } SimFamily;
 
-extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_phone_lk, sim_phone_old, sim_phone_nand, sim_uis8910, sim_uis8850;
+extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_phone_lk, sim_phone_old, sim_phone_nand, sim_feature_nor,
+        sim_uis8910, sim_uis8850;
 extern const SimFamily *const sim_families[];
 
 typedef enum SimFaultKind {
