@@ -172,7 +172,8 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
         print_list("what to do:   ", json_member(details, "actions"));
         if (json_flag(details, "must_reflash"))
                 fprintf(stderr, "  This unit must be flashed again before it is used.\n");
-        if (streq(result, "failed") && streq(json_text(j->properties, "Kind"), "flash"))
+        if ((streq(result, "failed") || json_flag(details, "must_reflash")) &&
+            streq(json_text(j->properties, "Kind"), "flash"))
                 fprintf(stderr, "  To try again: fdlctl retry %" PRIu64 "\n", job_id(j));
 }
 

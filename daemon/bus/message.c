@@ -167,13 +167,43 @@ static const char *job_text(const Job *job, const Explanation *x) {
         return job->failure.text[0] ? job->failure.text : x->summary;
 }
 
+/* Of a job that was cancelled between its writes: no failure, but the unit is not whole. */
+static int append_half_written(sd_bus_message *m, const Failure *f) {
+        int r = append_pair_string(m, "stage", stage_to_string(f->stage));
+
+        if (r >= 0)
+                r = append_pair_string(m, "partition", f->partition);
+        if (r >= 0)
+                r = append_failure_numbers(m, f);
+        return r < 0 ? r : append_pair_bool(m, "must_reflash", true);
+}
+
+static int append_no_error(sd_bus_message *m, const Failure *f) {
+        int r;
+
+        if (!f->must_reflash)
+                return sd_bus_message_append(m, "(ssa{sv})", "", "", 0);
+        r = sd_bus_message_open_container(m, 'r', "ssa{sv}");
+        if (r >= 0)
+                r = append_string(m, "");
+        if (r >= 0)
+                r = append_string(m, f->text);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_half_written(m, f);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
 int append_error(sd_bus_message *m, const Job *job) {
         char buffer[FAILURE_CODE_MAX];
         Explanation x = {0};
         int r;
 
         if (job->failure.class == CLASS_NONE)
-                return sd_bus_message_append(m, "(ssa{sv})", "", "", 0);
+                return append_no_error(m, &job->failure);
         explanation_of(&job->failure, &x);
         r = sd_bus_message_open_container(m, 'r', "ssa{sv}");
         if (r >= 0)
@@ -197,7 +227,13 @@ int append_result(sd_bus_message *m, const Job *job) {
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r < 0)
                 return r;
-        if (job->failure.class == CLASS_NONE)
+        if (job->failure.class == CLASS_NONE && job->failure.must_reflash) {
+                r = append_half_written(m, &job->failure);
+                if (r >= 0)
+                        r = append_pair_string(m, "text", job->failure.text);
+                if (r >= 0)
+                        r = append_pair_int(m, "exit", 10);
+        } else if (job->failure.class == CLASS_NONE)
                 r = append_pair_u64(m, "bytes_done", job->bytes_done);
         else {
                 explanation_of(&job->failure, &x);
