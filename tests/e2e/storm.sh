@@ -61,7 +61,7 @@ for _ in $(seq 5); do
         start_job flash uis8850_full.pac --slot="${ports[0]}"
         simctl '{"cmd":"plug","device":"u0"}' >/dev/null
         expect 0 fdlctl -q --timeout=60 wait "$job"
-        took=$(simctl '{"cmd":"describe","device":"u0"}' | grep -o '"first_byte_us":[0-9]*' | cut -d: -f2)
+        took=$(simctl '{"cmd":"describe","device":"u0"}' | grep -o '"first_byte_us":[0-9]*' | head -n 1 | cut -d: -f2)
         [ "$took" -ge "$best" ] || best=$took
 done
 [ "$best" -gt 0 ] && [ "$best" -lt 20000 ] || fail "the first byte left $best µs after the device appeared"

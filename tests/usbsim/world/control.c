@@ -105,6 +105,8 @@ static Json *describe(Unit *u, bool model) {
         add_string(o, "tty", tty_path(u));
         add_number(o, "transfers", u->transfers);
         add_number(o, "bytes", u->bytes_out);
+        /* From the uevent to the first byte of this stay on the bus; 0: none came yet. */
+        add_number(o, "first_byte_us", u->first_byte_ns > 0 ? (u->first_byte_ns - u->announced_ns) / 1000 : 0);
         if (u->node && !u->node->gone) {
                 format_to(path, sizeof path, "/dev/bus/usb/%03u/%03u", u->node->bus->number, u->node->number);
                 add_string(o, "devnode", path);

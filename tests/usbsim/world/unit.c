@@ -47,6 +47,8 @@ static bool move_out(Unit *u, Node *n, uint64_t now) {
                 sim_out(u->model, urb->buf, urb->len, zlp);
                 urb->actual = urb->len;
                 u->bytes_out += urb->len;
+                if (u->first_byte_ns == 0)
+                        u->first_byte_ns = clock_ns();
                 u->transfers++;
                 urb_finish(n, urb, 0);
                 moved = true;
@@ -246,6 +248,8 @@ static bool attach(Unit *u, const SimUsb *other) {
         node_publish(n);
         pthread_mutex_lock(&u->lock);
         u->node = n;
+        u->announced_ns = clock_ns();
+        u->first_byte_ns = 0;
         unit_run(u);
         pthread_mutex_unlock(&u->lock);
         announce(n);

@@ -145,6 +145,7 @@ struct Unit {
         bool powered; /* the model runs */
         unsigned swaps;
         uint64_t transfers, bytes_out;
+        uint64_t announced_ns, first_byte_ns; /* of this stay on the bus; 0 not yet */
 
         UnitAction action; /* wish of the model that is still to be carried out */
         uint64_t action_at;
