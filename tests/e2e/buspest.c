@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
  *      buspest kinds FOLDER      passes descriptors of every wrong kind to ImportPackage
  *      buspest draft PACKAGE     makes a draft, says so, and stays
  *      buspest deaf              asks for every signal, says so, and never reads one
+ *      buspest json              needs no bus: is what comes in one JSON value?
  * Prints one line for each answer. */
 
 #define NAME "org.fdld.Fdld1"
@@ -153,8 +155,29 @@ static void deaf(void) {
         pause();
 }
 
+static int json(void) {
+        static char text[4 * 1024 * 1024];
+        struct json_tokener *t = json_tokener_new();
+        size_t n = fread(text, 1, sizeof(text), stdin);
+        struct json_object *o;
+        int r;
+
+        json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        o = json_tokener_parse_ex(t, text, (int) n);
+        r = o && strspn(text + json_tokener_get_parse_end(t), " \n") == n - json_tokener_get_parse_end(t) ? 0 : 1;
+        if (r)
+                fprintf(stderr, "buspest: %s\n", json_tokener_error_desc(json_tokener_get_error(t)));
+        json_object_put(o);
+        json_tokener_free(t);
+        return r;
+}
+
 int main(int argc, char **argv) {
-        int r = sd_bus_open_system(&bus);
+        int r;
+
+        if (argc == 2 && strcmp(argv[1], "json") == 0)
+                return json();
+        r = sd_bus_open_system(&bus);
 
         if (r < 0)
                 die("bus", r);
