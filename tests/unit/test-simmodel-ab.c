@@ -355,20 +355,10 @@ START_TEST(test_ab_huge) {
 END_TEST
 
 int main(void) {
-        const TTest *const tests[] = {test_ab_info,
-                                      test_ab_table,
-                                      test_ab_gpt,
-                                      test_ab_dwc3_fdl1,
-                                      test_ab_mirror,
-                                      test_ab_spl,
-                                      test_ab_nv,
-                                      test_ab_nv_unslotted_phone,
-                                      test_ab_slot,
-                                      test_ab_snapshot,
-                                      test_ab_raw,
-                                      test_ab_raw_whole,
-                                      test_ab_repartition,
-                                      test_ab_huge};
+        const TTest *const tests[] = {test_ab_info,        test_ab_table,    test_ab_gpt, test_ab_dwc3_fdl1,
+                                      test_ab_mirror,      test_ab_spl,      test_ab_nv,  test_ab_nv_unslotted_phone,
+                                      test_ab_slot,        test_ab_snapshot, test_ab_raw, test_ab_raw_whole,
+                                      test_ab_repartition, test_ab_huge};
         Suite *s = suite_create("simmodel-ab");
 
         add_case(s, "phone-ufs-ab", tests, ELEMENTSOF(tests));

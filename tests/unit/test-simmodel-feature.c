@@ -226,9 +226,9 @@ START_TEST(test_feature_options) {
 END_TEST
 
 int main(void) {
-        const TTest *const tests[] = {test_feature_one_loader, test_feature_two_loaders, test_feature_panics,
-                                      test_feature_refuses_loader, test_feature_write, test_feature_nv,
-                                      test_feature_erase, test_feature_slow_flash, test_feature_options};
+        const TTest *const tests[] = {test_feature_one_loader,     test_feature_two_loaders, test_feature_panics,
+                                      test_feature_refuses_loader, test_feature_write,       test_feature_nv,
+                                      test_feature_erase,          test_feature_slow_flash,  test_feature_options};
         Suite *s = suite_create("simmodel-feature");
 
         add_case(s, "feature-nor", tests, ELEMENTSOF(tests));

@@ -267,18 +267,10 @@ START_TEST(test_nand_options) {
 END_TEST
 
 int main(void) {
-        const TTest *const tests[] = {test_nand_info,
-                                      test_nand_names,
-                                      test_nand_volume_update,
-                                      test_nand_copies,
-                                      test_nand_nv,
-                                      test_nand_mtd,
-                                      test_nand_blocks_fail,
-                                      test_nand_bad_from_the_factory,
-                                      test_nand_repartition,
-                                      test_nand_erase_all,
-                                      test_nand_kept,
-                                      test_nand_options};
+        const TTest *const tests[] = {
+                test_nand_info,        test_nand_names,     test_nand_volume_update, test_nand_copies,
+                test_nand_nv,          test_nand_mtd,       test_nand_blocks_fail,   test_nand_bad_from_the_factory,
+                test_nand_repartition, test_nand_erase_all, test_nand_kept,          test_nand_options};
         Suite *s = suite_create("simmodel-nand");
 
         add_case(s, "phone-nand", tests, ELEMENTSOF(tests));

@@ -5,8 +5,8 @@
 #include "usbsim/model/phone-ab-table.h"
 #include "usbsim/model/phone-old-table.h"
 
-/* The oldest and the newest phones: phone-old, phone-lk. And what every phone may be: an autodloader, or one that leaves the
- * bus between its loaders. */
+/* The oldest and the newest phones: phone-old, phone-lk. And what every phone may be: an autodloader, or one that
+ * leaves the bus between its loaders. */
 
 static void old_fdl2(const char *spec) {
         phone_fdl1_at(spec, PHONE_OLD_FDL1_BASE);

@@ -275,12 +275,14 @@ END_TEST
 /* Random commands with random payloads, valid checksums and often plausible numbers: the model must live, whatever the
  * unit does. */
 static void throw_at_it(unsigned seed, unsigned rounds) {
-        static const uint8_t types[] = {0, 1,    1,    1,    2,    2,    2,    2,    3,    3,    6,
-                                        6, 0x0A, 0x0A, 0x0B, 0x10, 0x11, 0x11, 0x12, 0x2D, 0x25, 0x2A};
+        static const uint8_t types[] = {0,    1,    1,    1,    2,    2,    2,    2,    3,
+                                        3,    6,    6,    0x0A, 0x0A, 0x0B, 0x10, 0x11, 0x11,
+                                        0x12, 0x2D, 0x25, 0x2A, 0x28, 0x31, 0x33, 0x29, 0x0D};
         static const char *const names[] = {"boot",     "l_fixnv1", "splloader", "user_partition",
-                                            "userdata", "x_size",   "vbmeta",    ""};
-        static const uint32_t addresses[] = {0x60000000, 0x60000FFF, 0xFE000003, 0xFE000004,
-                                             0xFE000002, 0xFE000006, 0,          0x607FF000};
+                                            "userdata", "x_size",   "vbmeta",    "",
+                                            "uboot",    "uboot_a",  "nr_fixnv1", "nr_fixnv1_b"};
+        static const uint32_t addresses[] = {0x60000000, 0x60000FFF, 0xFE000003, 0xFE000004, 0xFE000002, 0xFE000006,
+                                             0,          0x607FF000, 0x80000003, 0x90000001, 0x90000002, 0x90000003};
         static uint8_t payload[4096], frame[16384], got[131072];
         uint8_t dice[8];
 
@@ -309,28 +311,49 @@ static void throw_at_it(unsigned seed, unsigned rounds) {
         }
 }
 
-START_TEST(test_hostile) {
-        static const char *const specs[] = {"phone-emmc,fast,unknown-limit=0,buffer=4k,size=512M", "uis8850,fast",
-                                            "uis8910,fast"};
+/* FDL2 of a unit of any phone or feature phone. */
+static void to_fdl2(const char *spec, uint32_t fdl1, uint32_t fdl2) {
+        phone_fdl1_at(spec, fdl1);
+        (void) start_fdl2(fdl2);
+}
+
+static void attack(unsigned seed, unsigned rounds) {
         char json[8192];
 
-        for (unsigned round = 0; round < 6; round++) {
-                switch (round % 3) {
-                case 0:
-                        phone_fdl2(specs[0]);
-                        break;
-                case 1:
-                        fdl_8850(specs[1]);
-                        break;
-                case 2:
-                        fdl2_8910(specs[2]);
-                        break;
-                }
-                throw_at_it(round, 300);
-                ck_assert_uint_gt(sim_describe(m, json, sizeof(json)), 100);
-                ck_assert_uint_lt(sim_describe(m, json, 50), 50);
-                tear_down();
-                set_up();
+        throw_at_it(seed, rounds);
+        ck_assert_uint_gt(sim_describe(m, json, sizeof(json)), 100);
+        ck_assert_uint_lt(sim_describe(m, json, 50), 50);
+        tear_down();
+        set_up();
+}
+
+START_TEST(test_hostile) {
+        for (unsigned round = 0; round < 2; round++) {
+                fdl_8850("uis8850,fast");
+                attack(round, 300);
+                fdl2_8910("uis8910,fast");
+                attack(round, 300);
+        }
+}
+END_TEST
+
+START_TEST(test_hostile_phones) {
+        static const struct {
+                const char *spec;
+                uint32_t fdl1, fdl2;
+                unsigned rounds, times; /* what panics is over soon, and tried more often */
+        } units[] = {
+                {"phone-emmc,fast,unknown-limit=0,buffer=4k,size=512M", 0x5500, 0x9EFFFE00, 300, 2},
+                {"phone-ufs-ab,fast,unknown-limit=0,buffer=4k,raw=2", 0x65000800, 0xB4FFFE00, 300, 2},
+                {"phone-lk,fast,unknown-limit=0,slot=b,malloc=8k", 0x65000800, 0xBEFFFE00, 300, 2},
+                {"phone-old,fast,unknown-limit=0,size=1024M", 0x50000000, 0x9F000000, 300, 2},
+                {"phone-nand,fast,unknown-limit=0,buffer=4k,spare=2", 0x6200, 0x80100000, 300, 2},
+                {"feature-nor,fast", 0x40004000, 0x14000000, 20, 12},
+        };
+
+        for (unsigned time = 0; time < units[_i].times; time++) {
+                to_fdl2(units[_i].spec, units[_i].fdl1, units[_i].fdl2);
+                attack(time, units[_i].rounds);
         }
 }
 END_TEST
@@ -485,5 +508,10 @@ int main(void) {
         Suite *s = suite_create("simmodel");
 
         add_case(s, "others", others, ELEMENTSOF(others));
+        TCase *hostile = tcase_create("hostile");
+        tcase_add_checked_fixture(hostile, set_up, tear_down);
+        tcase_set_timeout(hostile, 60);
+        tcase_add_loop_test(hostile, test_hostile_phones, 0, 6);
+        suite_add_tcase(s, hostile);
         return run_suite(s);
 }

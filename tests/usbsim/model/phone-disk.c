@@ -504,6 +504,10 @@ int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size) {
         const PhoneKind *k = phone_kind(m);
         int r;
 
+        if (phone_sector(m) != 512 && phone_sector(m) != 4096) {
+                snprintf(err, err_size, "option sector=%s: 512 or 4096", m->option[OPT_SECTOR]);
+                return -EINVAL;
+        }
         if (disk_size(m) < (64u << 20)) {
                 snprintf(err, err_size, "option size=%s: 64M or more", m->option[OPT_SIZE]);
                 return -EINVAL;

@@ -143,7 +143,7 @@ static bool bootable_8850(SimModel *m) {
 
 const SimFamily sim_uis8850 = {
         .name = "uis8850",
-        .about = "cellular module",
+        .about = "cellular module: ROM, one FDL; addresses",
         .letters = "B",
         .usb = {.vendor = 0x1782,
                 .product = 0x4d16,

@@ -297,7 +297,7 @@ static bool bootable_8910(SimModel *m) {
 
 const SimFamily sim_uis8910 = {
         .name = "uis8910",
-        .about = "cellular module",
+        .about = "cellular module: ROM with the PDL protocol, FDL1, FDL2; addresses",
         .letters = "A",
         .usb = {.vendor = 0x0525,
                 .product = 0xa4a7,
