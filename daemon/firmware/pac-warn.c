@@ -149,14 +149,7 @@ static int warn_order(Pac *pac, size_t i) {
         return r;
 }
 
-static int warn_spl_variants(Pac *pac) {
-        const PacFile *emmc = pac_find_file(pac, "SPLLoaderEMMC"), *ufs = pac_find_file(pac, "SPLLoaderUFS");
-
-        if (emmc && ufs && emmc->selected && ufs->selected)
-                return pac_warn(pac, "SPLLoaderEMMC and SPLLoaderUFS are both selected; the storage of the unit "
-                                     "decides which is right.");
-        return 0;
-}
+/* 18, two boot loaders for one place: whether the unit tells its storage is known when it is asked. */
 
 /* ---- 17: sizes ------------------------------------------------------------------------------------------ */
 
@@ -317,5 +310,5 @@ int pac_collect_warnings(const PacReader *reader, Pac *pac) {
                                 r = warn_foreign(reader, pac, file);
                 }
         }
-        return r == 0 ? warn_spl_variants(pac) : r;
+        return r;
 }

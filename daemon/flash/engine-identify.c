@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flash/engine-private.h"
 
+#include <stdio.h>
+
 /* What the last loader says about itself and its device, before anything is decided. */
 
 static bool addressed_by_name(const Plan *plan) {
@@ -27,14 +29,18 @@ static int settle_escaping(Engine *e) {
         return r;
 }
 
+static void table_not_proven(Engine *e, const char *why) {
+        engine_fact(e, "table", "not proven: %s", why);
+        engine_fact(e, "note", "partition table not proven: %s", why);
+}
+
 /* A question that is refused costs one of few buffers, so it is not put to loaders that are known not to answer it. */
 static bool may_show_table(Engine *e) {
         bool nand = e->info.present && e->info.storage == BSL_STORAGE_NAND;
 
         if (nand || e->old)
-                engine_fact(e, "table", "not proven: %s",
-                            nand ? "loaders of NAND units have no table to show"
-                                 : "this loader is too old to show its partition table");
+                table_not_proven(e, nand ? "loaders of NAND units have no table to show"
+                                         : "this loader is too old to show it");
         return !nand && !e->old;
 }
 
@@ -56,8 +62,11 @@ static int read_table(Engine *e, bool *ret_modern) {
                 return engine_check_sparse(e, NULL, 0);
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
-                engine_fact(e, "table", "not proven: this loader cannot show its partition table (answer 0x%02x)",
-                            (unsigned) e->failure->reply & 0xff);
+                char why[64];
+
+                snprintf(why, sizeof(why), "this loader cannot show it (answer 0x%02x)",
+                         (unsigned) e->failure->reply & 0xff);
+                table_not_proven(e, why);
                 engine_forget(e);
                 return engine_check_sparse(e, NULL, 0);
         }

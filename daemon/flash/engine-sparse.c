@@ -37,7 +37,7 @@ static int check_one(Engine *e, const PlanStep *s, uint64_t room) {
         int r = sparse_check(&reader, room, &info, f);
 
         if (r == 0) {
-                engine_fact(e, "note", "%s is a sparse image of %llu bytes for %s%s", s->id,
+                engine_fact(e, "sparse", "%s is a sparse image of %llu bytes for %s%s", s->id,
                             (unsigned long long) info.expanded, s->partition, info.summed ? ", its CRC is right" : "");
                 return 0;
         }

@@ -488,6 +488,14 @@ static int check_upgrade(Maker *m, const PacFile *file, size_t index) {
                       file->id);
 }
 
+static int note_storage(Maker *m) {
+        for (size_t i = 0; i < m->plan->n_steps; i++)
+                if (m->plan->steps[i].storage[0])
+                        return NOTE(m, "SPLLoaderEMMC and SPLLoaderUFS: the storage of the unit decides which of them is "
+                                       "written. A unit that does not say what it has is refused.");
+        return 0;
+}
+
 /* Only where both kinds are selected: one alone is meant for whatever unit there is. */
 static const char *storage_of(const Maker *m, const PacFile *file) {
         const PacFile *emmc = pac_find_file(m->pac, "SPLLoaderEMMC"), *ufs = pac_find_file(m->pac, "SPLLoaderUFS");
@@ -813,7 +821,8 @@ static int add_notes(Maker *m) {
 
         for (size_t i = 0; i < m->plan->n_steps; i++)
                 nv = nv || m->plan->steps[i].op == PLAN_WRITE_NV;
-        if (!nv)
+        r = note_storage(m);
+        if (r == 0 && !nv)
                 r = KEEP(m, "Calibration and IMEIs of the unit: not touched.");
         if (r == 0 && m->pac->n_partitions > 0)
                 r = NOTE(m,

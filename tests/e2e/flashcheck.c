@@ -2,10 +2,78 @@
 /* flashcheck PACKAGE BEFORE AFTER: is a simulated unit's flash, byte for byte, what an upgrade with the package must make of what
  * it held before? The expectation is computed without the daemon's plan. */
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/mapped-file.h"
 #include "engine-bench.h"
+
+/* ---- images that are larger than what is held in memory ----------------------------------------------------- */
+
+#define STEP (1u << 20)
+
+/* `image` NULL: as before. fill: the four bytes again and again. */
+static bool same_range(int after, int before, uint64_t at, const uint8_t *image, bool fill, uint64_t n) {
+        uint8_t *have = malloc(2 * (size_t) STEP), *want = have + STEP;
+        bool same = true;
+
+        for (uint64_t done = 0; same && done < n; done += STEP) {
+                size_t step = (size_t) MIN(n - done, (uint64_t) STEP);
+
+                same = pread(after, have, step, (off_t) (at + done)) == (ssize_t) step;
+                if (!image)
+                        same = same && pread(before, want, step, (off_t) (at + done)) == (ssize_t) step;
+                for (size_t i = 0; image && fill && i < step; i++)
+                        want[i] = image[i % 4];
+                same = same && memcmp(have, image && !fill ? image + done : want, step) == 0;
+        }
+        free(have);
+        return same;
+}
+
+static bool same_sparse(int after, int before, const uint8_t *p) {
+        uint32_t block = get_le32(p + 12), chunks = get_le32(p + 20);
+        uint64_t at = 0;
+
+        for (p += 28; chunks--; p += get_le32(p + 8)) {
+                uint64_t n = (uint64_t) get_le32(p + 4) * block;
+                unsigned type = get_le16(p);
+
+                if (!same_range(after, before, at, type == 0xcac3 ? NULL : p + 12, type == 0xcac2, n))
+                        return false;
+                at += n;
+        }
+        return true;
+}
+
+static int check_large(const PacFile *f, const uint8_t *image, const char *before, const char *after) {
+        char path[2][4096];
+        int fd[2], r = 0;
+        bool sparse = f->size >= 28 && get_le32(image) == 0xed26ff3a;
+
+        snprintf(path[0], sizeof(path[0]), "%s/parts/%s", before, f->blocks[0].name);
+        snprintf(path[1], sizeof(path[1]), "%s/parts/%s", after, f->blocks[0].name);
+        fd[0] = open(path[0], O_RDONLY | O_CLOEXEC);
+        fd[1] = open(path[1], O_RDONLY | O_CLOEXEC);
+        if (fd[0] < 0 || fd[1] < 0 ||
+            !(sparse ? same_sparse(fd[1], fd[0], image) : same_range(fd[1], fd[0], 0, image, false, f->size))) {
+                fprintf(stderr, "flashcheck: %s does not hold %s\n", path[1], f->id);
+                r = 1;
+        }
+        for (int i = 0; i < 2; i++)
+                if (fd[i] >= 0)
+                        close(fd[i]);
+        return r;
+}
+
+static bool large(const PacFile *f, const uint8_t *image) {
+        if (!f->has_data || !f->selected || f->n_blocks == 0 || !f->blocks[0].name[0] || f->backup == 1)
+                return false;
+        if (f->size >= 28 && get_le32(image) == 0xed26ff3a)
+                return (uint64_t) get_le32(image + 12) * get_le32(image + 16) > BENCH_KEEP_MAX;
+        return f->size > BENCH_KEEP_MAX;
+}
 
 static BenchFlash *read_flash(const char *directory) {
         Bench b = { 0 };
@@ -15,7 +83,7 @@ static BenchFlash *read_flash(const char *directory) {
 }
 
 static int compare(const Pac *pac, const uint8_t *package, const char *before, const char *after) {
-        static const char *const boot_areas[] = { "boot1.bin", "boot2.bin", NULL };
+        static const char *const boot_areas[] = { "boot1.bin", "boot2.bin", "mtd-", NULL };
         BenchFlash *want = read_flash(before), *have = read_flash(after);
         const char *differs;
         int r = 0;
@@ -26,6 +94,9 @@ static int compare(const Pac *pac, const uint8_t *package, const char *before, c
                 fprintf(stderr, "flashcheck: %s/%s differs from what it must be\n", after, differs);
                 r = 1;
         }
+        for (size_t i = 0; i < pac->n_files; i++)
+                if (large(pac->files + i, package + pac->files[i].offset))
+                        r |= check_large(pac->files + i, package + pac->files[i].offset, before, after);
         differs = expect_boot_areas(have, pac, package);
         if (differs[0]) {
                 fprintf(stderr, "flashcheck: %s: %s\n", after, differs);

@@ -109,7 +109,6 @@ warned 16 'keeps none' uis8850 --set=nv-backup=0
 warned 16 'BOOT, which belongs to it' phone --unselect=BOOT
 warned 17 'has only 1048576' phone --size=VBMETA=0x100002
 warned 17 'expands to 16781312' phone --sparse=Cache --size=Cache=0x1001000
-warned 18 'both selected' phone --file=SPLLoader=id=SPLLoaderEMMC --add=SPLLoaderUFS=splloader
 warned 19 'UIS8850' phone --file=BOOT=head=SIHR
 # What upgrade mode never does is refused whatever the options are.
 "$FDLD_BUILD/pacmaker" phone "$WORK/erase.pac" --file=EraseMisc=block=erase_all

@@ -163,16 +163,21 @@ static void fill_nv(const PacMaker *m, const PmFile *f, uint8_t *p) {
         }
 }
 
-/* One quarter each: raw, fill, skipped, raw; blocks of 4 KiB. */
+/* One quarter each: raw, fill, skipped, raw; blocks of 4 KiB. Above PM_DENSE most of it is skipped. */
 static uint8_t *make_sparse(const PacMaker *m, const PmFile *f, uint64_t *ret_size) {
-        uint64_t blocks = f->size / 4096, quarter = blocks / 4, last = blocks - 3 * quarter,
-                 state = start_state(m, f->id);
+        uint64_t blocks = f->size / 4096, quarter = blocks / 4, state = start_state(m, f->id), last, skipped;
+
+        if (f->size > PM_DENSE)
+                quarter = 1024;
+        skipped = f->size > PM_DENSE ? blocks - 3 * quarter : quarter;
+        last = blocks - 2 * quarter - skipped;
+
         const struct {
                 unsigned type;
                 uint64_t blocks, bytes;
         } chunks[] = {{0xcac1, quarter, quarter * 4096},
                       {0xcac2, quarter, 4},
-                      {0xcac3, quarter, 0},
+                      {0xcac3, skipped, 0},
                       {0xcac1, last, last * 4096}};
         uint64_t total = 28;
         uint8_t *p, *c;

@@ -289,9 +289,6 @@ struct BenchFlash {
 static BenchFlash *collecting;
 static size_t prefix;
 
-/* Large partitions are holes behind their first megabytes: so much of each is compared, and the size of all. */
-#define KEEP_MAX (9u * 1024 * 1024)
-
 static int collect(const char *path, const struct stat *st, int type, struct FTW *w _unused_) {
         FlashFile *file;
         size_t n;
@@ -303,7 +300,7 @@ static int collect(const char *path, const struct stat *st, int type, struct FTW
         file = collecting->files + collecting->n++;
         snprintf(file->name, sizeof(file->name), "%s", path + prefix);
         file->size = (size_t) st->st_size;
-        n = MIN(file->size, (size_t) KEEP_MAX);
+        n = MIN(file->size, (size_t) BENCH_KEEP_MAX);
         file->data = calloc(1, n + 1);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         ck_assert_int_ge(fd, 0);
@@ -343,7 +340,7 @@ uint8_t *bench_flash_file(BenchFlash *f, const char *name, size_t *ret_size) {
         const FlashFile *file = find_file(f, name);
 
         if (file && ret_size)
-                *ret_size = MIN(file->size, (size_t) KEEP_MAX);
+                *ret_size = MIN(file->size, (size_t) BENCH_KEEP_MAX);
         return file ? file->data : NULL;
 }
 
@@ -359,7 +356,7 @@ const char *bench_flash_differs(const BenchFlash *want, const BenchFlash *have, 
 
         for (size_t i = 0; i < want->n; i++) {
                 const FlashFile *w = want->files + i, *h = find_file(have, w->name);
-                size_t n = MIN(w->size, (size_t) KEEP_MAX), at = 0;
+                size_t n = MIN(w->size, (size_t) BENCH_KEEP_MAX), at = 0;
 
                 if (excepted(w->name, except))
                         continue;
@@ -412,7 +409,7 @@ static uint8_t *room_for(BenchFlash *f, const char *name, size_t offset, size_t 
         ck_assert_msg(file, "the unit has no %s", name);
         ck_assert_msg(offset <= file->size && size <= file->size - offset, "%s is too small for 0x%zx+0x%zx", name,
                       offset, size);
-        ck_assert_msg(offset + size <= KEEP_MAX, "%s: only 0x%x bytes are compared", name, KEEP_MAX);
+        ck_assert_msg(offset + size <= BENCH_KEEP_MAX, "%s: only 0x%x bytes are compared", name, BENCH_KEEP_MAX);
         return file->data + offset;
 }
 
@@ -422,7 +419,7 @@ void bench_flash_patch(BenchFlash *f, const char *name, size_t offset, const voi
 
 void bench_flash_fill(BenchFlash *f, const char *name, size_t offset, size_t size, uint8_t byte) {
         const FlashFile *file = find_file(f, name);
-        size_t n = file && file->size > KEEP_MAX && offset < KEEP_MAX ? MIN(size, KEEP_MAX - offset) : size;
+        size_t n = file && file->size > BENCH_KEEP_MAX && offset < BENCH_KEEP_MAX ? MIN(size, BENCH_KEEP_MAX - offset) : size;
 
         memset(room_for(f, name, offset, n), byte, n);
 }

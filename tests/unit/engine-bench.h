@@ -74,6 +74,9 @@ const BenchEvent *bench_event(const Bench *b, BenchEventType type, const char *t
 bool bench_describes(const Bench *b, const char *text); /* in sim_describe() */
 const char *bench_code(const Bench *b);
 
+/* Large partitions are holes behind their first megabytes: so much of each is compared, and the size of all. */
+#define BENCH_KEEP_MAX (9u * 1024 * 1024)
+
 /* The unit's flash: all files of its storage, in memory. */
 typedef struct BenchFlash BenchFlash;
 BenchFlash *bench_flash(const Bench *b);

@@ -5,6 +5,7 @@
 #include "engine-bench.h"
 #include "usbsim/model/feature-table.h"
 #include "usbsim/model/phone-ab-table.h"
+#include "usbsim/model/phone-nand-table.h"
 
 /* Flash as it must be afterwards, from the package's table and the rules of the references alone. */
 
@@ -209,7 +210,8 @@ static void phone_erase(BenchFlash *f, const char *name) {
                 bench_flash_fill(f, part_file(name), 0, size, 0);
 }
 
-/* Blocks that the image leaves out stay as they are. */
+/* Blocks that the image leaves out stay as they are; what lies behind the part of a file that is held in memory is looked
+ * at apart. */
 static void expand(BenchFlash *f, const char *file, const uint8_t *p) {
         uint32_t block = get_le32(p + 12), chunks = get_le32(p + 20);
         uint64_t at = 0;
@@ -217,6 +219,8 @@ static void expand(BenchFlash *f, const char *file, const uint8_t *p) {
         for (p += 28; chunks--; p += get_le32(p + 8)) {
                 uint64_t n = (uint64_t) get_le32(p + 4) * block;
 
+                if (at + n > BENCH_KEEP_MAX && get_le16(p) != 0xcac3)
+                        break;
                 if (get_le16(p) == 0xcac1)
                         bench_flash_patch(f, file, at, p + 12, n);
                 for (uint64_t i = 0; get_le16(p) == 0xcac2 && i < n; i += 4)
@@ -225,11 +229,18 @@ static void expand(BenchFlash *f, const char *file, const uint8_t *p) {
         }
 }
 
+static bool on_nand(BenchFlash *f) {
+        return bench_flash_file(f, "volumes.txt", NULL) != NULL;
+}
+
 static void phone_data(BenchFlash *f, const char *name, const PacFile *file, const uint8_t *data) {
+        /* An update of a volume replaces all of it. */
+        if (on_nand(f))
+                phone_erase(f, name);
         if (file->size >= 28 && get_le32(data) == 0xed26ff3a)
                 expand(f, part_file(name), data);
         else
-                bench_flash_patch(f, part_file(name), 0, data, file->size);
+                bench_flash_patch(f, part_file(name), 0, data, MIN(file->size, (uint64_t) BENCH_KEEP_MAX));
 }
 
 /* The loader's own copies: "_bak", or the other slot. */
@@ -273,7 +284,7 @@ static void phone_file(BenchFlash *f, const PacFile *file, const uint8_t *data) 
                 return;
         }
         if (streq(name, "uboot") && !bench_flash_file(f, "parts/uboot", NULL))
-                return; /* it means the second boot area */
+                return; /* no partition but a place of its own */
         phone_data(f, name, file, data);
         phone_copy(f, name, file, data);
 }
@@ -340,11 +351,48 @@ static bool holds(BenchFlash *f, const char *name, size_t from, const uint8_t *i
         return area && n >= size && memcmp(area + from, image + from, size - from) == 0;
 }
 
+/* MTD partitions of NAND units: bad blocks are left out. */
+static bool mtd_holds(BenchFlash *f, const char *name, const uint8_t *image, size_t size) {
+        char file[64], map[64];
+        size_t n = 0, n_blocks = 0, done = 0;
+        const uint8_t *area, *bad;
+
+        snprintf(file, sizeof(file), "mtd-%.20s.bin", name);
+        snprintf(map, sizeof(map), "mtd-%.20s.bad", name);
+        area = bench_flash_file(f, file, &n);
+        bad = bench_flash_file(f, map, &n_blocks);
+        for (size_t i = 0; area && bad && done < size && i < n_blocks; i++) {
+                size_t step = MIN(size - done, (size_t) PHONE_NAND_BLOCK);
+
+                if (bad[i])
+                        continue;
+                if (memcmp(area + i * PHONE_NAND_BLOCK, image + done, step) != 0)
+                        return false;
+                done += step;
+        }
+        return done == size;
+}
+
+static const char *nand_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package) {
+        for (size_t i = 0; i < pac->n_files; i++) {
+                const PacFile *file = pac->files + i;
+                const char *name = file->n_blocks > 0 ? file->blocks[0].name : "";
+
+                if (file->has_data && file->selected && (streq(name, "uboot") || streq(name, "splloader")) &&
+                    !mtd_holds(have, name, package + file->offset, file->size))
+                        return streq(name, "uboot") ? "mtd-uboot.bin does not hold the package's"
+                                                    : "mtd-splloader.bin does not hold the package's";
+        }
+        return "";
+}
+
 const char *expect_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package) {
         static char text[200];
         bool uboot_outside = !bench_flash_file(have, "parts/uboot", NULL) &&
                              !bench_flash_file(have, "parts/uboot_a", NULL);
 
+        if (on_nand(have))
+                return nand_boot_areas(have, pac, package);
         for (size_t i = 0; i < pac->n_files; i++) {
                 const PacFile *file = pac->files + i;
                 const char *name = file->n_blocks > 0 ? file->blocks[0].name : "", *bad = NULL;

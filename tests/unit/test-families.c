@@ -6,7 +6,7 @@
 #include "engine-bench.h"
 #include "flash/engine-private.h"
 
-static const char *const boot_areas[] = {"boot1.bin", "boot2.bin", NULL};
+static const char *const boot_areas[] = {"boot1.bin", "boot2.bin", "mtd-", NULL};
 
 static void must_pass(Bench *b) {
         ck_assert_msg(bench_run(b) == 0, "%s at step %d: %s", bench_code(b), b->failure.step, b->failure.text);
@@ -129,6 +129,9 @@ static const struct {
         {"phone-ufs-ab,fast,info-extra,hdlc=always", "phone-ab"},
         {"phone-old,fast", "phone-old"},
         {"phone-lk,fast", "phone-lk"},
+        {"phone-nand,fast", "phone-nand"},
+        {"feature-nor,fast", "feature"},
+        {"feature-nor,fast,loaders=1", "feature-one"},
         {"phone-emmc,fast,autod", "phone"},
         {"phone-ufs-ab,fast,autod", "phone-ab"},
         {"phone-emmc,fast,autod,second-enum", "phone"},
@@ -221,7 +224,7 @@ START_TEST(old_loaders_are_not_questioned) {
         Bench *b = planned("phone-old,fast,unknown-limit=2", "phone-old");
 
         must_pass(b);
-        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "table=not proven: this loader is too old"));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "note=partition table not proven: this loader is too old"));
         ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "identity=not proven"));
         ck_assert(!b->report.identity_proven);
         bench_free(b);
