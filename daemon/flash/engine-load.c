@@ -138,9 +138,9 @@ static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t
         e->failure->waited_ms = (uint32_t) MIN(waited, UINT32_MAX);
         snprintf(e->failure->command, sizeof(e->failure->command), "%s",
                  e->plan->protocol == PLAN_PDL ? "PDL CONNECT" : "CHECK_BAUD");
-        return failure_set(e->failure, class, "", "the device %s within %u seconds",
+        return failure_set(e->failure, class, "", "the device %s within %g seconds",
                            class == CLASS_GARBLED ? "said nothing that can be understood" : "did not answer",
-                           (unsigned) (waited / 1000));
+                           waited < 1000 ? (double) waited / 1000 : (double) (waited / 1000));
 }
 
 int engine_handshake(Engine *e) {

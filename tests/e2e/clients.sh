@@ -29,6 +29,12 @@ cp "$WORK/phone.pac" "$WORK/$(printf 'red\033[31m.pac')"
 expect 2 fdlctl -q import "$WORK/$(printf 'red\033[31m.pac')"
 says "control characters"
 if grep -q "$(printf '\033')" "$WORK/err"; then fail "the name reached the terminal"; fi
+bidi=$(printf '\342\200\256')
+"$FDLD_BUILD/pacmaker" phone "$WORK/turned.pac" "--set=version=1${bidi}0" >/dev/null
+expect 9 fdlctl -q import "$WORK/turned.pac"
+"$FDLD_BUILD/pacmaker" phone "$WORK/turned.pac" "--xml=l_modem=>l_mo${bidi}dem" >/dev/null
+expect 9 fdlctl -q import "$WORK/turned.pac"
+if grep -qF "$bidi" "$WORK/err"; then fail "the name reached the terminal"; fi
 expect 0 fdlctl -q import "$WORK/phone.pac"
 package=/org/fdld/Fdld1/packages/$(sed -n 's/^package //p' "$WORK/out")
 
