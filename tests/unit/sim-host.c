@@ -470,6 +470,14 @@ void add_case(Suite *s, const char *name, const TTest *const tests[], size_t n) 
         suite_add_tcase(s, t);
 }
 
+unsigned write_part(const char *name, const void *p, size_t n) {
+        unsigned r = named(1, name, (uint32_t) n);
+
+        if (r == 0x80)
+                r = all_midst(p, n, 0x1000);
+        return r == 0x80 ? command(3, NULL, 0) : r;
+}
+
 unsigned write_nv(const char *name, const uint8_t *data, size_t n, uint32_t sum, bool with_sum) {
         uint8_t p[80];
         unsigned r;

@@ -50,6 +50,8 @@ void name_to(uint8_t *p, const char *name);
 unsigned named(unsigned type, const char *name, uint32_t size);
 unsigned read_piece(uint32_t size, uint32_t offset);
 unsigned all_midst(const uint8_t *p, size_t n, size_t step);
+/* START, all data, END. */
+unsigned write_part(const char *name, const void *p, size_t n);
 unsigned write_nv(const char *name, const uint8_t *data, size_t n, uint32_t sum, bool with_sum);
 
 /* Files of the unit. */

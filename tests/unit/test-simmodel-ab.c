@@ -15,14 +15,6 @@ static void ab_fdl2(const char *spec) {
         ck_assert_uint_eq(ab_exec(spec), 0x96);
 }
 
-static unsigned write_part(const char *name, const void *p, size_t n) {
-        unsigned r = named(1, name, (uint32_t) n);
-
-        if (r == 0x80)
-                r = all_midst(p, n, 0x1000);
-        return r == 0x80 ? command(3, NULL, 0) : r;
-}
-
 static bool holds(const char *file, uint64_t offset, const void *want, size_t n) {
         static uint8_t got[65536];
 

@@ -11,14 +11,6 @@ static void nand_fdl2(const char *spec) {
         ck_assert_uint_eq(start_fdl2(PHONE_NAND_FDL2_BASE), 0x96);
 }
 
-static unsigned write_part(const char *name, const void *p, size_t n) {
-        unsigned r = named(1, name, (uint32_t) n);
-
-        if (r == 0x80)
-                r = all_midst(p, n, 0x5000);
-        return r == 0x80 ? command(3, NULL, 0) : r;
-}
-
 static bool blank(const char *file, uint64_t offset, size_t n) {
         static uint8_t got[65536];
 

@@ -21,14 +21,6 @@ static void lk_fdl2(const char *spec) {
         ck_assert_uint_eq(start_fdl2(PHONE_LK_FDL2_BASE), 0x96);
 }
 
-static unsigned write_part(const char *name, const void *p, size_t n) {
-        unsigned r = named(1, name, (uint32_t) n);
-
-        if (r == 0x80)
-                r = all_midst(p, n, 0x1000);
-        return r == 0x80 ? command(3, NULL, 0) : r;
-}
-
 /* ---- old ---- */
 
 START_TEST(test_old_knows_less) {

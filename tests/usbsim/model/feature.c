@@ -247,9 +247,7 @@ static void fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         }
 }
 
-#define LOADER_TRAITS                                                                                                  \
-        .version = "Spreadtrum Boot Block version 1.1", .resync_idle = true, .sync_swallow = true, .dma = 4096,        \
-        .buffers = 1, .bad_sum = BAD_NAK_HANG, .bad_length = BAD_NAK_HANG, .too_long = BAD_NAK_HANG
+#define LOADER_TRAITS .version = "Spreadtrum Boot Block version 1.1", .sync_swallow = true, LOADER_WIRE
 
 static const SimTraits fdl2 = {.name = "fdl2", .max_body = 65536, .frame = fdl2_frame, LOADER_TRAITS};
 static const SimTraits only_fdl = {.name = "fdl", .sync = 1, .max_body = 65536, .frame = fdl2_frame, LOADER_TRAITS};
@@ -344,22 +342,7 @@ static void early_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) 
         }
 }
 
-static const SimTraits rom = {
-        .name = "brom",
-        .version = "SPRD3",
-        .crc = true,
-        .sync = 1,
-        .sync_swallow = true,
-        .resync_idle = true,
-        .dma = 4096,
-        .buffers = 1,
-        .max_body = 4096,
-        .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG,
-        .too_long = BAD_NAK_HANG,
-        .frame = early_frame,
-};
-
+static const SimTraits rom = ROM_TRAITS(early_frame);
 static const SimTraits fdl1 = {.name = "fdl1", .sync = 1, .max_body = 4096, .frame = early_frame, LOADER_TRAITS};
 
 /* ---- flash of a new unit ---- */
@@ -482,15 +465,7 @@ const SimFamily sim_feature_nor = {
                  "commands",
         .letters = "F",
         .presets = presets,
-        .usb = {.vendor = 0x1782,
-                .product = 0x4d00,
-                .bcd_device = 0xFFFF,
-                .device_class = 0xFF,
-                .ep_in = 0x85,
-                .ep_out = 0x06,
-                .max_packet = 512,
-                .interface_number = 0,
-                .n_interfaces = 1},
+        .usb = PHONE_USB,
         .first = STAGE_BROM,
         .stage = {[STAGE_BROM] = &rom, [STAGE_FDL1] = &fdl1, [STAGE_FDL2] = &fdl2},
         .init = feature_init,

@@ -126,34 +126,15 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 
 /* ---- the family ---- */
 
-const SimTraits traits_rom = {
-        .name = "brom",
-        .version = "SPRD3",
-        .crc = true,
-        .sync = 1,
-        .sync_swallow = true,
-        .resync_idle = true,
-        .dma = 4096,
-        .buffers = 1,
-        .max_body = 4096,
-        .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG,
-        .too_long = BAD_NAK_HANG,
-        .frame = brom_frame,
-};
+const SimTraits traits_rom = ROM_TRAITS(brom_frame);
 
 const SimTraits traits_fdl1 = {
         .name = "fdl1",
         .version = "Spreadtrum Boot Block version 1.1",
         .sync = 1,
         .sync_swallow = true,
-        .resync_idle = true,
-        .dma = 4096,
-        .buffers = 1,
         .max_body = 4096,
-        .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG,
-        .too_long = BAD_NAK_HANG,
+        LOADER_WIRE,
         .frame = fdl1_frame,
 };
 
@@ -163,13 +144,8 @@ const SimTraits traits_fdl1_dwc3 = {
         .version = "Spreadtrum Boot Block version 1.1",
         .sync = 1,
         .sync_single = true,
-        .resync_idle = true,
-        .dma = 4096,
-        .buffers = 1,
         .max_body = 4096,
-        .bad_sum = BAD_NAK_HANG,
-        .bad_length = BAD_NAK_HANG,
-        .too_long = BAD_NAK_HANG,
+        LOADER_WIRE,
         .zlp = true,
         .frame = fdl1_frame,
 };

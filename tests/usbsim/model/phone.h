@@ -124,11 +124,6 @@ size_t phone_describe(const SimModel *m, char *buf, size_t size);
 bool phone_wakes(SimModel *m);
 void phone_usb_now(const SimModel *m, SimUsb *usb);
 extern const SimTraits traits_rom, traits_fdl1, traits_fdl1_dwc3, traits_fdl2;
-#define PHONE_USB                                                                                                      \
-        {                                                                                                              \
-                .vendor = 0x1782, .product = 0x4d00, .bcd_device = 0xFFFF, .device_class = 0xFF, .ep_in = 0x85,        \
-                .ep_out = 0x06, .max_packet = 512, .interface_number = 0, .n_interfaces = 1                            \
-        }
 #define PHONE_FAMILY                                                                                                   \
         .usb = PHONE_USB, .first = STAGE_BROM, .init = phone_init, .done = phone_done, .power = phone_power,           \
         .wakes = phone_wakes, .usb_now = phone_usb_now, .bootable = phone_bootable, .describe = phone_describe
