@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define LISTEN_MS 2000U
+
 /* What the steps have in common: order, intent, cancel, progress, and what is said about a failure. */
 
 void engine_enter_stage(Engine *e, Stage stage) {
@@ -199,6 +201,15 @@ static void complete_failure(Engine *e) {
                 introduce(e, s);
 }
 
+/* A device that was silent for too long is given a moment more: what it says then is of no use any more, but it tells a slow
+ * device from a dead one. */
+static void tell_slow_from_silent(Engine *e) {
+        Failure *f = e->failure;
+
+        if (f->class == CLASS_SILENT && e->stage != STAGE_HANDSHAKE && !engine_cancelled(e))
+                (void) bsl_listen(e->session, LISTEN_MS, f);
+}
+
 /* 1 and -ECANCELED leave with everything filled in; our own faults become class host, so that the record has their
  * place. */
 static int leave(Engine *e, int r) {
@@ -214,6 +225,7 @@ static int leave(Engine *e, int r) {
                 engine_forget(e);
                 failure_set_errno(e->failure, r, "this computer could not go on: %s", strerror(-r));
         }
+        tell_slow_from_silent(e);
         complete_failure(e);
         return 1;
 }

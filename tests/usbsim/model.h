@@ -31,15 +31,17 @@
  * Fault lines (sim_fault, the control socket, scripts; in a spec as fault=LINE with + for spaces, several allowed):
  *
  *   line  := "clear" | point kind [count]        words in any order, separated by spaces or +
- *   point := "at=" STAGE ":" COMMAND [":" OFFSET | ":#" N]
+ *   point := "at=" STAGE ":" COMMAND [":" OFFSET ["@" N] | ":#" N]
  *   count := "count=" N | "count=forever"        how often it strikes; default once
  *
  *   STAGE    brom pdl fdl1 fdl2, * any
  *   COMMAND  connect start midst end exec reset power-off read erase read-start read-midst read-end repartition
  *            read-partition plain chip-uid change-baud keep-charge read-info enable-write … (as in the "commands" of
  *            sim_describe), unknown, sync (the 7E that makes it say VER), pdl-connect pdl-start pdl-mid pdl-end
- * pdl-exec, * any OFFSET   strikes at the command that moves that byte of the running transfer (midst, pdl-mid, read,
- * read-midst) N        strikes at the N-th such command since power on, 1 the first (with count: from there on)
+ *            pdl-exec, * any
+ *   OFFSET   strikes at the command that moves that byte of the running transfer (midst, pdl-mid, read, read-midst)
+ *   @N       only in the transfer that the stage's N-th START (for read-midst: READ_START) began
+ *   #N       strikes at the N-th such command of the stage since power on, 1 the first (with count: from there on)
  *
  *   silence            not executed, not answered; the unit lives
  *   stall[=MS]         takes no more data for MS (then executes and answers), without MS for ever

@@ -125,7 +125,13 @@ static const char *parse_point(SimFault *f, char *text) {
                         return "#N counts from 1";
         } else
                 f->offset = strtoull(where, &end, 0);
-        return *end || end == where || errno ? "the offset is a number, or #N" : NULL;
+        if (*end == '@' && end != where && f->nth == 0) {
+                unsigned long n = strtoul(end + 1, &end, 0);
+                f->transfer = (unsigned) n;
+                if (n == 0 || n > UINT_MAX)
+                        return "@N counts from 1";
+        }
+        return *end || end == where || errno ? "the offset is a number, perhaps with @N, or #N" : NULL;
 }
 
 static const char *parse_kind(SimFault *f, const char *name, const char *value) {
@@ -204,6 +210,8 @@ SimFault *sim_fault_match(SimModel *m, const char *command, unsigned nth, uint64
                 if (strcmp(f->command, "*") != 0 && strcmp(f->command, command) != 0)
                         continue;
                 if (f->nth && (f->left == UINT_MAX ? nth < f->nth : nth != f->nth))
+                        continue;
+                if (f->transfer && f->transfer != m->seen[m->stage][command[0] == 'r' ? CMD_READ_START : CMD_START])
                         continue;
                 if (f->offset != SIM_NEVER && (f->offset < from || f->offset >= to))
                         continue;

@@ -49,14 +49,14 @@ const char *sim_help(void) {
                          options[i].families, options[i].help);
         (void) put(
                 text, sizeof(text), at, "%s",
-                "Fault lines: at=STAGE:COMMAND[:OFFSET|:#N] KIND[=VALUE] [count=N|count=forever]; 'clear' removes "
+                "Fault lines: at=STAGE:COMMAND[:OFFSET[@N]|:#N] KIND[=VALUE] [count=N|count=forever]; 'clear' removes "
                 "all.\n"
                 "  STAGE brom pdl fdl1 fdl2 *; COMMAND sync connect start midst end exec reset read erase read-start "
                 "read-midst\n"
                 "  read-end repartition read-partition power-off plain … pdl-connect pdl-start pdl-mid pdl-end "
                 "pdl-exec "
                 "*;\n"
-                "  OFFSET byte of the running transfer, #N the Nth such command since power on. KINDs: silence "
+                "  OFFSET byte of the running transfer (@N: of the Nth START), #N the Nth such command since power on. KINDs: silence "
                 "stall[=MS]\n"
                 "  bad-sum nak=XX garbage truncate glue-log unsolicited-log disconnect[=MS] slow=MS late=MS "
                 "hang-after-ack\n"

@@ -181,7 +181,8 @@ typedef struct SimFault {
         int stage;        /* -1 any */
         char command[16]; /* "*" any */
         uint64_t offset;  /* SIM_NEVER: any */
-        unsigned nth;     /* 0: any */
+        unsigned nth;      /* 0: any */
+        unsigned transfer; /* the offset is that of the transfer begun by the N-th START (or READ_START); 0: any */
         SimFaultKind kind;
         uint64_t value;
         unsigned left; /* 0: used up; UINT_MAX: for ever */
@@ -292,6 +293,9 @@ bool sim_word(const SimModel *m, SimOption opt, const char *word);
 bool sim_flag(const SimModel *m, SimOption opt);
 bool sim_takes_readback_fault(SimModel *m);
 bool sim_takes_write_fault(SimModel *m);
+
+/* ---- uis8910.c ---- */
+void sim_uis8910_pdl_reply(SimModel *m, uint32_t code); /* 0: acknowledged */
 
 /* ---- options.c ---- */
 int sim_options_parse(SimModel *m, const char *spec, char *err, size_t err_size);

@@ -20,7 +20,7 @@ static const NvLength items[] = {
 enum { PDL_CONNECT = 0, PDL_START = 4, PDL_MID = 5, PDL_END = 6, PDL_EXEC = 7 };
 enum { PDL_ACK = 0, PDL_PACKET = 1, PDL_UNKNOWN = 3, PDL_ADDRESS = 4, PDL_SIZE = 7, PDL_VERIFY = 9 };
 
-static void pdl_reply(SimModel *m, uint32_t code) {
+void sim_uis8910_pdl_reply(SimModel *m, uint32_t code) {
         uint8_t b[12] = {0xAE, 4, 0, 0, 0, 0xFF, 0, 0};
 
         if (code)
@@ -39,7 +39,7 @@ static void pdl_start(SimModel *m, uint32_t address, uint32_t size) {
         Module *o = module_of(m);
 
         if (address < RAM_BASE || address >= RAM_END || size > RAM_END - address) {
-                pdl_reply(m, PDL_ADDRESS);
+                sim_uis8910_pdl_reply(m, PDL_ADDRESS);
                 return;
         }
         module_forget_loader(o);
@@ -48,19 +48,19 @@ static void pdl_start(SimModel *m, uint32_t address, uint32_t size) {
         o->load_state = 1;
         o->pdl_next = 0;
         m->transfer_offset = 0;
-        pdl_reply(m, PDL_ACK);
+        sim_uis8910_pdl_reply(m, PDL_ACK);
 }
 
 static void pdl_mid(SimModel *m, uint32_t index, const uint8_t *d, size_t n) {
         Module *o = module_of(m);
 
         if (o->load_state != 1 || index != o->pdl_next)
-                pdl_reply(m, PDL_PACKET);
+                sim_uis8910_pdl_reply(m, PDL_PACKET);
         else if (!module_take(m, d, n))
-                pdl_reply(m, PDL_SIZE);
+                sim_uis8910_pdl_reply(m, PDL_SIZE);
         else {
                 o->pdl_next++;
-                pdl_reply(m, PDL_ACK);
+                sim_uis8910_pdl_reply(m, PDL_ACK);
         }
 }
 
@@ -68,7 +68,7 @@ static void pdl_exec(SimModel *m) {
         Module *o = module_of(m);
 
         if (o->load_state != 2 || (sim_flag(m, OPT_IMAGE_CHECK) && !uimage_valid(o->image, o->load_got))) {
-                pdl_reply(m, PDL_VERIFY);
+                sim_uis8910_pdl_reply(m, PDL_VERIFY);
                 return;
         }
         m->starting = true; /* no reply: it jumps */
@@ -81,7 +81,7 @@ static void pdl_command(SimModel *m, unsigned type, const uint8_t *d, size_t n) 
 
         switch (type & 0x0F) {
         case PDL_CONNECT:
-                pdl_reply(m, PDL_ACK);
+                sim_uis8910_pdl_reply(m, PDL_ACK);
                 break;
         case PDL_START:
                 pdl_start(m, le32at(tag + 4), le32at(tag + 8));
@@ -92,13 +92,13 @@ static void pdl_command(SimModel *m, unsigned type, const uint8_t *d, size_t n) 
         case PDL_END:
                 if (o->load_state == 1)
                         o->load_state = 2;
-                pdl_reply(m, PDL_ACK);
+                sim_uis8910_pdl_reply(m, PDL_ACK);
                 break;
         case PDL_EXEC:
                 pdl_exec(m);
                 break;
         default:
-                pdl_reply(m, PDL_UNKNOWN);
+                sim_uis8910_pdl_reply(m, PDL_UNKNOWN);
         }
 }
 
@@ -112,7 +112,7 @@ static void pdl_packet(SimModel *m) {
         uint32_t cmd;
 
         if (o->pdl_fill < 12) {
-                pdl_reply(m, PDL_PACKET);
+                sim_uis8910_pdl_reply(m, PDL_PACKET);
                 return;
         }
         cmd = le32at(o->pdl_data);

@@ -239,7 +239,10 @@ static bool apply_fault_before(SimModel *m, SimFault *f) {
                 sim_work(m, f->value * SIM_MS);
                 break;
         case FAULT_NAK:
-                sim_send(m, (unsigned) f->value, NULL, 0);
+                if (m->stage == STAGE_PDL)
+                        sim_uis8910_pdl_reply(m, (uint32_t) f->value);
+                else
+                        sim_send(m, (unsigned) f->value, NULL, 0);
                 return true;
         case FAULT_DISCONNECT:
                 if (f->value) {
