@@ -78,10 +78,23 @@ static int meet_running(Engine *e, uint32_t ms) {
         return 0;
 }
 
+static int other_family(Engine *e, const char *answered) {
+        return engine_fail(e, CLASS_MISMATCH, "family",
+                           "%s answered, and the package is for a device of another kind (%.31s); nothing was sent to it",
+                           answered, e->plan->family);
+}
+
 /* A version came: its check told who speaks. */
 static int meet_synced(Engine *e, BslSession *s) {
         EngineRuns runs = RUNS_ROM;
 
+        if (bsl_session_stage(s) == BSL_STAGE_BROM && e->plan->protocol == PLAN_PDL) {
+                char answered[96];
+
+                snprintf(answered, sizeof(answered), "a boot ROM without PDL (%.64s)", bsl_session_version(s));
+                bsl_session_free(s);
+                return other_family(e, answered);
+        }
         if (bsl_session_stage(s) != BSL_STAGE_BROM)
                 runs = e->plan->single_loader          ? RUNS_LAST
                        : e->plan->protocol == PLAN_PDL ? RUNS_FIRST_OR_LAST
@@ -129,6 +142,15 @@ static int meet_round(Engine *e, bool first) {
         return r;
 }
 
+/* Asked last of all: to a ROM that does not know PDL these are bytes without a frame, but nobody needs them to find that out. */
+static bool speaks_pdl(Engine *e) {
+        BslDeadlines d = e->input->deadlines;
+        _cleanup_(bsl_session_freep) BslSession *s = NULL;
+
+        d.pdl_connect_window = MIN(d.pdl_connect_window, PROBE_MS);
+        return e->plan->protocol != PLAN_PDL && probe(e, &d, ask_pdl, &s) == 0;
+}
+
 static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t attempts) {
         FailClass class = e->failure->class;
 
@@ -161,6 +183,13 @@ int engine_handshake(Engine *e) {
                 if (engine_cancelled(e))
                         return -ECANCELED;
                 waited = channel_now(e->channel) - begin;
+        }
+        if (e->failure->class == CLASS_SILENT) {
+                if (speaks_pdl(e)) {
+                        engine_forget(e);
+                        return other_family(e, "a boot ROM that speaks PDL (UIS8910)");
+                }
+                e->failure->class = CLASS_SILENT;
         }
         return nobody_answered(e, window, waited, attempts);
 }

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 need_packages
 
 # Rows: quick or long; family; options of the unit; package; what must come of it: "done" or the code (a pattern);
-# touched: yes (must be flashed again), no (flash as before), settled (flash is right already), one-copy (not compared); mends: "yes" if a retry after plugging in must pass.
+# touched: yes (must be flashed again), no (flash as before), settled (flash is right already), other (not compared); mends: "yes" if a retry after plugging in must pass.
 # A: uis8910, B: uis8850, P: phone-emmc.
 short() { # the row counts today
         [ -n "${FDLD_LONG:-}" ] || [ "$1" = quick ]
@@ -106,7 +106,7 @@ judge() {
         [ -z "${FDLD_TELL:-}" ] || echo "${chosen[$i]} => ${code:-done} ($got) $(sed -n 3p "$WORK/err")"
         if [ "${want[$i]}" = done ]; then
                 [ "$got" -eq 0 ] || complain "$i" "ended with $code"
-                [ "$got" -ne 0 ] || [ "${touched[$i]}" = one-copy ] || right "$i" || complain "$i" "done, but flash is wrong: $(cat "$WORK/out")"
+                [ "$got" -ne 0 ] || [ "${touched[$i]}" = other ] || right "$i" || complain "$i" "done, but flash is wrong: $(cat "$WORK/out")"
                 return
         fi
         [[ $code =~ ^(${want[$i]})$ ]] || complain "$i" "ended with ${code:-done}"
