@@ -212,9 +212,9 @@ family_matrix() {
         [ ${#at[@]} -eq 0 ] || one_round
 }
 
-family_matrix uis8850 "$FDLD_TEST_PACS/uis8850_full.pac" 12
-family_matrix uis8910 "$FDLD_TEST_PACS/uis8910_full.pac" 8
-family_matrix phone-emmc "$WORK/phone.pac" 20
+family_matrix uis8850 "$FDLD_TEST_PACS/uis8850_full.pac" 16
+family_matrix uis8910 "$FDLD_TEST_PACS/uis8910_full.pac" 10
+family_matrix phone-emmc "$WORK/phone.pac" 30
 stop_station
 trap - EXIT
 echo "pulled at $total points; each failed as it must, and was mended"

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
 need_packages
-count=12 rounds=6
+count=8 rounds=4
 [ -z "${FDLD_LONG:-}" ] || count=40 rounds=20
 devices=()
 for i in $(seq 0 $((count - 1))); do devices+=("--device=uis8850,name=u$i"); done
