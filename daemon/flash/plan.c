@@ -107,7 +107,7 @@ static void append_sentence(char *to, size_t size, const char *text) {
         size_t n = strlen(to);
 
         if (n + (n > 0) + strlen(text) < size)
-                sprintf(to + n, "%s%s", n > 0 ? " " : "", text);
+                snprintf(to + n, size - n, "%s%s", n > 0 ? " " : "", text);
 }
 
 /* What can be shown but not run. */
