@@ -19,6 +19,7 @@ static const struct {
 #undef O
 };
 
+static size_t put(char *text, size_t size, size_t at, const char *format, ...) __attribute__((format(printf, 4, 5)));
 static size_t put(char *text, size_t size, size_t at, const char *format, ...) {
         va_list ap;
         int n;
