@@ -168,6 +168,6 @@ int engine_identify(Engine *e) {
         if (r == 0 && modern)
                 r = read_chip_uid(e);
         if (r == 0 && !e->report->identity_proven)
-                engine_fact(e, "identity", "not proven: this loader offers no identity");
+                engine_fact(e, "note", "identity not proven: this loader offers none");
         return r;
 }

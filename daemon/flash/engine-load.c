@@ -282,8 +282,9 @@ static int go_on_after_return(Engine *e, Channel *channel) {
 
         e->channel = channel;
         bsl_session_set_channel(e->session, channel);
-        engine_fact(e, "note", "the device left the bus after its first loader was started and came back");
-        engine_fact(e, "identity", "not proven over the re-enumeration: this stage offers none, port and time decide");
+        engine_fact(e, "note",
+                    "the device left the bus after its first loader was started and came back; identity not proven over "
+                    "that: this stage offers none, port and time decide");
         r = bsl_open_port(e->session, e->failure);
         return r == 0 ? meet_started(e, e->input->deadlines.sync_fdl1_window) : r;
 }

@@ -166,7 +166,7 @@ int engine_write_nv(Engine *e) {
 
         /* Some firmware acknowledges items that it keeps as they were. */
         if (r == 0 && !checked_later(e))
-                engine_fact(e, "nv", "not proven: %s was acknowledged, this kind of device is not read back",
+                engine_fact(e, "note", "%s not proven: it was acknowledged, and this kind of device is not read back",
                             engine_subject(engine_step(e)));
         return r;
 }

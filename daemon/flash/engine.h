@@ -17,7 +17,7 @@ typedef struct EngineHooks {
         /* Calibration data that were read twice and agree: blocks until they are on disk. Takes ownership of
          * data (malloc). 0 or -errno. */
         int (*backup)(void *userdata, unsigned step, const char *name, void *data, size_t size);
-        /* Something learned: key "loader-version", "chip-uid", "storage", "table", "sparse", "identity", "note"; clean UTF-8. */
+        /* Something learned: key "loader-version", "chip-uid", "storage", "table", "sparse", "note"; clean UTF-8. */
         void (*fact)(void *userdata, const char *key, const char *value);
         /* The device left after FDL1 and is expected back: gives the channel to go on with, or 1 with *f. */
         int (*reenumerate)(void *userdata, uint32_t timeout_ms, Channel **ret, Failure *f);

@@ -148,6 +148,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
                  run->target != TARGET_ANY && job->slot ? job->slot->port : "");
         snprintf(ret->port, sizeof(ret->port), "%s", run->port);
         snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
+        snprintf(ret->note, sizeof(ret->note), "%s", job->note);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
         snprintf(ret->code, sizeof(ret->code), "%s", job->code);
 }
@@ -413,6 +414,7 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->package_name, sizeof(job->package_name), "%s", row->package_name);
         snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
         snprintf(job->code, sizeof(job->code), "%s", row->code);
+        snprintf(job->note, sizeof(job->note), "%s", row->note);
         job->slot = row->port[0] || row->target_port[0]
                             ? station_find_slot(s, row->port[0] ? row->port : row->target_port)
                             : NULL;

@@ -107,7 +107,7 @@ struct Job {
         Failure failure;
         char code[FAILURE_CODE_MAX];
         char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
-        char note[256];       /* "" or what could not be proven or recorded, plain text, lines */
+        char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;
         uint64_t retry_of;

@@ -77,6 +77,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, failure.text, "failure_text"),
         FIELD(TEXT, StoreJob, code, "code"),
         FIELD(U64, StoreJob, retry_of, "retry_of"),
+        FIELD(TEXT, StoreJob, note, "note"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -141,7 +142,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
         " failure_attempts INTEGER NOT NULL, failure_offset INTEGER NOT NULL, failure_address INTEGER NOT NULL,"
         " failure_bytes_done INTEGER NOT NULL, failure_command TEXT NOT NULL, failure_partition TEXT NOT NULL,"
         " failure_detail TEXT NOT NULL, failure_text TEXT NOT NULL, code TEXT NOT NULL,"
-        " retry_of INTEGER NOT NULL) @STRICT@;"
+        " retry_of INTEGER NOT NULL, note TEXT NOT NULL) @STRICT@;"
         "CREATE INDEX jobs_unfinished ON jobs(id) WHERE state <> 'finished';"
         "CREATE INDEX jobs_finished ON jobs(id) WHERE state = 'finished';"
         "CREATE TABLE slots(port TEXT NOT NULL PRIMARY KEY, label TEXT NOT NULL, enabled INTEGER NOT NULL,"

@@ -44,6 +44,7 @@ typedef struct StoreJob {
         Failure failure;           /* class CLASS_NONE if none */
         char code[FAILURE_CODE_MAX];
         uint64_t retry_of;
+        char note[512];            /* what could not be proven or recorded, lines; nothing personal */
 } StoreJob;
 
 typedef struct StoreBackup {

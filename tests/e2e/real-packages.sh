@@ -47,6 +47,14 @@ flashed() {
 flashed cat1 uis8910_full.pac
 # FDL2, BOOTLOADER, AP, PS, NV, PREPACK: 25+21+633+1280+64+1 packets.
 sent cat1 pdl-e4=1 pdl-e5=7 pdl-e6=1 pdl-e7=1 start=6 midst=2024 end=6 exec=1 erase=2 read=24 reset=1
+# What could not be proven stands in the record, also after a restart.
+expect 0 fdlctl -j jobs
+cat1_job=$(grep -o '"Id":[0-9]*,"Kind":"flash"' "$WORK/out" | head -n 1 | grep -o '[0-9]*')
+stop_daemon
+start_daemon
+expect 0 fdlctl -j show "$cat1_job"
+says "NV not proven: it was acknowledged"
+says "identity not proven"
 flashed full uis8850_full.pac
 # FDL, BOOT, NV, AP, APPIMG, CP, INDELTANV, SPL; the last 14 of the reads check the NV.
 sent full start=8 midst=1445 end=8 exec=1 erase=3 read=44 reset=1

@@ -225,7 +225,7 @@ START_TEST(old_loaders_are_not_questioned) {
 
         must_pass(b);
         ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "note=partition table not proven: this loader is too old"));
-        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "identity=not proven"));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "note=identity not proven"));
         ck_assert(!b->report.identity_proven);
         bench_free(b);
 }

@@ -137,6 +137,7 @@ static StoreJob example_job(uint64_t id) {
                 .failure = FAILURE_INIT,
                 .code = "write-refused-8a",
                 .retry_of = 7,
+                .note = "identity not proven\nGrüße",
         };
 
         memset(j.digest, 'a', 64);
