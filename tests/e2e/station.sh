@@ -60,6 +60,7 @@ fail() {
 }
 
 start_bus() {
+        : "${WORK:?WORK is no scratch folder}"
         mkdir -p "$WORK/bus"
         cat >"$WORK/bus/bus.conf" <<EOF
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -93,6 +94,7 @@ EOF
 
 # start_daemon [OPTION…]: settings are read from $WORK/etc.
 start_daemon() {
+        : "${WORK:?WORK is no scratch folder}"
         mkdir -p "$WORK/state" "$WORK/run" "$WORK/etc"
         STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
                 "$FDLD_BUILD/fdld" "$@" 2>>"$WORK/fdld.log" &
