@@ -100,7 +100,8 @@ static int on_emptied(sd_event_source *s _unused_, int fd, uint32_t events _unus
         Bus *b = userdata;
         FdMessage *done;
 
-        while (read(fd, &done, sizeof(done)) == (ssize_t) sizeof(done))
+        while (read(fd, &done, sizeof(done)) == (ssize_t) sizeof(done)) {
+                descriptors_emptied();
                 for (FdMessage **p = &b->fd_messages; *p; p = &(*p)->next)
                         if (*p == done) {
                                 *p = done->next;
@@ -108,6 +109,7 @@ static int on_emptied(sd_event_source *s _unused_, int fd, uint32_t events _unus
                                 free(done);
                                 break;
                         }
+        }
         start_more(b);
         return 0;
 }

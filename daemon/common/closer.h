@@ -17,3 +17,5 @@ static inline void close_elsewherep(int *fd) {
 /* Lets the numbers refer to something harmless instead, in a thread; then `cookie` is written into the pipe `tell`. From then on
  * they can be closed anywhere. 0, or -EAGAIN while too many threads are stuck, or another -errno. */
 int descriptors_empty(const int *fds, size_t n, int tell, void *cookie);
+/* To be called once the cookie came out of the pipe, before the numbers are used again. */
+void descriptors_emptied(void);

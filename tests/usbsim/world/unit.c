@@ -205,10 +205,16 @@ static void hold_interfaces(const Unit *u, Node *n) {
 static void announce(Node *n) {
         uevent_device(n, "add");
         for (unsigned i = 0; i < n->n_interfaces; i++) {
-                const char *driver = interface_driver(&n->interfaces[i]);
+                char driver[sizeof n->interfaces[i].driver];
+                const char *bound;
 
+                /* Whoever heard of the device may have claimed it by now. */
+                pthread_mutex_lock(n->lock);
+                bound = interface_driver(&n->interfaces[i]);
+                snprintf(driver, sizeof driver, "%s", bound ? bound : "");
+                pthread_mutex_unlock(n->lock);
                 uevent_interface(n, &n->interfaces[i], "add", NULL);
-                if (driver)
+                if (driver[0])
                         uevent_interface(n, &n->interfaces[i], "bind", driver);
         }
         uevent_device(n, "bind");
