@@ -153,21 +153,6 @@ static int warn_order(Pac *pac, size_t i) {
 
 /* ---- 17: sizes ------------------------------------------------------------------------------------------ */
 
-static uint64_t unit_bytes(int unit) {
-        switch (unit) {
-        case 1:
-                return 512 * 1024;
-        case 2:
-                return 1024;
-        case 3:
-                return 1;
-        case 4:
-                return 512; /* or 4096: the smaller one is the safe guess */
-        default:
-                return 1024 * 1024;
-        }
-}
-
 static uint64_t limit_of(const Pac *pac, const PacFile *file) {
         const PacBlock *b = block(file);
         uint64_t bytes;
@@ -178,7 +163,8 @@ static uint64_t limit_of(const Pac *pac, const PacFile *file) {
                 const PacPartition *p = pac->partitions + i;
                 if (!streq(p->name, b->name))
                         continue;
-                if (p->size == U64_UNKNOWN || __builtin_mul_overflow(p->size, unit_bytes(pac->partition_unit), &bytes))
+                if (p->size == U64_UNKNOWN ||
+                    __builtin_mul_overflow(p->size, pac_partition_unit(pac->partition_unit), &bytes))
                         return U64_UNKNOWN;
                 return bytes;
         }

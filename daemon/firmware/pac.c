@@ -514,3 +514,18 @@ Pac *pac_free(Pac *pac) {
         free(pac);
         return NULL;
 }
+
+uint64_t pac_partition_unit(int unit) {
+        switch (unit) {
+        case 1:
+                return 512 * 1024;
+        case 2:
+                return 1024;
+        case 3:
+                return 1;
+        case 4:
+                return 512;
+        default:
+                return 1024 * 1024;
+        }
+}

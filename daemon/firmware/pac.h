@@ -113,5 +113,9 @@ DEFINE_CLEANUP(PacVerifier *, pac_verifier_free)
 /* pac_verifier over a whole reader. */
 int pac_verify(const PacReader *reader, Pac *pac, uint8_t ret_sha256[static 32], Failure *f);
 
+/* Bytes of one unit of the partition list (attribute unit, -1 absent: MiB; bsl-protocol §6.7). A sector counts as 512: where they
+ * are larger, the smaller one is the safe guess. */
+uint64_t pac_partition_unit(int unit);
+
 /* "uis8910", "uis8850", "phone", …: what the loaders and types of the package say, for people and for matching. */
 const char *pac_family(const Pac *pac);

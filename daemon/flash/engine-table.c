@@ -47,22 +47,6 @@ static const PacPartition *find_planned(const Plan *plan, const char *name) {
         return NULL;
 }
 
-/* bsl-protocol §6.7; none: MiB. */
-static uint64_t planned_unit(const Plan *plan) {
-        switch (plan->partition_unit) {
-        case 1:
-                return 512 * 1024;
-        case 2:
-                return 1024;
-        case 3:
-                return 1;
-        case 4:
-                return 512;
-        default:
-                return 1024 * 1024;
-        }
-}
-
 static uint64_t to_bytes(uint64_t size, uint64_t unit) {
         uint64_t bytes;
 
@@ -80,7 +64,7 @@ static size_t count_fitting(const Plan *plan, const BslPartition *live, size_t n
         for (size_t i = 0; i < plan->n_partitions; i++) {
                 const PacPartition *p = plan->partitions + i;
                 const BslPartition *l = find_live(live, n, p->name);
-                uint64_t planned = to_bytes(p->size, planned_unit(plan));
+                uint64_t planned = to_bytes(p->size, pac_partition_unit(plan->partition_unit));
 
                 if (l && planned != U64_UNKNOWN && same_size(planned, to_bytes(l->size, unit), unit))
                         fitting++;
@@ -120,7 +104,8 @@ static void compare_sizes(const Plan *plan, const BslPartition *live, size_t n, 
         for (size_t i = 0; i < plan->n_partitions; i++) {
                 const PacPartition *p = plan->partitions + i;
                 const BslPartition *l = find_live(live, n, p->name);
-                uint64_t want = to_bytes(p->size, planned_unit(plan)), have = l ? to_bytes(l->size, unit) : 0;
+                uint64_t want = to_bytes(p->size, pac_partition_unit(plan->partition_unit));
+                uint64_t have = l ? to_bytes(l->size, unit) : 0;
                 char a[32], b[32];
 
                 if (!l && !outside_table(p->name))
@@ -169,7 +154,7 @@ uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n, const
 
         if (l)
                 return to_bytes(l->size, live_unit(plan, live, n));
-        return p ? to_bytes(p->size, planned_unit(plan)) : U64_UNKNOWN;
+        return p ? to_bytes(p->size, pac_partition_unit(plan->partition_unit)) : U64_UNKNOWN;
 }
 
 static void compare_files(const Engine *e, const BslPartition *live, size_t n, uint64_t unit, Differences *d) {
