@@ -31,6 +31,7 @@
 #define IMPORT_STALL_USEC 60000000ULL
 
 typedef struct PlanCache PlanCache;
+typedef struct JobTrail JobTrail; /* station/trail.h */
 /* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into
  * the next worker, so that nothing has to be computed when a device appears. */
 struct PlanCache {
@@ -64,6 +65,7 @@ typedef struct JobRun {
         sd_event_source *expect; /* waits for re-enumeration */
         uint64_t active_usec;    /* last sign of life, CLOCK_MONOTONIC */
         uint64_t hung_usec;      /* cancelled because there was none, 0 no */
+        JobTrail *trail;         /* what its record will tell; NULL before it met a device */
         bool concluding;         /* over; the row is on its way to the disk */
         JobResult result;
         uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];

@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/record.h"
+#include "station/trail.h"
 
 /* ---- memory ---- */
 
@@ -78,6 +80,7 @@ Job *job_free(Job *job) {
         unlink_job(job);
         sd_event_source_disable_unref(job->run->expect);
         plan_free(job->run->own_plan);
+        free(job->run->trail);
         free(job->run);
         free(job);
         return NULL;
@@ -179,26 +182,53 @@ static void row_written(int error, void *userdata) {
         station_note_write(s, error);
 }
 
-static void put_row(Job *job, bool last) {
+/* `record`: NULL while the job is not over, or where nothing is to be recorded. */
+static void write_row(Job *job, const StoreJob *row, StoreRecord *record, bool last) {
         RowContext *context = malloc(sizeof(RowContext));
-        StoreJob row;
+        Store *store = job->station->store;
         int r = -ENOMEM;
 
-        if (!context) {
-                if (last)
-                        job_finish(job, r);
-                return;
+        if (context) {
+                *context = (RowContext){job->station, job->id, last};
+                job->station->writes_pending++;
+                r = record ? store_finish_job(store, row, record, row_written, context)
+                           : store_put_job(store, row, row_written, context);
         }
-        *context = (RowContext){job->station, job->id, last};
-        fill_row(job, &row);
-        job->station->writes_pending++;
-        r = store_put_job(job->station->store, &row, row_written, context);
-        if (r < 0)
+        if (r < 0 && record)
+                free(TAKE_PTR(record->json));
+        if (r < 0 && context)
                 row_written(r, context);
+        else if (r < 0 && last)
+                job_finish(job, r);
+}
+
+/* The row of a job that is over and the record of the attempt go to the disk together: a unit has both or none. The record is
+ * made while package and plan are still at hand. */
+typedef struct LastWords {
+        StoreJob row;
+        StoreRecord record;
+        bool recorded;
+} LastWords;
+
+static void last_words(const Job *job, LastWords *ret) {
+        int r = 0;
+
+        fill_row(job, &ret->row);
+        ret->recorded = false;
+        if (record_wanted(job)) {
+                r = record_make(job, &ret->row, &ret->record);
+                ret->recorded = r == 0;
+        }
+        if (r < 0)
+                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code},
+                          "Job %llu: no record could be made of it: %s.", (unsigned long long) job->id, strerror(-r));
 }
 
 void job_put_row(Job *job) {
-        put_row(job, false);
+        StoreJob row;
+
+        fill_row(job, &row);
+        write_row(job, &row, NULL, false);
 }
 
 /* ---- states ---- */
@@ -317,6 +347,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
         Station *s = job->station;
         JobRun *run = job->run;
         Slot *slot = run->port[0] ? job->slot : NULL;
+        LastWords words;
 
         if (run->concluding || job->state == JOB_STATE_FINISHED)
                 return;
@@ -333,6 +364,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
         if (streq(job->kind, "import"))
                 s->n_imports--;
         job->finished_usec = now_realtime();
+        trail_end(job, job->finished_usec, job->bytes_done);
         job->rate = 0;
         job->expected_end_usec = U64_UNKNOWN;
         if (result == JOB_RESULT_DONE) {
@@ -342,10 +374,11 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
                         job->bytes_done = job->bytes_total;
         }
         job_set_action(job, "");
+        last_words(job, &words);
         unbind_package(job);
         if (slot)
                 slot_count(slot, job, result);
-        put_row(job, true);
+        write_row(job, &words.row, words.recorded ? &words.record : NULL, true);
 }
 
 /* The row is on disk, or cannot be brought there: then the result is given all the same, and the journal says so. */
@@ -450,8 +483,10 @@ void job_restore(Station *s, const StoreJob *row) {
         job->exported = true;
         job->state = JOB_STATE_FINISHED;
         if (was_running(row)) {
+                LastWords words;
                 restore_interrupted(job);
-                put_row(job, false);
+                last_words(job, &words);
+                write_row(job, &words.row, words.recorded ? &words.record : NULL, false);
         }
         keep_finished(job);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/trail.h"
 
 /* A job on its device: from worker_start() to RECORD_DONE. */
 
@@ -133,6 +134,7 @@ int job_start(Job *job, Device *d) {
         d->slot->running = job;
         device_clear_facts(d);
         bind_device(job, d);
+        trail_begin(job, d);
         active_add(job);
         job->stage = STAGE_CLAIM;
         job_set_action(job, "");
@@ -213,6 +215,7 @@ static void handle_done(Job *job, const WorkerRecord *r) {
         if (word == JOB_RESULT_FAILED && f.stage != STAGE_INVALID)
                 job->stage = f.stage;
         job->bytes_done = MAX(job->bytes_done, r->report.bytes_done);
+        trail_end(job, r->now_usec, job->bytes_done);
         release_device(job, r->result, &f, word);
         job_conclude(job, word, word == JOB_RESULT_DONE ? NULL : &f);
         slot_update(slot);
@@ -352,7 +355,10 @@ static void handle_step(Job *job, const WorkerRecord *r) {
         const Plan *plan = job_plan(job);
         bool known = plan && r->step >= 0 && (size_t) r->step < plan->n_steps, new_stage = job->stage != r->stage;
         const char *mode = mode_at(job, r->stage);
+        uint64_t done, total;
 
+        worker_progress(job->run->worker, &done, &total);
+        trail_enter(job, r->stage, r->now_usec, done);
         job->step = r->step;
         job->stage = r->stage;
         text_clean(job->partition, sizeof(job->partition), r->partition);
@@ -377,7 +383,10 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 log_write(LOG_NOTICE,
                           &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: %s", (unsigned long long) job->id, job->note);
-        } else if (job->device)
+                return;
+        }
+        trail_fact(job, r->key, r->value);
+        if (job->device)
                 device_fact(job->device, r->key, r->value);
 }
 

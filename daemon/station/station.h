@@ -110,6 +110,7 @@ struct Job {
         char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;
+        char operator_name[64]; /* who stands at the station, as the caller says; "" not told */
         uint64_t retry_of;
         Job *next;
         /* the rest is of station/ alone */

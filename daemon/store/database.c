@@ -108,6 +108,14 @@ static int code_to_errno(Database *d, int rc) {
         }
 }
 
+sqlite3 *database_handle(Database *d) {
+        return d->db;
+}
+
+int database_errno(Database *d, int rc) {
+        return code_to_errno(d, rc);
+}
+
 /* The file ends up as private as this whatever the umask; SQLite gives its other files the same mode. */
 static int make_private_file(int dir_fd, CallError *e, const char *path) {
         _cleanup_close_ int fd = -EBADF;

@@ -28,3 +28,14 @@ int database_next_id(Database *d, uint64_t *ret);
 int database_list_jobs(Database *d, uint64_t before, unsigned limit, StoreJob **ret, size_t *ret_n);
 int database_get_job(Database *d, uint64_t id, StoreJob **ret, size_t *ret_n);
 int database_load(Database *d, StoreSnapshot *ret); /* all but next_id */
+
+/* For the other files of store/ that have statements of their own. */
+sqlite3 *database_handle(Database *d);
+int database_errno(Database *d, int rc); /* of an SQLite code */
+
+/* database-history.c: records and their chain. store.h says what each does; all in the transaction of the caller. */
+int database_add_record(Database *d, const StoreRecord *record);
+int database_list_records(Database *d, const StoreRecordFilter *filter, StoreRecord **ret, size_t *ret_n);
+int database_check_records(Database *d, StoreRecordCheck *check);
+int database_prune_records(Database *d, uint64_t before_usec, uint64_t *ret_n);
+void records_free(StoreRecord *records, size_t n);

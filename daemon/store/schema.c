@@ -156,6 +156,25 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "CREATE TABLE backups(id TEXT NOT NULL PRIMARY KEY, job INTEGER NOT NULL, port TEXT NOT NULL,"
         " name TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL, usec INTEGER NOT NULL) @STRICT@;"
         "CREATE INDEX backups_job ON backups(job);",
+        /* The lines lie apart from what is searched: a search then reads little. */
+        "CREATE TABLE records(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, job INTEGER NOT NULL UNIQUE,"
+        " batch INTEGER NOT NULL, kind TEXT NOT NULL, result TEXT NOT NULL, code TEXT NOT NULL, port TEXT NOT NULL,"
+        " label TEXT NOT NULL, digest TEXT NOT NULL, serial TEXT NOT NULL, serial_seen TEXT NOT NULL, chip TEXT NOT NULL,"
+        " started_usec INTEGER NOT NULL, finished_usec INTEGER NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL) @STRICT@;"
+        "CREATE INDEX records_batch ON records(batch);"
+        "CREATE INDEX records_result ON records(result);"
+        "CREATE INDEX records_code ON records(code);"
+        "CREATE INDEX records_port ON records(port);"
+        "CREATE INDEX records_label ON records(label);"
+        "CREATE INDEX records_digest ON records(digest);"
+        "CREATE INDEX records_serial ON records(serial);"
+        "CREATE INDEX records_serial_seen ON records(serial_seen);"
+        "CREATE INDEX records_chip ON records(chip);"
+        "CREATE INDEX records_finished ON records(finished_usec);"
+        "CREATE TABLE record_lines(seq INTEGER PRIMARY KEY, json TEXT NOT NULL) @STRICT@;"
+        "CREATE TABLE chain(id INTEGER PRIMARY KEY CHECK(id = 1), pruned INTEGER NOT NULL, pruned_hash TEXT NOT NULL,"
+        " head INTEGER NOT NULL, head_hash TEXT NOT NULL) @STRICT@;"
+        "INSERT INTO chain VALUES(1, 0, '', 0, '');",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 
 #include "store/database.h"
+#include "store/digest.h"
 #include "store/reserve.h"
 #include "store/state-directory.h"
 
@@ -33,6 +33,10 @@ typedef enum RequestKind {
         REQUEST_IDS,
         REQUEST_LIST_JOBS,
         REQUEST_GET_JOB,
+        REQUEST_FINISH_JOB, /* the last row and the record */
+        REQUEST_LIST_RECORDS,
+        REQUEST_CHECK_RECORDS,
+        REQUEST_PRUNE_RECORDS,
 } RequestKind;
 
 typedef struct Request Request;
@@ -59,6 +63,14 @@ struct Request {
         int result;
         StoreJob *jobs;
         size_t n_jobs;
+        /* of the history */
+        StoreRecord *records; /* to be added, or what was found */
+        size_t n_records;
+        StoreRecordFilter filter;
+        StoreRecordCheck check;
+        StoreRecordsCallback records_cb;
+        StoreCheckCallback check_cb;
+        StorePruneCallback prune_cb;
 };
 
 typedef struct RequestList {
@@ -112,6 +124,7 @@ static Request *list_pop(RequestList *l) {
 static void request_free(Request *r) {
         free(r->data);
         free(r->jobs);
+        records_free(r->records, r->n_records);
         free(r);
 }
 
@@ -124,23 +137,13 @@ static void wake_main(Store *s) {
 
 /* ---- the store thread: single requests ---- */
 
-static int hash_data(const void *data, size_t size, char ret[static 65]) {
-        uint8_t digest[EVP_MAX_MD_SIZE];
-        unsigned n = 0;
-
-        if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != 32)
-                return -ENOMEM;
-        bytes_to_hex(digest, n, ret);
-        return 0;
-}
-
 /* The file first: a row in the database says that the file is there. */
 static int execute_backup(Store *s, Request *r) {
         StoreBackup *b = &r->row.backup;
         int e;
 
         if (!r->in_vault) {
-                e = hash_data(r->data, r->size, b->sha256);
+                e = digest_hex(r->data, r->size, b->sha256);
                 if (e == 0)
                         e = random_hex(b->id, 16);
                 if (e == 0)
@@ -176,6 +179,8 @@ static int execute_ids(Store *s, Request *r) {
 }
 
 static int execute_one(Store *s, Request *r) {
+        int e;
+
         switch (r->kind) {
         case REQUEST_PUT:
                 return database_put(s->db, r->table, &r->row);
@@ -192,12 +197,31 @@ static int execute_one(Store *s, Request *r) {
                 if (r->kind == REQUEST_LIST_JOBS)
                         return database_list_jobs(s->db, r->first, r->n, &r->jobs, &r->n_jobs);
                 return database_get_job(s->db, r->first, &r->jobs, &r->n_jobs);
+        case REQUEST_FINISH_JOB:
+                e = database_put(s->db, TABLE_JOBS, &r->row);
+                return e < 0 ? e : database_add_record(s->db, r->records);
+        case REQUEST_LIST_RECORDS:
+                records_free(TAKE_PTR(r->records), r->n_records);
+                r->n_records = 0;
+                return database_list_records(s->db, &r->filter, &r->records, &r->n_records);
+        case REQUEST_CHECK_RECORDS:
+                return database_check_records(s->db, &r->check);
+        case REQUEST_PRUNE_RECORDS:
+                return database_prune_records(s->db, r->filter.until_usec, &r->first);
         }
         return -EINVAL;
 }
 
 static bool is_write(const Request *r) {
-        return r->kind != REQUEST_LIST_JOBS && r->kind != REQUEST_GET_JOB;
+        switch (r->kind) {
+        case REQUEST_LIST_JOBS:
+        case REQUEST_GET_JOB:
+        case REQUEST_LIST_RECORDS:
+        case REQUEST_CHECK_RECORDS:
+                return false;
+        default:
+                return true;
+        }
 }
 
 /* ---- the store thread: transactions ---- */
@@ -573,7 +597,13 @@ int store_fd(const Store *s) {
 }
 
 static void call_back(Request *r) {
-        if (r->jobs_cb)
+        if (r->records_cb)
+                r->records_cb(r->result, r->result == 0 ? r->records : NULL, r->result == 0 ? r->n_records : 0, r->userdata);
+        else if (r->check_cb)
+                r->check_cb(r->result, &r->check, r->userdata);
+        else if (r->prune_cb)
+                r->prune_cb(r->result, r->result == 0 ? r->first : 0, r->userdata);
+        else if (r->jobs_cb)
                 r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
         else if (r->ids_cb)
                 r->ids_cb(r->result, r->result == 0 ? r->first : 0, r->result == 0 ? r->n : 0, r->userdata);
@@ -617,6 +647,7 @@ static int enqueue(Store *s, Request *r) {
         if (s->closing || s->n_outstanding >= WAITING_MAX || r->size > VAULT_WAITING_MAX - s->vault_bytes) {
                 pthread_mutex_unlock(&s->mutex);
                 r->data = NULL;
+                r->n_records = 0; /* what they point to stays the caller's */
                 request_free(r);
                 return -ENOBUFS;
         }
@@ -643,11 +674,64 @@ static bool valid_id(uint64_t id) {
         return id > 0 && id <= INT64_MAX;
 }
 
+static bool valid_job(const StoreJob *job) {
+        return valid_id(job->id) && job_state_to_string(job->state) && job_result_to_string(job->result) &&
+               flash_mode_to_string(job->mode) && fail_class_to_string(job->failure.class);
+}
+
 int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata) {
-        if (!valid_id(job->id) || !job_state_to_string(job->state) || !job_result_to_string(job->result) ||
-            !flash_mode_to_string(job->mode) || !fail_class_to_string(job->failure.class))
+        return valid_job(job) ? put(s, TABLE_JOBS, job, cb, userdata) : -EINVAL;
+}
+
+int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreCallback cb, void *userdata) {
+        Request *r;
+
+        if (!valid_job(job) || record->job != job->id || !record->id[0] || !record->json)
                 return -EINVAL;
-        return put(s, TABLE_JOBS, job, cb, userdata);
+        r = request_new(REQUEST_FINISH_JOB, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->records = calloc(1, sizeof(*r->records));
+        if (!r->records) {
+                request_free(r);
+                return -ENOMEM;
+        }
+        r->row.job = *job;
+        r->records[0] = *record;
+        r->n_records = 1;
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+int store_list_records(Store *s, const StoreRecordFilter *filter, StoreRecordsCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_LIST_RECORDS, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->filter = *filter;
+        r->filter.limit = CLAMP(filter->limit, 1U, (unsigned) LIST_MAX);
+        r->records_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_check_records(Store *s, const StoreRecordCheck *from, StoreCheckCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_CHECK_RECORDS, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->check = *from;
+        r->check_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_prune_records(Store *s, uint64_t before_usec, StorePruneCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_PRUNE_RECORDS, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->filter.until_usec = before_usec;
+        r->prune_cb = cb;
+        return enqueue(s, r);
 }
 
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata) {

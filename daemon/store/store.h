@@ -55,6 +55,40 @@ typedef struct StoreBackup {
         uint64_t size, usec;
 } StoreBackup;
 
+/* What is kept of one attempt on one unit, for good: numbered, never changed, chained by hash (database-history.c says what the
+ * hash is of). The columns are what people search for; `json` is the whole record as one line. Personal: serials and chip. */
+typedef struct StoreRecord {
+        uint64_t seq;              /* given by the store, 1 … */
+        char id[37];               /* unique, for whoever copies records elsewhere */
+        uint64_t job, batch;       /* batch 0: none */
+        char kind[16], result[16], code[FAILURE_CODE_MAX];
+        char port[128], label[33], digest[65];
+        char serial[65], serial_seen[65], chip[129];
+        uint64_t started_usec, finished_usec;
+        char *json;                /* malloc */
+        char previous[65], hash[65]; /* given by the store */
+} StoreRecord;
+
+/* Empty, 0 and U64_UNKNOWN (until) mean: whatever. Newest first, seq < cursor (0: from the newest), or oldest first, seq > cursor. */
+typedef struct StoreRecordFilter {
+        char serial[65], chip[129];   /* serial: as seen or as written */
+        char slot[128];               /* port or label */
+        char kind[16], result[16], code[FAILURE_CODE_MAX], digest[65];
+        uint64_t batch, job, since_usec, until_usec; /* by the end of the attempt */
+        bool oldest_first;
+        uint64_t cursor;
+        unsigned limit;               /* 1 … 1,000 */
+} StoreRecordFilter;
+
+/* How far the chain was looked at. Start with zeroes; call again with what came back until `done`. */
+typedef struct StoreRecordCheck {
+        uint64_t seq, checked, pruned; /* last record seen; records that hold; records that were pruned in an orderly way */
+        char hash[65];                 /* of the last one seen; at the end the head of the chain */
+        bool done;
+        uint64_t bad_seq;              /* 0: nothing wrong up to here */
+        char problem[160];
+} StoreRecordCheck;
+
 /* What a starting daemon finds. Packages include files in packages/ that no row tells of (killed between the two, or the
  * database was lost): their name is made up from the digest, their uid is UINT32_MAX. */
 typedef struct StoreSnapshot {
@@ -96,6 +130,19 @@ int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *
  * empty. On an error of this call the data stay the caller's. */
 int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
                      StoreCallback cb, void *userdata);
+/* The last row of a job and the record of the attempt: both or none. record->json moves to the store if this call succeeds. A second
+ * record for the same job is not taken (nor an error). */
+int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreCallback cb, void *userdata);
+/* Rows are valid within the callback only. */
+typedef void (*StoreRecordsCallback)(int error, const StoreRecord *records, size_t n, void *userdata);
+int store_list_records(Store *s, const StoreRecordFilter *filter, StoreRecordsCallback cb, void *userdata);
+/* A slice of the check of the chain: some thousand records, so that nothing urgent waits behind it. */
+typedef void (*StoreCheckCallback)(int error, const StoreRecordCheck *check, void *userdata);
+int store_check_records(Store *s, const StoreRecordCheck *from, StoreCheckCallback cb, void *userdata);
+/* Forgets the oldest records up to the first one that ended at or after `before_usec`, with the rows of their jobs, some thousand at
+ * a time: call again while n > 0. A checkpoint keeps the chain whole. */
+typedef void (*StorePruneCallback)(int error, uint64_t n, void *userdata);
+int store_prune_records(Store *s, uint64_t before_usec, StorePruneCallback cb, void *userdata);
 /* Ids in durable blocks (n 1 … 1,000,000): the range [*first, *first+n) is on disk as handed out when the callback runs with it. */
 int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata);
 /* A finished or old job by id, for GetJob and the paged ListJobs. Rows newest first, id < before (0 = newest), at most 1,000.

@@ -843,11 +843,18 @@ START_TEST(numbers_go_on_when_all_is_lost) {
 END_TEST
 
 START_TEST(a_newer_database_is_left_alone) {
+        int fd, n;
+        uint8_t version = 0;
+
         make_database();
+        fd = open(in_directory("fdld.db"), O_RDONLY);
+        n = (int) pread(fd, &version, 1, 63);
+        ck_assert_int_eq(n, 1);
+        close(fd);
         overwrite(63, 1, 77);
         refuse_to_open("newer fdld");
         ck_assert_uint_eq(count_entries(test_directory, "fdld.db.damaged-"), 0);
-        overwrite(63, 1, 1);
+        overwrite(63, 1, version);
         open_store();
         ck_assert_uint_eq(snapshot.n_jobs, 42 + 64);
         close_store();

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "station/record.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "station/trail.h"
+
+#define RECORD_VERSION 1
+
+bool record_wanted(const Job *job) {
+        return !streq(job->kind, "import");
+}
+
+/* ---- small things for JSON ---- */
+
+static void add(struct json_object *o, const char *key, struct json_object *value) {
+        json_object_object_add(o, key, value);
+}
+
+static void add_text(struct json_object *o, const char *key, const char *value) {
+        if (value && value[0])
+                add(o, key, json_object_new_string(value));
+}
+
+static void add_number(struct json_object *o, const char *key, uint64_t value) {
+        if (value != U64_UNKNOWN)
+                add(o, key, json_object_new_uint64(value));
+}
+
+static void add_hex(struct json_object *o, const char *key, const uint8_t sha256[static 32]) {
+        char text[65];
+
+        for (size_t i = 0; i < 32; i++)
+                snprintf(text + 2 * i, 3, "%02x", sha256[i]);
+        add_text(o, key, text);
+}
+
+/* ---- parts ---- */
+
+static struct json_object *failure_object(const Failure *f) {
+        struct json_object *o = json_object_new_object();
+
+        add_text(o, "class", fail_class_to_string(f->class));
+        add_text(o, "stage", stage_to_string(f->stage));
+        if (f->step >= 0)
+                add_number(o, "step", (uint64_t) f->step);
+        add_text(o, "command", f->command);
+        if (f->reply >= 0)
+                add_number(o, f->pdl ? "pdl_reply" : "reply", (uint64_t) f->reply);
+        add_text(o, "partition", f->partition);
+        add_number(o, "offset", f->offset);
+        add_number(o, "address", f->address);
+        add_number(o, "bytes_done", f->bytes_done);
+        if (f->deadline_ms > 0)
+                add_number(o, "deadline_ms", f->deadline_ms);
+        if (f->waited_ms > 0)
+                add_number(o, "waited_ms", f->waited_ms);
+        if (f->attempts > 0)
+                add_number(o, "attempts", f->attempts);
+        add(o, "must_reflash", json_object_new_boolean(f->must_reflash));
+        add_text(o, "text", f->text);
+        return o;
+}
+
+static struct json_object *stages_array(const JobTrail *t) {
+        struct json_object *a = json_object_new_array();
+
+        for (size_t i = 0; i < t->n_stages; i++) {
+                const TrailStage *s = t->stages + i;
+                struct json_object *o = json_object_new_object();
+                add_text(o, "stage", stage_to_string(s->stage));
+                add_number(o, "started_usec", s->started_usec);
+                add_number(o, "usec", s->usec);
+                add_number(o, "bytes", s->bytes);
+                add_number(o, "times", s->times);
+                json_object_array_add(a, o);
+        }
+        return a;
+}
+
+static struct json_object *file_object(const PlanStep *step, const PacFile *file) {
+        struct json_object *o = json_object_new_object();
+        char address[24];
+
+        add_text(o, "id", step->id);
+        add_text(o, "partition", step->partition);
+        if (!step->partition[0]) {
+                snprintf(address, sizeof(address), "0x%llx", (unsigned long long) step->address);
+                add_text(o, "address", address);
+        }
+        add_number(o, "size", file->size);
+        add_hex(o, "sha256", file->sha256);
+        return o;
+}
+
+/* What the plan takes out of the package: loaders apart from what goes into flash. */
+static void add_files(struct json_object *record, const Job *job) {
+        struct json_object *loaders, *files;
+        const Plan *plan = job->plan;
+
+        if (!plan || !job->package || !job->package->pac)
+                return;
+        loaders = json_object_new_array();
+        files = json_object_new_array();
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                const PlanStep *s = plan->steps + i;
+                const PacFile *file = s->op == PLAN_LOAD || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV
+                                              ? pac_find_file(job->package->pac, s->id)
+                                              : NULL;
+                if (file && file->has_data)
+                        json_object_array_add(s->op == PLAN_LOAD ? loaders : files, file_object(s, file));
+        }
+        add(record, "loaders", loaders);
+        add(record, "files", files);
+}
+
+static struct json_object *package_object(const Job *job) {
+        struct json_object *o = json_object_new_object();
+        const Pac *pac = job->package ? job->package->pac : NULL;
+
+        add_text(o, "sha256", job->digest);
+        add_text(o, "name", job->package_name);
+        if (pac) {
+                add_text(o, "product", pac->product);
+                add_text(o, "version", pac->product_version);
+                add_text(o, "family", pac_family(pac));
+        }
+        return o;
+}
+
+/* Facts that say who the unit is; the rest is kept under its own keys. */
+static struct json_object *unit_object(const Job *job) {
+        struct json_object *o = json_object_new_object();
+        const JobTrail *t = job->run->trail;
+        char id[16];
+
+        if (!t)
+                return o;
+        snprintf(id, sizeof(id), "%04x:%04x", t->vendor, t->product);
+        add_text(o, "usb_id", id);
+        add_text(o, "usb_speed", t->speed);
+        for (size_t i = 0; i < t->n_facts; i++)
+                add_text(o, t->facts[i].key, t->facts[i].value);
+        return o;
+}
+
+static uint64_t rate_of(const Job *job) {
+        uint64_t usec = job->finished_usec > job->started_usec ? job->finished_usec - job->started_usec : 0;
+
+        return job->started_usec == 0 || usec == 0 ? 0 : (uint64_t) ((double) job->bytes_done * 1e6 / (double) usec);
+}
+
+static void add_outcome(struct json_object *o, const Job *job, const StoreJob *row) {
+        add_text(o, "result", job_result_to_string(row->result));
+        add_text(o, "code", job->code);
+        if (job->failure.class != CLASS_NONE)
+                add(o, "failure", failure_object(&job->failure));
+        add_text(o, "note", job->note);
+        add_number(o, "created_usec", job->created_usec);
+        add_number(o, "started_usec", job->started_usec > 0 ? job->started_usec : U64_UNKNOWN);
+        add_number(o, "finished_usec", job->finished_usec);
+        add_number(o, "bytes_done", job->bytes_done);
+        add_number(o, "bytes_total", job->bytes_total);
+        add_number(o, "rate", rate_of(job));
+        add_number(o, "retry_of", job->retry_of > 0 ? job->retry_of : U64_UNKNOWN);
+        if (job->run->trail)
+                add(o, "stages", stages_array(job->run->trail));
+}
+
+static struct json_object *record_object(const Job *job, const StoreJob *row, const StoreRecord *r) {
+        struct json_object *o = json_object_new_object();
+
+        add_number(o, "version", RECORD_VERSION);
+        add_text(o, "id", r->id);
+        add_number(o, "job", job->id);
+        add_text(o, "kind", job->kind);
+        add_text(o, "station", station_name(job->station));
+        add_text(o, "operator", job->operator_name);
+        add_text(o, "slot", r->label);
+        add_text(o, "port", r->port);
+        add_number(o, "uid", job->uid);
+        if (job->digest[0])
+                add(o, "package", package_object(job));
+        if (streq(job->kind, "flash"))
+                add_text(o, "mode", flash_mode_to_string(job->options.mode));
+        add(o, "unit", unit_object(job));
+        add_outcome(o, job, row);
+        add_files(o, job);
+        return o;
+}
+
+/* ---- columns ---- */
+
+static int random_uuid(char ret[static 37]) {
+        uint8_t b[16];
+
+        if (getrandom(b, sizeof(b), 0) != (ssize_t) sizeof(b))
+                return -EIO;
+        b[6] = (uint8_t) ((b[6] & 0x0f) | 0x40); /* version 4, RFC 9562 */
+        b[8] = (uint8_t) ((b[8] & 0x3f) | 0x80);
+        snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+                 b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+        return 0;
+}
+
+static void fill_columns(const Job *job, const StoreJob *row, StoreRecord *r) {
+        const char *written = trail_find(job, "serial-written"), *seen = trail_find(job, "serial");
+
+        r->job = job->id;
+        r->started_usec = job->started_usec;
+        r->finished_usec = job->finished_usec;
+        snprintf(r->kind, sizeof(r->kind), "%s", job->kind);
+        snprintf(r->result, sizeof(r->result), "%s", job_result_to_string(row->result));
+        snprintf(r->code, sizeof(r->code), "%s", job->code);
+        snprintf(r->port, sizeof(r->port), "%s", row->port[0] ? row->port : row->target_port);
+        snprintf(r->label, sizeof(r->label), "%s", job->slot ? job->slot->label : "");
+        snprintf(r->digest, sizeof(r->digest), "%s", job->digest);
+        snprintf(r->serial, sizeof(r->serial), "%.64s", written[0] ? written : seen);
+        snprintf(r->serial_seen, sizeof(r->serial_seen), "%.64s", seen);
+        snprintf(r->chip, sizeof(r->chip), "%.128s", trail_find(job, "chip-uid"));
+}
+
+int record_make(const Job *job, const StoreJob *row, StoreRecord *ret) {
+        struct json_object *o;
+        StoreRecord r = {};
+        int e;
+
+        e = random_uuid(r.id);
+        if (e < 0)
+                return e;
+        fill_columns(job, row, &r);
+        o = record_object(job, row, &r);
+        r.json = strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        json_object_put(o);
+        if (!r.json)
+                return -ENOMEM;
+        *ret = r;
+        return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "station/internal.h"
+
+/* The record of an attempt, made when a job is over: the columns that are searched and the whole as one line of JSON (documented in
+ * the README, "Records"). */
+
+/* False: jobs of this kind are not about a unit (imports). */
+bool record_wanted(const Job *job);
+/* `row`: the last row of the job. 0, ret->json is the caller's; -ENOMEM; -errno: no random numbers. */
+int record_make(const Job *job, const StoreJob *row, StoreRecord *ret);
