@@ -10,6 +10,8 @@ extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings;
 extern uint64_t arg_timeout_usec;
 
+void fdlctl_help(void);
+
 int verb_status(int argc, char **argv);
 int verb_devices(int argc, char **argv);
 int verb_slots(int argc, char **argv);

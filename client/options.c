@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "options.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "bus-client.h"
+#include "common/macro.h"
+#include "common/words.h"
+#include "fdlctl.h"
+#include "output.h"
+
+const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
+bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings;
+uint64_t arg_timeout_usec;
+
+int usage_error(const char *format, ...) {
+        va_list ap;
+
+        fprintf(stderr, "fdlctl: ");
+        va_start(ap, format);
+        vfprintf(stderr, format, ap);
+        va_end(ap);
+        fprintf(stderr, " See \"fdlctl --help\".\n");
+        return EXIT_USAGE;
+}
+
+/* ---- how values are read: -1 good, else an exit code ---- */
+
+typedef struct Option Option;
+struct Option {
+        const char *name;
+        int letter;                /* 0: none */
+        const char *value;         /* how the value is called, NULL: takes none */
+        int (*read)(const Option *o, const char *value);
+        void *target;
+        const char *verbs;         /* that take it, " flash plan "; NULL: all */
+        const char *help;          /* NULL: not in --help */
+        const char *words;         /* for read_word: what the value may be, "a|b|c" */
+};
+
+static int read_text(const Option *o, const char *value) {
+        *(const char **) o->target = value;
+        return -1;
+}
+
+static int read_true(const Option *o, const char *value _unused_) {
+        *(bool *) o->target = true;
+        return -1;
+}
+
+static int read_false(const Option *o, const char *value _unused_) {
+        *(bool *) o->target = false;
+        return -1;
+}
+
+static bool is_word(const char *words, const char *value) {
+        size_t n = strlen(value);
+
+        for (const char *at = words; *at; at += strcspn(at, "|"), at += *at == '|')
+                if (strcspn(at, "|") == n && strncmp(at, value, n) == 0)
+                        return true;
+        return false;
+}
+
+/* "MODE" is for the help; in a sentence it is a mode. */
+static const char *lower(const char *value) {
+        static char word[24];
+        size_t n = 0;
+
+        for (; value[n] && n < sizeof(word) - 1; n++)
+                word[n] = value[n] >= 'A' && value[n] <= 'Z' ? (char) (value[n] + ('a' - 'A')) : value[n];
+        word[n] = '\0';
+        return word;
+}
+
+static int read_word(const Option *o, const char *value) {
+        if (!is_word(o->words, value))
+                return usage_error("\"%s\" is no %s for --%s; possible are %s.", value, lower(o->value), o->name, o->words);
+        *(const char **) o->target = value;
+        return -1;
+}
+
+static int read_seconds(const Option *o, const char *value) {
+        char *end;
+        double s = strtod(value, &end);
+
+        if (end == value || *end || !(s > 0) || s > 1e9)
+                return usage_error("\"%s\" is no number of seconds.", value);
+        *(uint64_t *) o->target = MAX((uint64_t) (s * 1e6), (uint64_t) 1); /* 0 would mean for ever */
+        return -1;
+}
+
+static int read_json(const Option *o, const char *value) {
+        if (!is_word(o->words, value))
+                return usage_error("\"%s\" is no JSON mode; it is pretty, short or off.", value);
+        arg_output.json = streq(value, "pretty") ? JSON_PRETTY : streq(value, "short") ? JSON_SHORT : JSON_OFF;
+        return -1;
+}
+
+static int read_j(const Option *o _unused_, const char *value _unused_) {
+        if (arg_output.json == JSON_OFF)
+                arg_output.json = JSON_SHORT;
+        return -1;
+}
+
+static int read_help(const Option *o, const char *value _unused_) {
+        ((void (*)(void)) o->target)();
+        return 0;
+}
+
+static void print_version(void) {
+        puts("fdlctl " PACKAGE_VERSION);
+}
+
+/* ---- the table ---- */
+
+#define FLASHES " flash plan "
+#define TARGETS " flash probe "
+/* Harmless where nothing is waited for: scripts give them to everything. */
+#define WAITS NULL
+
+static const Option options[] = {
+        { "slot", 's', "SLOT", read_text, &arg_slot, TARGETS, "Label, port or path of the slot to use", NULL },
+        { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
+        { "all", 'a', NULL, read_true, &arg_all, " flash ", "Every device in boot mode", NULL },
+        { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
+        { "finish", 0, "WAY", read_word, &arg_finish, FLASHES, "reset (default), power-off, nothing", "reset|power-off|nothing" },
+        { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash ", "Show what would be done; send nothing", NULL },
+        { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
+        { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
+        { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
+        { "json", 0, "MODE", read_json, NULL, NULL, "pretty, short or off; -j is --json=short", "pretty|short|off" },
+        { NULL, 'j', NULL, read_j, NULL, NULL, NULL, NULL },
+        { "no-legend", 0, NULL, read_false, &arg_output.legend, NULL, "No headings and no counts", NULL },
+        { "quiet", 'q', NULL, read_true, &arg_output.quiet, NULL, "No progress", NULL },
+        { "help", 'h', NULL, read_help, fdlctl_help, NULL, "This text", NULL },
+        { "version", 0, NULL, read_help, print_version, NULL, "The version", NULL },
+};
+
+static bool given[ELEMENTSOF(options)];
+
+void options_help(void) {
+        for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+                const Option *o = options + i;
+                char left[40], letter[4] = "  ";
+
+                if (!o->help)
+                        continue;
+                if (o->letter)
+                        snprintf(letter, sizeof(letter), "-%c", o->letter);
+                snprintf(left, sizeof(left), "%s --%s%s%s", letter, o->name, o->value ? "=" : "", o->value ? o->value : "");
+                printf("  %-25s %s\n", left, o->help);
+        }
+}
+
+int options_parse(int argc, char **argv) {
+        struct option longs[ELEMENTSOF(options) + 1] = {};
+        char letters[ELEMENTSOF(options) * 2 + 2] = ":";
+        size_t n = 0, at = 1;
+
+        /* Values below 256 are letters. */
+        for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+                const Option *o = options + i;
+                if (o->name)
+                        longs[n++] = (struct option) { o->name, o->value ? required_argument : no_argument, NULL, 256 + (int) i };
+                if (o->letter)
+                        letters[at++] = (char) o->letter;
+                if (o->letter && o->value)
+                        letters[at++] = ':';
+        }
+        opterr = 0;
+        while (true) {
+                int word = optind, c = getopt_long(argc, argv, letters, longs, NULL), code;
+                if (c < 0)
+                        return -1;
+                if (c == '?')
+                        return usage_error("Option \"%s\" is not known.", argv[word]);
+                if (c == ':')
+                        return usage_error("Option \"%s\" needs a value.", argv[word]);
+                for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+                        if (c != 256 + (int) i && c != options[i].letter)
+                                continue;
+                        given[i] = true;
+                        code = options[i].read(options + i, optarg);
+                        if (code >= 0)
+                                return code;
+                }
+        }
+}
+
+int options_check(const char *verb) {
+        char word[40];
+
+        snprintf(word, sizeof(word), " %s ", verb);
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (given[i] && options[i].verbs && !strstr(options[i].verbs, word))
+                        return usage_error("\"%s\" does not take --%s.", verb, options[i].name);
+        return -1;
+}
