@@ -28,6 +28,7 @@ typedef struct Waiter Waiter;
 typedef struct Lease Lease;
 typedef struct Query Query;
 typedef struct FdMessage FdMessage;
+typedef struct HistoryCall HistoryCall;
 
 /* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
 struct BusObject {
@@ -105,6 +106,8 @@ struct Bus {
         unsigned n_leases;
         Query *queries;
         unsigned n_queries;
+        HistoryCall *history_calls;
+        unsigned n_history_calls;
         FdMessage *fd_messages;
         int fd_tell[2];
         sd_event_source *fd_source;
@@ -158,6 +161,9 @@ typedef enum Action {
         ACTION_MANAGE_PACKAGES,
         ACTION_MANAGE_DAEMON,
         ACTION_INHIBIT,
+        ACTION_HISTORY_READ, /* serials and chips of units */
+        ACTION_EXPORT,
+        ACTION_HISTORY_PRUNE,
         ACTION_MAX,
 } Action;
 const char *action_to_string(Action action);
@@ -197,6 +203,10 @@ int manager_list_jobs(Call *c);
 int manager_inhibit(Call *c);
 int manager_explain(Call *c);
 int manager_reload(Call *c);
+int history_query(Call *c);
+int history_export(Call *c);
+int history_check(Call *c);
+int history_prune(Call *c);
 int device_probe(Call *c);
 int device_reset(Call *c);
 int device_get_identity(Call *c);
@@ -211,7 +221,14 @@ int job_method_answer(Call *c);
 int job_method_wait(Call *c);
 int job_method_retry(Call *c);
 
-extern const sd_bus_vtable manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[];
+/* Interfaces of the root object besides its own. */
+typedef struct RootInterface {
+        const char *name;
+        const sd_bus_vtable *vtable;
+} RootInterface;
+extern const RootInterface root_interfaces[]; /* ends with a NULL name */
+
+extern const sd_bus_vtable history_vtable[], manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[];
 
 /* manager-object.c */
 void leases_free(Bus *b);
@@ -228,6 +245,9 @@ int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int old_job_get(Call *c, uint64_t id);
 int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit);
 void old_jobs_free(Bus *b);
+
+/* history-object.c */
+void history_calls_free(Bus *b);
 
 /* descriptors.c: descriptors of callers are never closed on the main thread. Called for each message that may have some before it is
  * released; they are of no use afterwards. */

@@ -240,6 +240,7 @@ Bus *bus_free(Bus *b) {
                 station_set_observer(b->station, NULL);
         leases_free(b);
         old_jobs_free(b);
+        history_calls_free(b);
         sd_bus_close_unref(b->bus);
         descriptors_free(b);
         objects_free(b);

@@ -15,6 +15,10 @@ static const Method methods[] = {
         {OBJECT_STATION, "Inhibit", ACTION_INHIBIT, manager_inhibit},
         {OBJECT_STATION, "Explain", ACTION_NONE, manager_explain},
         {OBJECT_STATION, "Reload", ACTION_MANAGE_DAEMON, manager_reload},
+        {OBJECT_STATION, "Query", ACTION_HISTORY_READ, history_query},
+        {OBJECT_STATION, "Export", ACTION_EXPORT, history_export},
+        {OBJECT_STATION, "Check", ACTION_HISTORY_READ, history_check},
+        {OBJECT_STATION, "Prune", ACTION_HISTORY_PRUNE, history_prune},
         {OBJECT_DEVICE, "Probe", ACTION_PROBE, device_probe},
         {OBJECT_DEVICE, "Reset", ACTION_FLASH, device_reset},
         {OBJECT_DEVICE, "GetIdentity", ACTION_READ, device_get_identity},
@@ -41,6 +45,9 @@ static const char *const action_names[] = {
         [ACTION_MANAGE_PACKAGES] = "manage-packages",
         [ACTION_MANAGE_DAEMON] = "manage-daemon",
         [ACTION_INHIBIT] = "inhibit",
+        [ACTION_HISTORY_READ] = "history-read",
+        [ACTION_EXPORT] = "export",
+        [ACTION_HISTORY_PRUNE] = "history-prune",
 };
 
 const char *action_to_string(Action action) {

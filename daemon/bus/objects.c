@@ -13,6 +13,11 @@ static const ObjectClass classes[] = {
         [OBJECT_JOB] = {BUS_ROOT "/jobs", BUS_NAME ".Job", job_vtable, BUS_ERROR_NO_SUCH_JOB},
 };
 
+const RootInterface root_interfaces[] = {
+        {BUS_NAME ".History", history_vtable},
+        {NULL, NULL},
+};
+
 const ObjectClass *object_class(ObjectKind kind) {
         return classes + kind;
 }
@@ -492,6 +497,8 @@ int objects_publish(Bus *b) {
                               .wanted = true};
         r = sd_bus_add_object_vtable(b->bus, NULL, BUS_ROOT, classes[OBJECT_STATION].interface, manager_vtable,
                                      &b->root);
+        for (const RootInterface *i = root_interfaces; r >= 0 && i->name; i++)
+                r = sd_bus_add_object_vtable(b->bus, NULL, BUS_ROOT, i->name, i->vtable, &b->root);
         if (r >= 0)
                 r = sd_bus_add_object_manager(b->bus, NULL, BUS_ROOT);
         for (ObjectKind kind = OBJECT_DEVICE; r >= 0 && kind <= OBJECT_JOB; kind++)

@@ -93,7 +93,7 @@ struct Station {
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
         Job *finished, *finished_tail; /* in the order of finishing */
         Job *active;                   /* with a worker or an import task */
-        unsigned n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_finished, n_running, n_queued, n_active;
+        unsigned n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active;
         unsigned inhibited;
         bool started, enumerated, stopping;
         bool queue_busy, queue_again; /* queue_run() does not call itself */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "station/record.h"
 
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "station/trail.h"
 
@@ -238,4 +240,118 @@ int record_make(const Job *job, const StoreJob *row, StoreRecord *ret) {
                 return -ENOMEM;
         *ret = r;
         return 0;
+}
+
+/* ---- export ---- */
+
+char *record_line(const StoreRecord *r) {
+        char *line;
+
+        if (asprintf(&line, "{\"seq\":%" PRIu64 ",\"previous\":\"%s\",\"hash\":\"%s\"%s%s\n", r->seq, r->previous, r->hash,
+                     r->json[0] == '{' && r->json[1] != '}' ? "," : "", r->json[0] == '{' ? r->json + 1 : "}") < 0)
+                return NULL;
+        return line;
+}
+
+/* Where a column comes from: a path in the JSON ("unit.storage"). */
+static const struct {
+        const char *name, *path;
+        bool time;
+} csv_columns[] = {
+        {"seq", NULL, false}, {"id", "id", false}, {"job", "job", false}, {"kind", "kind", false},
+        {"result", "result", false}, {"code", "code", false}, {"started", "started_usec", true},
+        {"finished", "finished_usec", true}, {"station", "station", false}, {"operator", "operator", false},
+        {"batch", "batch", false}, {"slot", "slot", false}, {"port", "port", false}, {"package", "package.name", false},
+        {"package_sha256", "package.sha256", false}, {"product", "package.product", false},
+        {"version", "package.version", false}, {"mode", "mode", false}, {"serial", "unit.serial-written", false},
+        {"serial_seen", "unit.serial", false}, {"chip", "unit.chip-uid", false}, {"flash", "unit.flash-uid", false},
+        {"storage", "unit.storage", false}, {"loader", "unit.loader-version", false}, {"verify", "unit.verify", false},
+        {"plan", "unit.plan", false}, {"bytes", "bytes_done", false}, {"rate", "rate", false}, {"retry_of", "retry_of", false},
+        {"uid", "uid", false}, {"text", "failure.text", false}, {"note", "note", false}, {"hash", NULL, false},
+};
+
+const char *record_csv_header(void) {
+        static const char header[] =
+                "seq,id,job,kind,result,code,started,finished,station,operator,batch,slot,port,package,package_sha256,product,version,"
+                "mode,serial,serial_seen,chip,flash,storage,loader,verify,plan,bytes,rate,retry_of,uid,text,note,hash\r\n";
+
+        return header;
+}
+
+static struct json_object *find_path(struct json_object *o, const char *path) {
+        char part[32];
+
+        for (; o && *path; path += strcspn(path, "."), path += *path == '.') {
+                snprintf(part, sizeof(part), "%.*s", (int) strcspn(path, "."), path);
+                if (!json_object_object_get_ex(o, part, &o))
+                        return NULL;
+        }
+        return o;
+}
+
+/* A cell that a spreadsheet would take for a formula gets an apostrophe; quotes are doubled. */
+static void print_cell(FILE *out, const char *text) {
+        bool formula = text[0] && strchr("=+-@\t\r", text[0]) != NULL;
+
+        if (!formula && !strpbrk(text, "\",\r\n")) {
+                fputs(text, out);
+                return;
+        }
+        fputc('"', out);
+        if (formula)
+                fputc('\'', out);
+        for (; *text; text++) {
+                if (*text == '"')
+                        fputc('"', out);
+                fputc(*text, out);
+        }
+        fputc('"', out);
+}
+
+/* ISO 8601, UTC: sorts as text and needs no explanation. */
+static void print_time(FILE *out, uint64_t usec) {
+        time_t seconds = (time_t) (usec / 1000000);
+        char text[32];
+        struct tm tm;
+
+        if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+                return;
+        fprintf(out, "%s.%03uZ", text, (unsigned) (usec / 1000 % 1000));
+}
+
+static void print_column(FILE *out, size_t i, const StoreRecord *r, struct json_object *o) {
+        struct json_object *value = csv_columns[i].path ? find_path(o, csv_columns[i].path) : NULL;
+
+        if (streq(csv_columns[i].name, "seq"))
+                fprintf(out, "%" PRIu64, r->seq);
+        else if (streq(csv_columns[i].name, "hash"))
+                fputs(r->hash, out);
+        else if (value && csv_columns[i].time)
+                print_time(out, json_object_get_uint64(value));
+        else if (value)
+                print_cell(out, json_object_get_string(value));
+}
+
+char *record_csv(const StoreRecord *r) {
+        struct json_object *o = json_tokener_parse(r->json);
+        size_t size = 0;
+        char *text = NULL;
+        FILE *out = open_memstream(&text, &size);
+
+        if (!out) {
+                json_object_put(o);
+                return NULL;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(csv_columns); i++) {
+                if (i > 0)
+                        fputc(',', out);
+                print_column(out, i, r, o);
+        }
+        fputs("\r\n", out);
+        json_object_put(o);
+        if (fclose(out) != 0) {
+                free(text);
+                return NULL;
+        }
+        return text;
 }

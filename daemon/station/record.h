@@ -10,3 +10,9 @@
 bool record_wanted(const Job *job);
 /* `row`: the last row of the job. 0, ret->json is the caller's; -ENOMEM; -errno: no random numbers. */
 int record_make(const Job *job, const StoreJob *row, StoreRecord *ret);
+
+/* What is exported; malloc, NULL: no memory. A line of JSON with seq, previous and hash before the rest, or a row of CSV (RFC 4180);
+ * both end with a newline. Any thread. */
+char *record_line(const StoreRecord *r);
+char *record_csv(const StoreRecord *r);
+const char *record_csv_header(void);

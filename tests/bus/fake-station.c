@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fake-station.h"
 
+#include "station/history.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -434,5 +436,40 @@ int station_list_old_jobs(Station *s, uint64_t before, unsigned limit, StationJo
         if (s->n_questions >= ELEMENTSOF(s->questions))
                 return -ENOBUFS;
         s->questions[s->n_questions++] = (Question){before, limit, fn, userdata};
+        return 0;
+}
+
+/* ---- records ---- */
+
+static CallError ignored;
+
+int station_list_records(Station *s, const StoreRecordFilter *filter, StoreRecordsCallback fn, void *userdata) {
+        const StoreRecord record = {.seq = 5, .json = (char *) "{\"job\":7,\"result\":\"done\",\"unit\":{\"chip-uid\":\"C0FFEE\"},"
+                                                              "\"stages\":[{\"stage\":\"write\"}],\"must\":true}",
+                                    .hash = "aa", .previous = "bb"};
+
+        (void) ask(s, &ignored, "records serial=%s slot=%s result=%s since=%llu oldest=%d cursor=%llu limit=%u", filter->serial, filter->slot,
+            filter->result, (unsigned long long) filter->since_usec, filter->oldest_first, (unsigned long long) filter->cursor,
+            filter->limit);
+        fn(0, &record, 1, userdata);
+        return 0;
+}
+int station_check_records(Station *s, StoreCheckCallback fn, void *userdata) {
+        const StoreRecordCheck check = {.seq = 9, .checked = 4, .done = true, .bad_seq = 10, .problem = "Record 10 is missing."};
+
+        (void) ask(s, &ignored, "check");
+        fn(0, &check, userdata);
+        return 0;
+}
+int station_prune_records(Station *s, uint64_t before_usec, StorePruneCallback fn, void *userdata) {
+        (void) ask(s, &ignored, "prune %llu", (unsigned long long) before_usec);
+        fn(0, 3, userdata);
+        return 0;
+}
+int station_export_records(Station *s, int fd, ExportFormat format, const StoreRecordFilter *filter, StationExportFunc fn,
+                           void *userdata) {
+        (void) ask(s, &ignored, "export format=%d code=%s", format, filter->code);
+        close(fd);
+        fn(0, 1, userdata);
         return 0;
 }

@@ -163,8 +163,6 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error _unus
 sd_bus_message *call_on(sd_bus *bus, const char *path, const char *interface, const char *member, sd_bus_error *error,
                         const char *types, ...) {
         sd_bus_message *m = NULL;
-        sd_bus_slot *slot = NULL;
-        Pending p = {0};
         va_list ap;
 
         ck_assert_int_ge(sd_bus_message_new_method_call(bus, &m, BUS_NAME, path, interface, member), 0);
@@ -172,6 +170,14 @@ sd_bus_message *call_on(sd_bus *bus, const char *path, const char *interface, co
         if (types)
                 ck_assert_int_ge(sd_bus_message_appendv(m, types, ap), 0);
         va_end(ap);
+        return call_message(bus, m, error);
+}
+
+sd_bus_message *call_message(sd_bus *bus, sd_bus_message *m, sd_bus_error *error) {
+        const char *member = sd_bus_message_get_member(m);
+        sd_bus_slot *slot = NULL;
+        Pending p = {0};
+
         ck_assert_int_ge(sd_bus_call_async(bus, &slot, m, on_reply, &p, PATIENCE_USEC), 0);
         while (!p.done) {
                 /* Questions to the store are answered when nothing else is to do, as a thread would. */
@@ -180,14 +186,15 @@ sd_bus_message *call_on(sd_bus *bus, const char *path, const char *interface, co
                 if (r == 0 && !fake_answer_old(fx.station))
                         ck_assert_msg(sd_event_run(fx.event, PATIENCE_USEC) > 0, "no reply to %s", member);
         }
-        sd_bus_message_unref(m);
         sd_bus_slot_unref(slot);
         if (!sd_bus_message_get_error(p.reply)) {
                 ck_assert_msg(!error, "%s succeeded but must not", member);
+                sd_bus_message_unref(m);
                 return p.reply;
         }
         ck_assert_msg(error, "%s failed: %s: %s", member, sd_bus_message_get_error(p.reply)->name,
                       sd_bus_message_get_error(p.reply)->message);
+        sd_bus_message_unref(m);
         sd_bus_error_copy(error, sd_bus_message_get_error(p.reply));
         sd_bus_message_unref(p.reply);
         return NULL;

@@ -40,6 +40,8 @@ void settle(void);
 /* The reply, or NULL and *error (may be NULL: the call must succeed). */
 sd_bus_message *call_on(sd_bus *bus, const char *path, const char *interface, const char *member, sd_bus_error *error,
                         const char *types, ...);
+/* The same with a message of one's own, which is freed. */
+sd_bus_message *call_message(sd_bus *bus, sd_bus_message *m, sd_bus_error *error);
 #define call(path, interface, member, error, ...) call_on(fx.client, path, interface, member, error, __VA_ARGS__)
 /* Must fail with this name; the text is looked at. */
 void check_error(sd_bus_error *e, const char *name, const char *text);

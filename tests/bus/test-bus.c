@@ -12,11 +12,22 @@
 #define ERROR(name) "org.fdld.Fdld1.Error." name
 #define INVALID_ARGS "org.freedesktop.DBus.Error.InvalidArgs"
 #define UNKNOWN_OBJECT "org.freedesktop.DBus.Error.UnknownObject"
+#define HISTORY BUS_NAME ".History"
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define NOBODY 65534
 
-static const char *const interfaces[] = {"Manager", "Device", "Slot", "Package",
-                                         "Job"}; /* in the order of ObjectKind */
+/* Every interface, and the kind of object that has it. */
+static const struct {
+        const char *name;
+        ObjectKind kind;
+} interfaces[] = {
+        {"Manager", OBJECT_STATION},
+        {"History", OBJECT_STATION},
+        {"Device", OBJECT_DEVICE},
+        {"Slot", OBJECT_SLOT},
+        {"Package", OBJECT_PACKAGE},
+        {"Job", OBJECT_JOB},
+};
 
 /* One object of each kind. */
 typedef struct World {
@@ -47,17 +58,17 @@ static World world_make(void) {
         return w;
 }
 
-static const char *interface_name(ObjectKind kind, char buffer[static 64]) {
-        snprintf(buffer, 64, BUS_NAME ".%s", interfaces[kind]);
+static const char *interface_name(size_t i, char buffer[static 64]) {
+        snprintf(buffer, 64, BUS_NAME ".%s", interfaces[i].name);
         return buffer;
 }
 
-static void shipped_lines(ObjectKind kind, Lines *ret) {
+static void shipped_lines(size_t interface_index, Lines *ret) {
         char path[512], interface[64];
         size_t size;
         char *xml;
 
-        interface_name(kind, interface);
+        interface_name(interface_index, interface);
         snprintf(path, sizeof(path), "%s/dbus/%s.xml", getenv("srcdir"), interface);
         xml = read_whole_file(path, &size);
         interface_lines(xml, size, interface, ret);
@@ -70,8 +81,8 @@ static void shipped_lines(ObjectKind kind, Lines *ret) {
 START_TEST(test_introspection) {
         const World w = world_make();
 
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
-                sd_bus_message *m = call(w.paths[k], "org.freedesktop.DBus.Introspectable", "Introspect", NULL, NULL);
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
+                sd_bus_message *m = call(w.paths[interfaces[k].kind], "org.freedesktop.DBus.Introspectable", "Introspect", NULL, NULL);
                 Lines shipped, exported;
                 char interface[64];
                 const char *xml;
@@ -89,26 +100,35 @@ START_TEST(test_introspection) {
 }
 END_TEST
 
+static const sd_bus_vtable *interface_vtable(size_t k) {
+        char name[64];
+
+        for (const RootInterface *i = root_interfaces; i->name; i++)
+                if (streq(i->name, interface_name(k, name)))
+                        return i->vtable;
+        return object_class(interfaces[k].kind)->vtable;
+}
+
 static bool method_name(const char *line, char ret[static 64]) {
         return sscanf(line, "method %63[A-Za-z0-9]", ret) == 1;
 }
 
 START_TEST(test_every_method_has_an_action) {
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
                 char name[64];
                 Lines l;
 
                 shipped_lines(k, &l);
                 for (size_t i = 0; i < l.n; i++)
                         if (method_name(l.lines[i], name))
-                                ck_assert_msg(method_find(k, name), "%s.%s is not in the table of methods.c",
-                                              interfaces[k], name);
+                                ck_assert_msg(method_find(interfaces[k].kind, name), "%s.%s is not in the table of methods.c",
+                                              interfaces[k].name, name);
                 lines_free(&l);
         }
         ck_assert_ptr_null(method_find(OBJECT_STATION, "FormatDisk"));
         /* Without the flag sd-bus asks the bus daemon who is calling, and waits. */
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++)
-                for (const sd_bus_vtable *v = object_class(k)->vtable; v->type != _SD_BUS_VTABLE_END; v++) {
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++)
+                for (const sd_bus_vtable *v = interface_vtable(k); v->type != _SD_BUS_VTABLE_END; v++) {
                         if (v->type != _SD_BUS_VTABLE_METHOD)
                                 continue;
                         ck_assert(v->flags & SD_BUS_VTABLE_UNPRIVILEGED);
@@ -125,7 +145,7 @@ START_TEST(test_policy_is_the_table) {
 
         snprintf(path, sizeof(path), "%s/dbus/org.fdld.Fdld1.conf", getenv("srcdir"));
         policy = read_whole_file(path, &size);
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
                 char name[64], rule[256];
                 Lines l;
 
@@ -134,9 +154,9 @@ START_TEST(test_policy_is_the_table) {
                         if (!method_name(l.lines[i], name))
                                 continue;
                         snprintf(rule, sizeof(rule), "send_interface=\"" BUS_NAME ".%s\" send_member=\"%s\"",
-                                 interfaces[k], name);
-                        ck_assert_msg(!strstr(policy, rule) == (method_find(k, name)->action != ACTION_NONE),
-                                      "%s.%s: policy and table differ", interfaces[k], name);
+                                 interfaces[k].name, name);
+                        ck_assert_msg(!strstr(policy, rule) == (method_find(interfaces[k].kind, name)->action != ACTION_NONE),
+                                      "%s.%s: policy and table differ", interfaces[k].name, name);
                 }
                 lines_free(&l);
         }
@@ -238,6 +258,55 @@ START_TEST(test_manager_finds) {
         sd_bus_message_unref(m);
         ok(call(BUS_ROOT, MANAGER, "Reload", NULL, NULL));
         check_asked("reload");
+}
+END_TEST
+
+START_TEST(test_history) {
+        sd_bus_message *m;
+        uint64_t next;
+        int fd = memfd_create("export", MFD_CLOEXEC), whole;
+
+        m = call(BUS_ROOT, HISTORY, "Query", NULL, "a{sv}tu", 3, "serial", "s", "SN1", "slot", "s", "left", "since", "t", (uint64_t) 7,
+                 (uint64_t) 4, 1000U);
+        check_asked("records serial=SN1 slot=left result= since=7 oldest=0 cursor=4 limit=100");
+        ck_assert_str_eq(sd_bus_message_get_signature(m, true), "aa{sv}t");
+        ck_assert_int_ge(sd_bus_message_skip(m, "aa{sv}"), 0);
+        ck_assert_int_ge(sd_bus_message_read(m, "t", &next), 0);
+        ck_assert_uint_eq(next, 5);
+        sd_bus_message_unref(m);
+        sd_bus_message_unref(call(BUS_ROOT, HISTORY, "Query", NULL, "a{sv}tu", 2, "order", "s", "oldest", "result", "s", "failed",
+                                  (uint64_t) 0, 10U));
+        check_asked("records serial= slot= result=failed since=0 oldest=1 cursor=0 limit=10");
+        ok(call(BUS_ROOT, HISTORY, "Export", NULL, "hsa{sv}", fd, "csv", 1, "code", "s", "write-gone"));
+        check_asked("export format=1 code=write-gone");
+        m = call(BUS_ROOT, HISTORY, "Check", NULL, "a{sv}", 0);
+        ck_assert_int_ge(sd_bus_message_read(m, "b", &whole), 0);
+        ck_assert_int_eq(whole, 0);
+        sd_bus_message_unref(m);
+        m = call(BUS_ROOT, HISTORY, "Prune", NULL, "t", (uint64_t) 99);
+        ck_assert_int_ge(sd_bus_message_read(m, "t", &next), 0);
+        ck_assert_uint_eq(next, 3);
+        sd_bus_message_unref(m);
+        check_asked("prune 99");
+        close(fd);
+}
+END_TEST
+
+START_TEST(test_history_refuses) {
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        call(BUS_ROOT, HISTORY, "Query", &e, "a{sv}tu", 1, "colour", "s", "red", (uint64_t) 0, 1U);
+        check_error(&e, ERROR("InvalidOption"), "colour");
+        call(BUS_ROOT, HISTORY, "Query", &e, "a{sv}tu", 1, "result", "s", "fine", (uint64_t) 0, 1U);
+        check_error(&e, ERROR("InvalidOption"), "interrupted");
+        call(BUS_ROOT, HISTORY, "Query", &e, "a{sv}tu", 1, "package", "s", "abc", (uint64_t) 0, 1U);
+        check_error(&e, ERROR("InvalidOption"), "64 hex digits");
+        call(BUS_ROOT, HISTORY, "Export", &e, "hsa{sv}", fd, "csv", 0);
+        check_error(&e, ERROR("BadFile"), "not open for writing");
+        call(BUS_ROOT, HISTORY, "Export", &e, "hsa{sv}", fd, "xml", 0);
+        check_error(&e, ERROR("InvalidOption"), "csv, jsonl");
+        close(fd);
 }
 END_TEST
 
@@ -400,7 +469,7 @@ END_TEST
 START_TEST(test_wrong_types) {
         const World w = world_make();
 
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
                 char name[64], interface[64];
                 Lines l;
 
@@ -409,7 +478,7 @@ START_TEST(test_wrong_types) {
                         sd_bus_error e = SD_BUS_ERROR_NULL;
                         if (!method_name(l.lines[i], name))
                                 continue;
-                        call(w.paths[k], interface_name(k, interface), name, &e, "(ii)d", 1, 2, 0.5);
+                        call(w.paths[interfaces[k].kind], interface_name(k, interface), name, &e, "(ii)d", 1, 2, 0.5);
                         check_error(&e, INVALID_ARGS, "");
                 }
                 lines_free(&l);
@@ -420,55 +489,48 @@ END_TEST
 
 /* ---- who may ---- */
 
-static const char *const good_arguments[] = {
-        "ImportPackage", "Plan",    "Flash",   "CreateJob", "GetJob", "GetSlotByPort", "GetDeviceBySysfs",
-        "ListJobs",      "Inhibit", "Explain", "Probe",     "Reset",  "GetIdentity",   "SetLabel",
-        "SetEnabled",    "Remove",  "Submit",  "Cancel",    "Answer", "Retry",
-};
+/* Something acceptable for an argument, by its type and, where that is not enough, by its name. */
+static int append_good(sd_bus_message *m, const World *w, const char *method, const char *type, const char *name, int fd) {
+        static const char *const texts[][2] = {{"what", "start"}, {"how", "reset"},       {"code", "any-gone"},
+                                               {"kind", "flash"}, {"format", "jsonl"},    {"action", "replug"},
+                                               {"port", "pci-0:9"}};
+        const char *text = "x";
 
-/* A message with acceptable arguments for any method. */
-static sd_bus_message *good_call(sd_bus *bus, const World *w, ObjectKind k, const char *name, int fd, sd_bus_error *e) {
-        const char *p = w->paths[k], *package = w->paths[OBJECT_PACKAGE];
-        char interface[64];
-        size_t i = 0;
-
-        interface_name(k, interface);
-        while (i < ELEMENTSOF(good_arguments) && !streq(good_arguments[i], name))
-                i++;
-        switch (i) {
-        case 0:
-                return call_on(bus, p, interface, name, e, "hsa{sv}", fd, "x", 0);
-        case 1:
-                return call_on(bus, p, interface, name, e, "oa{sv}", package, 0);
-        case 2:
-                return call_on(bus, p, interface, name, e, "ooa{sv}", "/", package, 0);
-        case 3:
-                return call_on(bus, p, interface, name, e, "soa{sv}", "flash", "/", 1, "package", "o", package);
-        case 4:
-                return call_on(bus, p, interface, name, e, "t", w->job->id);
-        case 5:
-        case 6:
-        case 9:
-        case 13:
-                return call_on(bus, p, interface, name, e, "s", i == 6 ? w->device->sysfs : i == 9 ? "any-gone" : "x");
-        case 8:
-                return call_on(bus, p, interface, name, e, "sss", "a", "b", "start");
-        case 11:
-        case 18:
-                return call_on(bus, p, interface, name, e, "sa{sv}", "reset", 0);
-        case 14:
-                return call_on(bus, p, interface, name, e, "b", 1);
-        case 7:
-        case 10:
-        case 12:
-        case 15:
-        case 16:
-        case 17:
-        case 19:
-                return call_on(bus, p, interface, name, e, "a{sv}", 0);
-        default:
-                return call_on(bus, p, interface, name, e, NULL);
+        if (streq(type, "h"))
+                return sd_bus_message_append(m, "h", fd);
+        if (streq(type, "b"))
+                return sd_bus_message_append(m, "b", 1);
+        if (streq(type, "t"))
+                return sd_bus_message_append(m, "t", w->job->id);
+        if (streq(type, "u"))
+                return sd_bus_message_append(m, "u", 1);
+        if (streq(type, "o"))
+                return sd_bus_message_append(m, "o", streq(name, "package") ? w->paths[OBJECT_PACKAGE] : "/");
+        if (streq(method, "CreateJob") && streq(type, "a{sv}"))
+                return sd_bus_message_append(m, "a{sv}", 1, "package", "o", w->paths[OBJECT_PACKAGE]);
+        if (type[0] == 'a') {
+                int r = sd_bus_message_open_container(m, 'a', type + 1);
+                return r < 0 ? r : sd_bus_message_close_container(m);
         }
+        ck_assert_msg(streq(type, "s"), "%s: no example of an argument of type %s", method, type);
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+                if (streq(texts[i][0], name))
+                        text = texts[i][1];
+        return sd_bus_message_append(m, "s", streq(method, "GetDeviceBySysfs") ? w->device->sysfs : text);
+}
+
+/* Calls a method with acceptable arguments, made from its line of the introspection data. */
+static sd_bus_message *good_call(sd_bus *bus, const World *w, size_t k, const char *line, int fd, sd_bus_error *e) {
+        sd_bus_message *m = NULL;
+        char name[64], interface[64], direction[8], type[64], argument[64];
+
+        ck_assert(method_name(line, name));
+        ck_assert_int_ge(sd_bus_message_new_method_call(bus, &m, BUS_NAME, w->paths[interfaces[k].kind], interface_name(k, interface), name), 0);
+        line += strlen("method ") + strlen(name);
+        for (int used; sscanf(line, " %7s %63s %63[^,],%n", direction, type, argument, &used) == 3; line += used)
+                if (streq(direction, "in"))
+                        ck_assert_int_ge(append_good(m, w, name, type, argument, fd), 0);
+        return call_message(bus, m, e);
 }
 
 /* Calls everything; what needs a right must be refused with this error and without a trace. */
@@ -476,17 +538,17 @@ static void check_refused(sd_bus *stranger, const char *error, const char *text)
         const World w = world_make();
         int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-        for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
+        for (size_t k = 0; k < ELEMENTSOF(interfaces); k++) {
                 char name[64];
                 Lines l;
 
                 shipped_lines(k, &l);
                 for (size_t i = 0; i < l.n; i++) {
                         sd_bus_error e = SD_BUS_ERROR_NULL;
-                        if (!method_name(l.lines[i], name) || method_find(k, name)->action == ACTION_NONE)
+                        if (!method_name(l.lines[i], name) || method_find(interfaces[k].kind, name)->action == ACTION_NONE)
                                 continue;
                         fake_forget(fx.station);
-                        good_call(stranger, &w, k, name, fd, &e);
+                        good_call(stranger, &w, k, l.lines[i], fd, &e);
                         check_error(&e, error, text);
                         ck_assert_msg(fake_asked(fx.station)[0] == '\0', "%s was refused but done", name);
                 }
@@ -1167,6 +1229,8 @@ static TCase *make_case(const char *name, bool with_fixture) {
 int main(void) {
         const TTest *const with_bus[] = {
                 test_introspection,
+                test_history,
+                test_history_refuses,
                 test_every_method_has_an_action,
                 test_policy_is_the_table,
                 test_flash,
