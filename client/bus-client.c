@@ -61,14 +61,22 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
         return EXIT_OTHER;
 }
 
-int client_call_message(sd_bus *bus, sd_bus_message *m, sd_bus_message **reply) {
+static int call_message(sd_bus *bus, sd_bus_message *m, uint64_t timeout_usec, sd_bus_message **reply) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = sd_bus_call(bus, m, CALL_TIMEOUT_USEC, &error, reply), code = 0;
+        int r = sd_bus_call(bus, m, timeout_usec, &error, reply), code = 0;
 
         if (r < 0)
                 code = client_report(sd_bus_message_get_member(m), &error, r);
         sd_bus_error_free(&error);
         return code;
+}
+
+int client_call_message(sd_bus *bus, sd_bus_message *m, sd_bus_message **reply) {
+        return call_message(bus, m, CALL_TIMEOUT_USEC, reply);
+}
+
+int client_call_message_patiently(sd_bus *bus, sd_bus_message *m, sd_bus_message **reply) {
+        return call_message(bus, m, UINT64_MAX, reply);
 }
 
 int client_call(sd_bus *bus, const char *path, const char *interface, const char *member, sd_bus_message **reply,

@@ -34,6 +34,8 @@ sd_bus *client_connect(int *ret_exit);
 int client_call(sd_bus *bus, const char *path, const char *interface, const char *member, sd_bus_message **reply,
                 const char *types, ...);
 int client_call_message(sd_bus *bus, sd_bus_message *m, sd_bus_message **reply);
+/* For what may take long: waits as long as the connection lives. */
+int client_call_message_patiently(sd_bus *bus, sd_bus_message *m, sd_bus_message **reply);
 /* The line and the exit code for a D-Bus error. `doing` is what was tried ("flash"). */
 int client_report(const char *doing, const sd_bus_error *error, int r);
 

@@ -9,6 +9,13 @@
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings;
 extern uint64_t arg_timeout_usec;
+extern bool arg_yes;
+extern const char *arg_operator;
+/* history, export */
+extern const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
+extern const char *arg_prune, *arg_format, *arg_cursor_file;
+extern bool arg_check, arg_follow;
+extern uint64_t arg_limit, arg_cursor;
 
 void fdlctl_help(void);
 
@@ -30,6 +37,9 @@ int verb_answer(int argc, char **argv);
 int verb_remove(int argc, char **argv);
 int verb_probe(int argc, char **argv);
 int verb_label(int argc, char **argv);
+
+int verb_history(int argc, char **argv);
+int verb_export(int argc, char **argv);
 
 int verb_inspect(int argc, char **argv);
 int verb_plan(int argc, char **argv);

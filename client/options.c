@@ -15,6 +15,12 @@
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings;
 uint64_t arg_timeout_usec;
+bool arg_yes;
+const char *arg_operator;
+const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
+const char *arg_prune, *arg_format, *arg_cursor_file;
+bool arg_check, arg_follow;
+uint64_t arg_limit, arg_cursor;
 
 int usage_error(const char *format, ...) {
         va_list ap;
@@ -93,6 +99,16 @@ static int read_seconds(const Option *o, const char *value) {
         return -1;
 }
 
+static int read_number(const Option *o, const char *value) {
+        char *end;
+
+        errno = 0;
+        *(uint64_t *) o->target = strtoull(value, &end, 10);
+        if (errno || end == value || *end || value[0] == '-')
+                return usage_error("--%s needs a number, not \"%s\".", o->name, value);
+        return -1;
+}
+
 static int read_json(const Option *o, const char *value) {
         if (!is_word(o->words, value))
                 return usage_error("\"%s\" is no JSON mode; it is pretty, short or off.", value);
@@ -118,7 +134,8 @@ static void print_version(void) {
 /* ---- the table ---- */
 
 #define FLASHES " flash plan "
-#define TARGETS " flash probe "
+#define RECORDS " history export "
+#define TARGETS " flash probe history export "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
@@ -133,6 +150,24 @@ static const Option options[] = {
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
+        { "operator", 0, "NAME", read_text, &arg_operator, " flash ", "Who stands at the station, for the record", NULL },
+        { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
+        { "serial", 0, "SN", read_text, &arg_serial, RECORDS, "Records of this serial number", NULL },
+        { "chip", 0, "UID", read_text, &arg_chip, RECORDS, "Records of this chip", NULL },
+        { "batch", 0, "N", read_text, &arg_batch, RECORDS, "Records of this batch", NULL },
+        { "code", 0, "CODE", read_text, &arg_code, RECORDS, "Records with this failure code", NULL },
+        { "result", 0, "RESULT", read_word, &arg_result, RECORDS, "Records with this result (done, failed, …)",
+          "done|failed|canceled|timeout|interrupted|skipped" },
+        { "kind", 0, "KIND", read_text, &arg_kind, RECORDS, "Records of this kind of job", NULL },
+        { "since", 0, "TIME", read_text, &arg_since, RECORDS, "Ended at or after: 2026-11-26, today, 12h", NULL },
+        { "until", 0, "TIME", read_text, &arg_until, RECORDS, "Ended before", NULL },
+        { "limit", 'n', "N", read_number, &arg_limit, " history ", "At most so many records (50)", NULL },
+        { "check", 0, NULL, read_true, &arg_check, " history ", "Whether records were changed afterwards", NULL },
+        { "prune", 0, "TIME", read_text, &arg_prune, " history ", "Forget records older than this", NULL },
+        { "format", 0, "FORMAT", read_word, &arg_format, " export ", "jsonl (default) or csv", "jsonl|csv" },
+        { "follow", 'f', NULL, read_true, &arg_follow, " export ", "Go on as units end", NULL },
+        { "cursor", 0, "N", read_number, &arg_cursor, " export ", "Records after this one", NULL },
+        { "cursor-file", 0, "FILE", read_text, &arg_cursor_file, " export ", "Keep the last record's number there", NULL },
         { "json", 0, "MODE", read_json, NULL, NULL, "pretty, short or off; -j is --json=short", "pretty|short|off" },
         { NULL, 'j', NULL, read_j, NULL, NULL, NULL, NULL },
         { "no-legend", 0, NULL, read_false, &arg_output.legend, NULL, "No headings and no counts", NULL },

@@ -254,6 +254,8 @@ static int append_options(sd_bus_message *m) {
 
         if (r >= 0 && arg_mode)
                 r = sd_bus_message_append(m, "{sv}", "mode", "s", arg_mode);
+        if (r >= 0 && arg_operator)
+                r = sd_bus_message_append(m, "{sv}", "operator", "s", arg_operator);
         if (r >= 0 && arg_finish)
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", arg_finish);
         if (r >= 0 && arg_allow_warnings)

@@ -268,6 +268,7 @@ int options_none(sd_bus_message *m, CallError *e);
 typedef struct FlashOptions {
         PlanOptions plan;
         char package[BUS_PATH_MAX];
+        char operator_name[64];
 } FlashOptions;
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e);
 /* Text from a client that people will read: not empty unless allowed, at most `max` bytes, no control or bidi

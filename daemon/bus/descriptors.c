@@ -82,12 +82,22 @@ void descriptors_dispose(Bus *b, sd_bus_message *m) {
         start_more(b);
 }
 
-/* The one call that wants a file has it taken care of by who handles it. */
+/* The calls that want a file have it taken care of by who handles them. */
 static bool is_wanted(sd_bus_message *m) {
+        static const struct {
+                const char *path, *interface, *member, *signature; /* path: begins so */
+        } wanted[] = {
+                {BUS_ROOT, BUS_NAME ".Manager", "ImportPackage", "hsa{sv}"},
+                {BUS_ROOT, BUS_NAME ".History", "Export", "hsa{sv}"},
+        };
         const char *path = sd_bus_message_get_path(m);
 
-        return path && streq(path, BUS_ROOT) && sd_bus_message_is_method_call(m, BUS_NAME ".Manager", "ImportPackage") > 0 &&
-               sd_bus_message_has_signature(m, "hsa{sv}") > 0;
+        for (size_t i = 0; path && i < ELEMENTSOF(wanted); i++)
+                if (strncmp(path, wanted[i].path, strlen(wanted[i].path)) == 0 &&
+                    sd_bus_message_is_method_call(m, wanted[i].interface, wanted[i].member) > 0 &&
+                    sd_bus_message_has_signature(m, wanted[i].signature) > 0)
+                        return true;
+        return false;
 }
 
 int descriptors_filter(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_) {

@@ -4,6 +4,7 @@
 
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
+#include "common/closer.h"
 #include "station/history.h"
 
 /* The interface History of the root object: records of units. Everything here is personal (serials, chips), so every method needs
@@ -318,7 +319,7 @@ static int copy_output(int fd, int *ret, CallError *e) {
 
 int history_export(Call *c) {
         Filter x = {.f = {.until_usec = U64_UNKNOWN, .oldest_first = true}};
-        _cleanup_close_ int copy = -EBADF;
+        _cleanup_(close_elsewherep) int copy = -EBADF;
         ExportFormat format = EXPORT_JSONL;
         const char *word;
         HistoryCall *h;

@@ -149,6 +149,8 @@ int manager_flash(Call *c) {
         package = object_need(c->bus, OBJECT_PACKAGE, package_path, c->e);
         if (!package || station_flash(c->bus->station, &target, package, &options.plan, c->uid, &job, c->e) < 0)
                 return -1;
+        if (options.operator_name[0])
+                job_set_operator(job, options.operator_name);
         return reply_job(c, job);
 }
 
@@ -164,6 +166,7 @@ static int make_draft(Call *c, const char *kind, const char *target_path, const 
         package = object_need(c->bus, OBJECT_PACKAGE, options->package, c->e);
         if (!package || station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e) < 0)
                 return -1;
+        job_set_operator(job, options->operator_name);
         o = object_lookup(c->bus, job_path(job->id, buffer));
         if (!o) {
                 job_discard(job);

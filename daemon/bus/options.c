@@ -133,11 +133,21 @@ static int parse_package(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_operator(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (text_check("operator", value, sizeof(o->operator_name) - 1, true, e) < 0)
+                return -1;
+        memcpy(o->operator_name, value, strlen(value) + 1);
+        return 0;
+}
+
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e) {
         static const OptionSpec specs[] = {
                 {"mode", 's', parse_mode},
                 {"allow-warnings", 'b', parse_allow_warnings},
                 {"finish", 's', parse_finish},
+                {"operator", 's', parse_operator},
                 {"package", 'o', parse_package},
         };
         FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET}};

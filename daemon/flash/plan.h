@@ -84,6 +84,10 @@ int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free)
 
+/* SHA-256 of what will be done, in lower-case hex: two jobs with the same one do the same to a unit, given the same package. 0 or
+ * -ENOMEM. */
+int plan_digest(const Plan *plan, char ret[static 65]);
+
 /* Bytes that a step moves when nothing is repeated: BACKUP counts both readings, ERASE and the rest 0. */
 uint64_t plan_step_bytes(const PlanStep *step);
 

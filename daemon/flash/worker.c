@@ -312,6 +312,8 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
         EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines};
+        char digest[65];
+        int r;
 
         if (spec->package) {
                 input.package = mapped_file_data(spec->package);
@@ -319,7 +321,10 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 input.package_ok = package_ok;
                 input.package_userdata = spec->package;
         }
-        return engine_run(&input, channel, &hooks, report, f);
+        r = engine_run(&input, channel, &hooks, report, f);
+        if (plan_digest(w->spec->plan, digest) == 0)
+                on_fact(w, "plan", digest);
+        return r;
 }
 
 static int run_job(Worker *w, EngineReport *report, Failure *f) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "common/closer.h"
 #include "station/internal.h"
 #include "station/record.h"
 
@@ -121,8 +122,7 @@ static void drop_rows(Export *x) {
 
 static void export_free(Export *x) {
         drop_rows(x);
-        if (x->fd >= 0)
-                close(x->fd);
+        close_elsewherep(&x->fd);
         free(x);
 }
 

@@ -152,6 +152,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
         snprintf(ret->port, sizeof(ret->port), "%s", run->port);
         snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
         snprintf(ret->note, sizeof(ret->note), "%s", job->note);
+        snprintf(ret->operator_name, sizeof(ret->operator_name), "%s", job->operator_name);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
         snprintf(ret->code, sizeof(ret->code), "%s", job->code);
 }
@@ -222,6 +223,12 @@ static void last_words(const Job *job, LastWords *ret) {
         if (r < 0)
                 log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code},
                           "Job %llu: no record could be made of it: %s.", (unsigned long long) job->id, strerror(-r));
+}
+
+void job_set_operator(Job *job, const char *name) {
+        snprintf(job->operator_name, sizeof(job->operator_name), "%s", name);
+        if (job->state != JOB_STATE_DRAFT && job->state != JOB_STATE_FINISHED && !job->run->concluding)
+                job_put_row(job);
 }
 
 void job_put_row(Job *job) {
@@ -448,6 +455,7 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
         snprintf(job->code, sizeof(job->code), "%s", row->code);
         snprintf(job->note, sizeof(job->note), "%s", row->note);
+        snprintf(job->operator_name, sizeof(job->operator_name), "%s", row->operator_name);
         job->slot = row->port[0] || row->target_port[0]
                             ? station_find_slot(s, row->port[0] ? row->port : row->target_port)
                             : NULL;

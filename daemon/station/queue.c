@@ -333,6 +333,7 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         if (new_flash(s, &target, package, &old->options, uid, &job, e) < 0)
                 return -1;
         job->retry_of = old->id;
+        snprintf(job->operator_name, sizeof(job->operator_name), "%s", old->operator_name);
         aim_retry(job, old);
         submit(job);
         *ret = job;

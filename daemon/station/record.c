@@ -144,7 +144,8 @@ static struct json_object *unit_object(const Job *job) {
         add_text(o, "usb_id", id);
         add_text(o, "usb_speed", t->speed);
         for (size_t i = 0; i < t->n_facts; i++)
-                add_text(o, t->facts[i].key, t->facts[i].value);
+                if (!trail_of_job(t->facts[i].key))
+                        add_text(o, t->facts[i].key, t->facts[i].value);
         return o;
 }
 
@@ -187,6 +188,8 @@ static struct json_object *record_object(const Job *job, const StoreJob *row, co
                 add(o, "package", package_object(job));
         if (streq(job->kind, "flash"))
                 add_text(o, "mode", flash_mode_to_string(job->options.mode));
+        add_text(o, "plan", trail_find(job, "plan"));
+        add_text(o, "verify", trail_find(job, "verify"));
         add(o, "unit", unit_object(job));
         add_outcome(o, job, row);
         add_files(o, job);
@@ -265,8 +268,8 @@ static const struct {
         {"package_sha256", "package.sha256", false}, {"product", "package.product", false},
         {"version", "package.version", false}, {"mode", "mode", false}, {"serial", "unit.serial-written", false},
         {"serial_seen", "unit.serial", false}, {"chip", "unit.chip-uid", false}, {"flash", "unit.flash-uid", false},
-        {"storage", "unit.storage", false}, {"loader", "unit.loader-version", false}, {"verify", "unit.verify", false},
-        {"plan", "unit.plan", false}, {"bytes", "bytes_done", false}, {"rate", "rate", false}, {"retry_of", "retry_of", false},
+        {"storage", "unit.storage", false}, {"loader", "unit.loader-version", false}, {"verify", "verify", false},
+        {"plan", "plan", false}, {"bytes", "bytes_done", false}, {"rate", "rate", false}, {"retry_of", "retry_of", false},
         {"uid", "uid", false}, {"text", "failure.text", false}, {"note", "note", false}, {"hash", NULL, false},
 };
 

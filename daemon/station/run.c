@@ -386,7 +386,7 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 return;
         }
         trail_fact(job, r->key, r->value);
-        if (job->device)
+        if (job->device && !trail_of_job(r->key))
                 device_fact(job->device, r->key, r->value);
 }
 

@@ -208,13 +208,13 @@ static bool add_slot_id(Parser *p, const char *id) {
 }
 
 static int set_station(Parser *p, const char *key, const char *value) {
-        if (streq(key, "Name")) {
+        if (streq(key, "Name") || streq(key, "Station")) {
                 size_t n = strlen(value);
                 if (n == 0 || n >= sizeof(p->s->station_name))
-                        return bad(p, "Name= must have 1 to %zu characters.", sizeof(p->s->station_name) - 1);
+                        return bad(p, "%s= must have 1 to %zu characters.", key, sizeof(p->s->station_name) - 1);
                 for (size_t i = 0; i < n; i++)
                         if ((unsigned char) value[i] < 0x20 || (unsigned char) value[i] > 0x7e)
-                                return bad(p, "Name= may hold printable ASCII characters only.");
+                                return bad(p, "%s= may hold printable ASCII characters only.", key);
                 memcpy(p->s->station_name, value, n + 1);
                 return 1;
         }

@@ -188,6 +188,8 @@ void job_discard(Job *job);
 int job_cancel(Job *job, CallError *e); /* accepted, not over */
 int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e);
 int job_answer(Job *job, const char *action, CallError *e);
+/* Who stands at the station, for the record; clean text of at most 63 bytes. */
+void job_set_operator(Job *job, const char *name);
 
 int station_plan(Station *s, Package *package, const PlanOptions *options, Plan **ret, CallError *e);
 int package_remove(Package *package, CallError *e);

@@ -70,6 +70,10 @@ void trail_fact(Job *job, const char *key, const char *value) {
                 text_clean(f->value, sizeof(f->value), value);
 }
 
+bool trail_of_job(const char *key) {
+        return streq(key, "plan") || streq(key, "verify");
+}
+
 const char *trail_find(const Job *job, const char *key) {
         const JobTrail *t = job->run->trail;
 

@@ -33,4 +33,6 @@ void trail_begin(Job *job, const Device *d);
 void trail_enter(Job *job, Stage stage, uint64_t now_usec, uint64_t bytes_done);
 void trail_end(Job *job, uint64_t now_usec, uint64_t bytes_done);
 void trail_fact(Job *job, const char *key, const char *value);
+/* A fact of the job, not of the unit. */
+bool trail_of_job(const char *key);
 const char *trail_find(const Job *job, const char *key); /* "" unknown */

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "firmware/digest.h"
 #include "store/database.h"
-#include "store/digest.h"
 
 /* Records of what happened to units. Each carries the hash of the one before it, and its own hash is of
  *

@@ -78,6 +78,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, code, "code"),
         FIELD(U64, StoreJob, retry_of, "retry_of"),
         FIELD(TEXT, StoreJob, note, "note"),
+        FIELD(TEXT, StoreJob, operator_name, "operator"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -175,6 +176,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "CREATE TABLE chain(id INTEGER PRIMARY KEY CHECK(id = 1), pruned INTEGER NOT NULL, pruned_hash TEXT NOT NULL,"
         " head INTEGER NOT NULL, head_hash TEXT NOT NULL) @STRICT@;"
         "INSERT INTO chain VALUES(1, 0, '', 0, '');",
+        "ALTER TABLE jobs ADD COLUMN operator TEXT NOT NULL DEFAULT '';",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

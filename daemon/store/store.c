@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "firmware/digest.h"
 #include "store/database.h"
-#include "store/digest.h"
 #include "store/reserve.h"
 #include "store/state-directory.h"
 

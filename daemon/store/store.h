@@ -45,6 +45,7 @@ typedef struct StoreJob {
         char code[FAILURE_CODE_MAX];
         uint64_t retry_of;
         char note[512];            /* what could not be proven or recorded, lines; nothing personal */
+        char operator_name[64];
 } StoreJob;
 
 typedef struct StoreBackup {

@@ -443,6 +443,10 @@ int station_list_old_jobs(Station *s, uint64_t before, unsigned limit, StationJo
 
 static CallError ignored;
 
+void job_set_operator(Job *job, const char *name) {
+        snprintf(job->operator_name, sizeof(job->operator_name), "%s", name);
+}
+
 int station_list_records(Station *s, const StoreRecordFilter *filter, StoreRecordsCallback fn, void *userdata) {
         const StoreRecord record = {.seq = 5, .json = (char *) "{\"job\":7,\"result\":\"done\",\"unit\":{\"chip-uid\":\"C0FFEE\"},"
                                                               "\"stages\":[{\"stage\":\"write\"}],\"must\":true}",

@@ -138,6 +138,7 @@ static StoreJob example_job(uint64_t id) {
                 .code = "write-refused-8a",
                 .retry_of = 7,
                 .note = "identity not proven\nGrüße",
+                .operator_name = "Ada Läufer",
         };
 
         memset(j.digest, 'a', 64);

@@ -120,12 +120,23 @@ static void begin(Script s) {
         ck_assert_ptr_null(spec);
 }
 
-static WorkerRecord next(RecordType type) {
+static WorkerRecord take(void) {
         struct pollfd p = {.fd = mailbox_fd(box), .events = POLLIN};
         WorkerRecord r;
 
         while (!mailbox_take(box, &r))
                 ck_assert_int_eq(poll(&p, 1, PATIENCE_MS), 1);
+        return r;
+}
+
+static WorkerRecord next(RecordType type) {
+        WorkerRecord r = take();
+
+        /* The last thing that every job tells before it is over. */
+        if (type == RECORD_DONE && r.type == RECORD_FACT && strcmp(r.key, "plan") == 0) {
+                ck_assert_uint_eq(strlen(r.value), 64);
+                r = take();
+        }
         ck_assert_int_eq(r.type, type);
         ck_assert_uint_eq(r.job_id, 42);
         ck_assert_uint_gt(r.now_usec, 0);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "store/digest.h"
+#include "firmware/digest.h"
 
 #include <openssl/evp.h>
-
-#include "store/state-directory.h"
+#include <stdio.h>
 
 int digest_hex(const void *data, size_t size, char ret[static 65]) {
         uint8_t digest[EVP_MAX_MD_SIZE];
@@ -11,6 +10,7 @@ int digest_hex(const void *data, size_t size, char ret[static 65]) {
 
         if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != 32)
                 return -ENOMEM;
-        bytes_to_hex(digest, n, ret);
+        for (size_t i = 0; i < n; i++)
+                snprintf(ret + 2 * i, 3, "%02x", digest[i]);
         return 0;
 }
