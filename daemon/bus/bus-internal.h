@@ -19,6 +19,8 @@
 #define WAITERS_PER_PEER_MAX 64
 #define DRAFTS_PER_PEER_MAX 64
 #define LEASES_MAX 64
+#define QUESTIONS_MAX 64 /* calls that wait for polkit; each may carry 16 descriptors */
+#define QUESTIONS_PER_USER_MAX 16
 #define QUERIES_MAX 32 /* unanswered questions to the store */
 #define GHOSTS_MAX 256 /* jobs that are not listed but known by path */
 
@@ -29,6 +31,7 @@ typedef struct Lease Lease;
 typedef struct Query Query;
 typedef struct FdMessage FdMessage;
 typedef struct HistoryCall HistoryCall;
+typedef struct Question Question;
 
 /* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
 struct BusObject {
@@ -57,7 +60,7 @@ struct Peer {
         uint32_t uid;
         sd_bus_slot *match, *call;
         sd_bus_message *held[HELD_PER_PEER_MAX];
-        unsigned n_held, n_waiters, n_drafts;
+        unsigned n_held, n_waiters, n_drafts, n_questions;
         Peer *next;
 };
 
@@ -68,11 +71,14 @@ struct Waiter {
         Waiter *next;
 };
 
-/* Counters of the write queue, in messages. Variables, so that tests need not fill the real thing. */
+/* Counters of the write queue, in messages, and waiting times. Variables, so that tests need not fill the real thing. */
 typedef struct BusLimits {
         uint64_t write_soft; /* above: nothing more is told, changes collect in the dirty bits */
         uint64_t write_hard; /* above: the bus is taken for dead */
         uint64_t stuck_usec; /* so long above write_soft: the same */
+        uint64_t answer_usec; /* polkit's time when it may not ask anybody */
+        uint64_t person_usec; /* and when somebody types a password */
+        uint64_t forget_usec; /* a call that polkit answered and that never came back: its object is gone */
 } BusLimits;
 
 typedef struct BusKind {
@@ -106,6 +112,9 @@ struct Bus {
         unsigned n_leases;
         Query *queries;
         unsigned n_queries;
+        Question *questions;
+        unsigned n_questions;
+        uint64_t question_number;
         HistoryCall *history_calls;
         unsigned n_history_calls;
         FdMessage *fd_messages;
@@ -149,21 +158,13 @@ int peer_hold(Peer *p, sd_bus_message *m, CallError *e);
 void peer_gone(Peer *p);
 void peers_free(Bus *b);
 
-/* methods.c: which method needs what */
+/* actions.def: what may be allowed */
+#define POLICY_ID "org.fdld.fdld1."
 typedef enum Action {
         ACTION_NONE, /* reads; everyone */
-        ACTION_PROBE,
-        ACTION_IMPORT,
-        ACTION_FLASH,
-        ACTION_READ, /* personal data of a unit */
-        ACTION_CANCEL,
-        ACTION_MANAGE_SLOTS,
-        ACTION_MANAGE_PACKAGES,
-        ACTION_MANAGE_DAEMON,
-        ACTION_INHIBIT,
-        ACTION_HISTORY_READ, /* serials and chips of units */
-        ACTION_EXPORT,
-        ACTION_HISTORY_PRUNE,
+#define ACTION(id, name, any, inactive, active, description, message) ACTION_##id,
+#include "bus/actions.def"
+#undef ACTION
         ACTION_MAX,
 } Action;
 const char *action_to_string(Action action);
@@ -174,23 +175,45 @@ typedef struct Call {
         sd_bus_message *message;
         Peer *peer;   /* NULL for ACTION_NONE */
         uint32_t uid; /* as peer */
-        bool held;    /* comes again when it is known who calls */
+        bool held;    /* comes again when it is known who calls and whether that is allowed */
         CallError *e;
 } Call;
 /* >= 0: answered, or will be. -1 with *c->e set; another negative errno: our own fault. */
 typedef int (*Handler)(Call *c);
 
+/* Chooses what a call needs by its arguments: the message is at its beginning and is rewound afterwards. The row's action is where
+ * *ret starts. 0, or as Handler for arguments that are wrong anyway. */
+typedef int (*Grade)(Call *c, Action *ret);
+
+/* methods.c: which method needs what */
 typedef struct Method {
         ObjectKind kind;
         const char *member;
         Action action;
         Handler handler;
+        Grade grade;   /* NULL: always `action` */
 } Method;
 const Method *method_find(ObjectKind kind, const char *member);
 /* The handler of every method in every vtable. */
 int bus_dispatch(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int reply_call_error(sd_bus_message *m, const CallError *e);
-bool call_authorised(const Bus *b, uint32_t uid);
+
+/* authorise.c */
+bool call_authorised(const Bus *b, uint32_t uid); /* without asking */
+/* Who calls. 1: c->peer and c->uid are set; 0: held, the handler returns at once and is called again; negative as Handler. */
+int call_identify(Call *c);
+/* May the caller do this, now that it is known? 1 yes; 0 held, as above; negative as Handler. A handler may ask for more than one action,
+ * one after the other, before it changes anything. */
+int call_require(Call *c, Action action);
+void questions_answered(Bus *b, const sd_bus_message *m); /* the message is done with */
+void questions_forget(Bus *b, const Peer *p);             /* NULL: all */
+
+/* grades.c */
+int grade_flash(Call *c, Action *ret);
+int grade_create_job(Call *c, Action *ret);
+int grade_submit(Call *c, Action *ret);
+int grade_retry(Call *c, Action *ret);
+int grade_own(Call *c, Action *ret); /* nothing for the user whose job it is */
 
 int manager_import_package(Call *c);
 int manager_plan(Call *c);

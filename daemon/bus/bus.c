@@ -194,7 +194,12 @@ int bus_new(sd_event *event, Station *station, const char *address, bool trust_o
         b->lost = lost;
         b->userdata = userdata;
         b->pending_tail = &b->pending;
-        b->limits = (BusLimits){.write_soft = 4096, .write_hard = 16384, .stuck_usec = 30 * SEC};
+        b->limits = (BusLimits){.write_soft = 4096,
+                                .write_hard = 16384,
+                                .stuck_usec = 30 * SEC,
+                                .answer_usec = 10 * SEC,
+                                .person_usec = 300 * SEC,
+                                .forget_usec = 30 * SEC};
         b->fd_tell[0] = b->fd_tell[1] = -EBADF;
         r = make_sources(b);
         if (r >= 0)

@@ -54,6 +54,7 @@ static void discard_drafts(Peer *p) {
 
 void peer_gone(Peer *p) {
         waiters_drop(p->bus, NULL, p);
+        questions_forget(p->bus, p);
         discard_drafts(p);
         peer_free(p);
 }
@@ -72,7 +73,7 @@ static bool make_room(Bus *b) {
 
         /* New ones are put in front, so the last idle one is the oldest. */
         for (Peer *p = b->peers; p; p = p->next)
-                if (p->state != PEER_ASKING && p->n_held == 0 && p->n_waiters == 0 && p->n_drafts == 0)
+                if (p->state != PEER_ASKING && p->n_held == 0 && p->n_waiters == 0 && p->n_drafts == 0 && p->n_questions == 0)
                         oldest = p;
         if (oldest)
                 peer_free(oldest);
@@ -216,6 +217,7 @@ int peer_hold(Peer *p, sd_bus_message *m, CallError *e) {
 }
 
 void peers_free(Bus *b) {
+        questions_forget(b, NULL);
         while (b->peers) {
                 discard_drafts(b->peers);
                 peer_free(b->peers);

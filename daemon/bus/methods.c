@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus/bus-internal.h"
 
-/* Every method of every interface, what a caller must be allowed to do for it, and who does it. A method that is not
- * here is refused, and a test compares the table with the introspection data. */
+/* Every method of every interface, what a caller must be allowed to do for it (actions.def), who does it, and who says how much it risks
+ * where that depends (grades.c). A method that is not here is refused, and a test compares the table with the introspection data. */
 static const Method methods[] = {
         {OBJECT_STATION, "ImportPackage", ACTION_IMPORT, manager_import_package},
         {OBJECT_STATION, "Plan", ACTION_NONE, manager_plan},
-        {OBJECT_STATION, "Flash", ACTION_FLASH, manager_flash},
-        {OBJECT_STATION, "CreateJob", ACTION_FLASH, manager_create_job},
+        {OBJECT_STATION, "Flash", ACTION_FLASH, manager_flash, grade_flash},
+        {OBJECT_STATION, "CreateJob", ACTION_FLASH, manager_create_job, grade_create_job},
         {OBJECT_STATION, "GetJob", ACTION_NONE, manager_get_job},
         {OBJECT_STATION, "GetSlotByPort", ACTION_MANAGE_SLOTS, manager_get_slot_by_port}, /* may make one */
         {OBJECT_STATION, "GetDeviceBySysfs", ACTION_NONE, manager_get_device_by_sysfs},
@@ -27,32 +27,12 @@ static const Method methods[] = {
         {OBJECT_SLOT, "ResetCounters", ACTION_MANAGE_SLOTS, slot_method_reset_counters},
         {OBJECT_SLOT, "ClearWedged", ACTION_MANAGE_SLOTS, slot_method_clear_wedged},
         {OBJECT_PACKAGE, "Remove", ACTION_MANAGE_PACKAGES, package_method_remove},
-        {OBJECT_JOB, "Submit", ACTION_FLASH, job_method_submit},
-        {OBJECT_JOB, "Cancel", ACTION_CANCEL, job_method_cancel},
-        {OBJECT_JOB, "Answer", ACTION_FLASH, job_method_answer},
+        {OBJECT_JOB, "Submit", ACTION_FLASH, job_method_submit, grade_submit},
+        {OBJECT_JOB, "Cancel", ACTION_CANCEL, job_method_cancel, grade_own},
+        {OBJECT_JOB, "Answer", ACTION_FLASH, job_method_answer, grade_own},
         {OBJECT_JOB, "Wait", ACTION_NONE, job_method_wait},
-        {OBJECT_JOB, "Retry", ACTION_FLASH, job_method_retry},
+        {OBJECT_JOB, "Retry", ACTION_FLASH, job_method_retry, grade_retry},
 };
-
-static const char *const action_names[] = {
-        [ACTION_NONE] = "none",
-        [ACTION_PROBE] = "probe",
-        [ACTION_IMPORT] = "import",
-        [ACTION_FLASH] = "flash",
-        [ACTION_READ] = "read",
-        [ACTION_CANCEL] = "cancel-any",
-        [ACTION_MANAGE_SLOTS] = "manage-slots",
-        [ACTION_MANAGE_PACKAGES] = "manage-packages",
-        [ACTION_MANAGE_DAEMON] = "manage-daemon",
-        [ACTION_INHIBIT] = "inhibit",
-        [ACTION_HISTORY_READ] = "history-read",
-        [ACTION_EXPORT] = "export",
-        [ACTION_HISTORY_PRUNE] = "history-prune",
-};
-
-const char *action_to_string(Action action) {
-        return action < ACTION_MAX ? action_names[action] : "";
-}
 
 const Method *method_find(ObjectKind kind, const char *member) {
         for (size_t i = 0; i < ELEMENTSOF(methods); i++)
@@ -61,29 +41,22 @@ const Method *method_find(ObjectKind kind, const char *member) {
         return NULL;
 }
 
-/* Until polkit is asked: root, and in tests and development the daemon's own user. */
-bool call_authorised(const Bus *b, uint32_t uid) {
-        return uid == 0 || (b->trust_own_uid && uid == getuid());
-}
-
+/* 1 may, 0 held. */
 static int authorise(Call *c, const Method *method) {
+        Action action = method->action;
         int r;
 
-        c->peer = peer_need(c->bus, c->message, c->e);
-        if (!c->peer)
-                return -1;
-        if (c->peer->state != PEER_KNOWN) {
-                r = peer_hold(c->peer, c->message, c->e);
-                c->held = r >= 0;
-                return r < 0 ? r : 0;
+        r = call_identify(c);
+        if (r <= 0 || call_authorised(c->bus, c->uid))
+                return r;
+        if (method->grade) {
+                r = method->grade(c, &action);
+                if (r >= 0)
+                        r = sd_bus_message_rewind(c->message, true);
+                if (r < 0)
+                        return r;
         }
-        c->uid = c->peer->uid;
-        if (!call_authorised(c->bus, c->uid))
-                return call_error_set(
-                        c->e, BUS_ERROR_NOT_AUTHORISED,
-                        "%s needs the right '%s', which only root has. Run the command as root, for example with sudo.",
-                        method->member, action_to_string(method->action));
-        return 1;
+        return call_require(c, action);
 }
 
 static int run(Call *c) {
@@ -116,8 +89,10 @@ int bus_dispatch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r;
 
         r = run(&c);
-        if (!c.held)
+        if (!c.held) {
                 descriptors_dispose(c.bus, m);
+                questions_answered(c.bus, m);
+        }
         if (r >= 0)
                 return 1;
         if (e.error >= BUS_ERROR_MAX)

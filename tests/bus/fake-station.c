@@ -353,6 +353,8 @@ int station_draft(Station *s, const char *kind, const Target *target, Package *p
                 flash_mode_to_string(options->mode), uid) < 0)
                 return -1;
         *ret = fake_add_job(s, kind, JOB_STATE_DRAFT, false);
+        (*ret)->uid = uid;
+        (*ret)->options = *options;
         return 0;
 }
 
