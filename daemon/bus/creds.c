@@ -80,6 +80,8 @@ static bool make_room(Bus *b) {
         return oldest;
 }
 
+static int ask(Peer *p);
+
 Peer *peer_need(Bus *b, sd_bus_message *m, CallError *e) {
         const char *name = sd_bus_message_get_sender(m);
         char rule[512];
@@ -111,7 +113,8 @@ Peer *peer_need(Bus *b, sd_bus_message *m, CallError *e) {
                  "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
                  "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='%s'",
                  name);
-        if (sd_bus_add_match_async(b->bus, &p->match, rule, on_name_owner_changed, NULL, p) < 0) {
+        /* Asked for in any case, after the rule: a peer that was gone before the rule was there is found out by the answer. */
+        if (sd_bus_add_match_async(b->bus, &p->match, rule, on_name_owner_changed, NULL, p) < 0 || ask(p) < 0) {
                 peer_free(p);
                 call_error_set(e, BUS_ERROR_HOST, "The bus cannot be asked to watch the caller.");
                 return NULL;
@@ -182,6 +185,10 @@ static int on_credentials(sd_bus_message *m, void *userdata, sd_bus_error *error
 
         p->call = sd_bus_slot_unref(p->call);
         p->state = PEER_NEW;
+        if (failed && sd_bus_error_has_name(failed, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) {
+                peer_gone(p);
+                return 0;
+        }
         r = failed ? -EIO : read_uid(m, &p->uid);
         if (r < 0) {
                 refuse_held(p, failed && failed->message ? failed->message : strerror(-r));
