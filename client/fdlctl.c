@@ -52,8 +52,12 @@ void fdlctl_help(void) {
                         continue;
                 }
                 snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].arguments);
-                /* "…" takes three bytes and one column. */
-                printf("  %-*s%s\n", 25 + (strstr(left, "…") ? 2 : 0), left, verbs[i].help);
+                /* "…" takes three bytes and one column. What is too long for its column has its text on the next line. */
+                int width = 25 + (strstr(left, "…") ? 2 : 0);
+                if ((int) strlen(left) > width - 2)
+                        printf("  %s\n  %25s%s\n", left, "", verbs[i].help);
+                else
+                        printf("  %-*s%s\n", width, left, verbs[i].help);
         }
         printf("\nOptions:\n");
         options_help();

@@ -188,7 +188,10 @@ void options_help(void) {
                 if (o->letter)
                         snprintf(letter, sizeof(letter), "-%c", o->letter);
                 snprintf(left, sizeof(left), "%s --%s%s%s", letter, o->name, o->value ? "=" : "", o->value ? o->value : "");
-                printf("  %-25s %s\n", left, o->help);
+                if (strlen(left) > 24)
+                        printf("  %s\n  %25s %s\n", left, "", o->help);
+                else
+                        printf("  %-25s %s\n", left, o->help);
         }
 }
 

@@ -35,6 +35,7 @@ typedef struct Daemon {
 static void print_help(void) {
         printf("fdld [OPTIONS...]\n\n"
                "Flashes Spreadtrum and Unisoc devices in boot mode; fdlctl(1) is its client.\n\n"
+               "Options:\n"
                "  -h --help                         Show this help\n"
                "     --version                      Show the version\n"
                "     --state-directory=PATH         Records and packages ($STATE_DIRECTORY, %s/lib/fdld)\n"

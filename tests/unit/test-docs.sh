@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2013 # words without blanks
+# Help, manual pages, completion, introspection data, settings and code say the same. Most of it is made from one source, so what fails
+# here is a source that is not complete; the text of each failure says what to add where.
+set -uo pipefail
+top=$(cd "${FDLD_SOURCE:-.}" && pwd)
+build=$(cd "${FDLD_BUILD:-.}" && pwd)
+export LC_ALL=C.UTF-8
+work=$(mktemp -d "${TMPDIR:-/tmp}/fdld-docs.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+bad=0
+
+complain() {
+        echo "FAIL: $*" >&2
+        bad=1
+}
+
+# plain FILE: a manual page without its marks
+plain() { sed -e 's/\\f[BIRP]//g' -e 's/\\-/-/g' -e 's/\\(aq/'"'"'/g' "$1"; }
+
+# ---- help ----
+"$build/fdlctl" --help >"$work/help" 2>"$work/err" || complain "fdlctl --help fails"
+[ -s "$work/err" ] && complain "fdlctl --help writes to the error output"
+awk 'length($0) > 80 { print "FAIL: fdlctl --help is wider than 80 columns: " $0; bad = 1 } END { exit bad }' \
+        <(iconv -f UTF-8 -t ASCII//TRANSLIT "$work/help" | sed 's/\.\.\././g') >&2 || bad=1
+"$build/fdlctl" --no-such-option >"$work/out" 2>/dev/null && complain "an unknown option is taken"
+[ -s "$work/out" ] && complain "mistakes of usage are told on the standard output"
+
+# What the code knows, not what the help shows.
+verbs=$(sed -nE 's/^[[:space:]]*\{ "([a-z-]+)", "[^"]*", "[^"]*", -?[0-9]+, -?[0-9]+, [a-z_]+ \},.*/\1/p' "$top/client/fdlctl.c")
+[ "$(wc -w <<<"$verbs")" -gt 10 ] || complain "the table of verbs in client/fdlctl.c has changed its form; adapt tests/unit/test-docs.sh"
+options=$(sed -nE 's/^[[:space:]]*\{ "([a-z-]+)", [^,]+, (NULL|"[A-Z]+"), read_.*/\1/p' "$top/client/options.c")
+[ "$(wc -w <<<"$options")" -gt 10 ] || complain "the table of options in client/options.c has changed its form; adapt tests/unit/test-docs.sh"
+
+plain "$build/man/fdlctl.1" >"$work/fdlctl.1"
+for verb in $verbs; do
+        grep -qE "^  $verb( |\$)" "$work/help" || complain "fdlctl --help does not show the verb $verb: give its row in client/fdlctl.c a help text"
+        grep -qE "^$verb( |\$)" "$work/fdlctl.1" || complain "fdlctl(1) does not know the verb $verb: its line in --help is not understood by man/help.awk"
+        grep -qF "[$verb]=" "$build/client/completion/fdlctl" || complain "completion for bash does not know the verb $verb (man/help.awk)"
+        grep -qF "'$verb:" "$build/client/completion/_fdlctl" || complain "completion for zsh does not know the verb $verb (man/help.awk)"
+        grep -qF -- "-a $verb -d" "$build/client/completion/fdlctl.fish" || complain "completion for fish does not know the verb $verb (man/help.awk)"
+done
+for option in $options; do
+        [ "$option" = wait ] && continue # the default, taken for symmetry
+        grep -qE -- "--$option( |=|\$)" "$work/help" || complain "fdlctl --help does not show --$option: give its row in client/options.c a help text"
+        grep -qE -- "--$option(=|\$)" "$work/fdlctl.1" || complain "fdlctl(1) does not know --$option: its line in --help is not understood by man/help.awk"
+        grep -qF -- "[--$option]=" "$build/client/completion/fdlctl" || complain "completion for bash does not know --$option (man/help.awk)"
+        grep -qE -- "'--$option=?\[" "$build/client/completion/_fdlctl" || complain "completion for zsh does not know --$option (man/help.awk)"
+        grep -qF -- "-l $option " "$build/client/completion/fdlctl.fish" || complain "completion for fish does not know --$option (man/help.awk)"
+done
+# The other way round: nothing is told that is not there.
+for verb in $(sed -nE 's/^  ([a-z][a-z-]*)( .*)?$/\1/p' "$work/help"); do
+        grep -qw -- "$verb" <<<"$verbs" || complain "fdlctl --help shows the verb $verb, which is not in the table of client/fdlctl.c"
+done
+while read -r code text; do
+        grep -qE "^\\.B $code\$" "$build/man/fdlctl.1" || complain "fdlctl(1) does not know the exit code $code ($text): add it to man/fdlctl.1.in"
+done < <(sed -nE 's/^[[:space:]]*EXIT_([A-Z_]+) = ([0-9]+),.*/\2 \1/p' "$top/client/bus-client.h")
+
+plain "$build/man/fdld.8" >"$work/fdld.8"
+for option in $(sed -nE 's/^[[:space:]]*\{"([a-z-]+)", (no|required)_argument, .*/\1/p' "$top/daemon/main.c"); do
+        grep -qE -- "--$option(=|\$)" "$work/fdld.8" || complain "fdld(8) does not know --$option: add it to print_help() of daemon/main.c"
+done
+
+# ---- D-Bus ----
+plain "$build/man/org.fdld.Fdld1.5" >"$work/dbus.5"
+for file in "$top"/dbus/org.fdld.Fdld1.*.xml; do
+        interface=$(basename "$file" .xml)
+        grep -qF "INTERFACE $interface" "$work/dbus.5" ||
+                complain "org.fdld.Fdld1(5) does not know $interface: add its file to dist_dbusinterfaces_DATA in Makefile.am"
+        for member in $(sed -nE 's/.*<(method|signal) name="([A-Za-z0-9]+)".*/\2/p' "$file"); do
+                sed -n "/INTERFACE $interface\"/,/^\\.SH \"INT/p" "$work/dbus.5" | grep -qE "^$member \\(" ||
+                        complain "org.fdld.Fdld1(5) does not show $interface.$member (man/dbus.awk)"
+        done
+        for member in $(sed -nE 's/.*<property name="([A-Za-z0-9]+)".*/\1/p' "$file"); do
+                sed -n "/INTERFACE $interface\"/,/^\\.SH \"INT/p" "$work/dbus.5" | grep -qE "^$member [a-z({]" ||
+                        complain "org.fdld.Fdld1(5) does not show the property $interface.$member (man/dbus.awk)"
+        done
+done
+for error in $(sed -nE 's/^BUS_ERROR\([A-Z_]+, "([A-Za-z]+)".*/\1/p' "$top/daemon/common/errors.def"); do
+        grep -qF "org.fdld.Fdld1.Error.$error" "$work/dbus.5" || complain "org.fdld.Fdld1(5) does not show the error $error (man/dbus.awk)"
+done
+for prefix in $(sed -nE 's|.*\{BUS_ROOT "/([a-z]+)", BUS_NAME.*|\1|p' "$top/daemon/bus/objects.c"); do
+        grep -qE "^\\.I /org/fdld/Fdld1/$prefix/" "$build/man/org.fdld.Fdld1.5" ||
+                complain "org.fdld.Fdld1(5) does not tell of objects below /org/fdld/Fdld1/$prefix: add them to man/org.fdld.Fdld1.5.in"
+done
+# The table says which right a method needs, and the page repeats it.
+while read -r kind member action; do
+        [ "$action" = ACTION_NONE ] && continue
+        grep -A 8 -E "^$member \\(" "$work/dbus.5" | grep -q '^Needs ' || complain "org.fdld.Fdld1(5) does not say what $member ($kind) needs"
+done < <(sed -nE 's/^[[:space:]]*\{OBJECT_([A-Z]+), "([A-Za-z]+)", (ACTION_[A-Z_]+),.*/\1 \2 \3/p' "$top/daemon/bus/methods.c")
+
+# ---- settings ----
+plain "$build/man/fdld.conf.5" >"$work/conf.5"
+camel() { sed -E 's/(^|_)([a-z])/\U\2/g' <<<"$1"; }
+keys=$(grep -ohE 'streq\((key|p->key), "[A-Za-z0-9]+"\)' "$top"/daemon/station/settings*.c | sed -E 's/.*"(.*)".*/\1/' | sort -u)
+for key in $keys; do
+        grep -qE "$key=" "$work/conf.5" || complain "fdld.conf(5) does not know $key=: add it with a comment to systemd/fdld.conf"
+done
+# X(field, value, floor) of [Timeouts]
+for field in $(sed -nE '/BSL_DEADLINES/,/^$/s/.*X\(([a-z0-9_]+),.*/\1/p' "$top/daemon/bsl/session.h"); do
+        key=$(camel "$field")
+        grep -qE "^$key(M?Sec)=" "$work/conf.5" || complain "fdld.conf(5) does not know ${key}Sec=: add it with a comment to systemd/fdld.conf"
+done
+# Every setting of the shipped file, switched on, is one: the daemon gets as far as the bus, which is not there.
+mkdir "$work/etc"
+install -d -m 0700 "$work/state"
+sed -E 's/^# ?([A-Z][A-Za-z0-9]*=|\[)/\1/' "$top/systemd/fdld.conf" >"$work/etc/fdld.conf"
+"$build/fdld" --configuration-directory="$work/etc" --state-directory="$work/state" --runtime-directory="$work" \
+        --bus-address=unix:path="$work/nobody" 2>"$work/err"
+status=$?
+[ "$status" -eq 5 ] || complain "fdld does not take its own fdld.conf with every setting switched on (exit code $status): $(cat "$work/err")"
+
+# ---- form ----
+if command -v groff >/dev/null; then
+        for page in "$build"/man/*.[158]; do
+                warnings=$(groff -man -Tutf8 -ww -z "$page" 2>&1)
+                [ -z "$warnings" ] || complain "$page: $warnings"
+        done
+else
+        echo "groff is not installed: the form of the manual pages was not looked at"
+fi
+for shell in bash zsh fish; do
+        file=$build/client/completion/fdlctl
+        [ $shell = zsh ] && file=$build/client/completion/_fdlctl
+        [ $shell = fish ] && file=$build/client/completion/fdlctl.fish
+        if command -v $shell >/dev/null; then
+                $shell -n "$file" || complain "$file is no $shell"
+        else
+                echo "$shell is not installed: its completion was not tried"
+        fi
+done
+
+# ---- completion of bash, live: what the daemon would say comes from a stand-in ----
+mkdir "$work/bin"
+cat >"$work/bin/fdlctl" <<'END'
+#!/bin/sh
+for a; do [ "$a" = slots ] && printf 'socket 1  pci-0:1  empty\nright     pci-0:2  empty\n'; done
+for a; do [ "$a" = jobs ] && printf '17  flash  running\n18  flash  queued\n'; done
+for a; do [ "$a" = packages ] && printf '0123456789ab  phone.pac  PHONE\n'; done
+exit 0
+END
+chmod +x "$work/bin/fdlctl"
+# offers WORD…: what the last word could become
+offers() {
+        # shellcheck disable=SC2016 # for the inner shell
+        PATH=$work/bin:$PATH bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fdlctl; printf "%s\n" "${COMPREPLY[@]}"' \
+                "$build/client/completion/fdlctl" "$@" 2>/dev/null
+}
+expect_offer() {
+        local want=$1
+        shift
+        offers "$@" | grep -qxF -- "$want" || complain "bash does not offer '$want' after: $*; it offers: $(offers "$@" | tr '\n' ' ')"
+}
+expect_offer status fdlctl stat
+expect_offer --slot fdlctl flash --sl
+expect_offer 'socket\ 1' fdlctl flash --slot = so
+expect_offer right fdlctl flash --slot = ''
+expect_offer 17 fdlctl cancel ''
+expect_offer 18 fdlctl -q wait 17 1
+expect_offer phone.pac fdlctl flash ph
+expect_offer 0123456789ab fdlctl remove 0
+expect_offer factory fdlctl flash --mode = f
+[ "$(offers fdlctl flash --slot = zzz)" = "" ] || complain "bash offers what does not fit"
+
+[ "$bad" = 0 ] && echo "help, manual pages, completion, introspection data, settings and code agree"
+exit "$bad"
