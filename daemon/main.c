@@ -12,6 +12,7 @@
 #include "common/mapped-file.h"
 #include "station/settings.h"
 #include "station/station.h"
+#include "upgrade.h"
 
 /* Exit codes: 0 stopped as asked, 1 failed, 2 usage, 3 bad configuration, 4 the state directory cannot be used (also:
  * another daemon uses it), 5 no bus or no name on it. */
@@ -27,9 +28,10 @@ typedef struct Daemon {
         sd_event *event;
         Station *station;
         Bus *bus;
-        bool have_name, started, stopping;
+        Upgrade *upgrade;
+        bool have_name, started, stopping, renewing; /* renewing: to execute the new program */
         int exit_code;
-        char status[128];
+        char status[256];
 } Daemon;
 
 static void print_help(void) {
@@ -113,21 +115,54 @@ static int parse_options(Daemon *d, int argc, char *argv[]) {
 static void tell_status(Daemon *d) {
         unsigned writing = station_jobs_destructive(d->station);
         char status[sizeof(d->status)], more[64] = "";
+        const char *upgraded = "";
 
         if (writing > 0)
                 snprintf(more, sizeof(more), ", %u changing flash", writing);
-        snprintf(status, sizeof(status), "%s%u running, %u queued%s", d->stopping ? "Stopping: " : "",
-                 station_jobs_running(d->station), station_jobs_queued(d->station), more);
+        if (upgrade_waiting(d->upgrade) && !d->stopping)
+                upgraded = "; the program was upgraded, the new one takes over when no job runs and nobody waits for one";
+        snprintf(status, sizeof(status), "%s%u running, %u queued%s%s", d->stopping && !d->renewing ? "Stopping: " : "",
+                 station_jobs_running(d->station), station_jobs_queued(d->station), more, upgraded);
         if (streq(status, d->status))
                 return;
         memcpy(d->status, status, sizeof(status));
         (void) sd_notifyf(false, "STATUS=%s", status);
 }
 
+static void on_still(void *userdata);
+
+/* The way of a restart, without systemd noticing more than a reload: same process, same environment; what is queued is on disk. */
+static void renew_if_idle(Daemon *d) {
+        if (!upgrade_waiting(d->upgrade) || d->stopping || !d->started || station_jobs_running(d->station) > 0 || bus_in_use(d->bus))
+                return;
+        d->stopping = d->renewing = true;
+        log_notice("Nothing runs: the new program in %s takes over.", upgrade_path(d->upgrade));
+        station_stop(d->station, on_still, d);
+}
+
+static void on_replaced(void *userdata) {
+        Daemon *d = userdata;
+
+        log_notice("The program in %s was upgraded; the new one takes over when no job runs.", upgrade_path(d->upgrade));
+}
+
 /* After every round of the loop; says something only when it changed. */
 static int on_post(sd_event_source *source _unused_, void *userdata) {
+        renew_if_idle(userdata);
         tell_status(userdata);
         return 0;
+}
+
+/* Everything is closed by now. */
+static int execute_new(char *path, char *argv[]) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=The new program takes over",
+                          (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000ULL);
+        execv(path, argv);
+        log_error("Cannot execute %s: %s.", path, strerror(errno));
+        return EXIT_FAILURE;
 }
 
 static void check_ready(Daemon *d) {
@@ -158,6 +193,7 @@ static void stop(Daemon *d, int exit_code) {
         bool first = !d->stopping;
 
         d->stopping = true;
+        d->renewing = false; /* somebody wants an end */
         d->exit_code = MAX(d->exit_code, exit_code);
         if (first) {
                 (void) sd_notify(false, "STOPPING=1");
@@ -236,6 +272,8 @@ static int prepare_loop(Daemon *d) {
                 r = sd_event_add_post(d->event, NULL, on_post, d);
         if (r >= 0)
                 r = sd_event_set_watchdog(d->event, true);
+        if (r >= 0 && upgrade_watch(d->event, on_replaced, d, &d->upgrade) < 0)
+                log_warning("An upgrade of the program will not be noticed: restart the daemon after one.");
         return r < 0 ? r : 0;
 }
 
@@ -271,6 +309,7 @@ static int begin(Daemon *d) {
 
 int main(int argc, char *argv[]) {
         Daemon d = {};
+        char program[PATH_MAX];
         int r = parse_options(&d, argc, argv);
 
         if (r != 0)
@@ -286,6 +325,8 @@ int main(int argc, char *argv[]) {
         bus_free(d.bus);
         if (d.station)
                 station_free(d.station);
+        snprintf(program, sizeof(program), "%s", upgrade_path(d.upgrade));
+        upgrade_free(d.upgrade);
         sd_event_unref(d.event);
-        return r;
+        return r == 0 && d.renewing ? execute_new(program, argv) : r;
 }

@@ -208,6 +208,9 @@ int call_require(Call *c, Action action);
 void questions_answered(Bus *b, const sd_bus_message *m); /* the message is done with */
 void questions_forget(Bus *b, const Peer *p);             /* NULL: all */
 
+/* log-control.c: /org/freedesktop/LogControl1 */
+int log_control_publish(Bus *b);
+
 /* grades.c */
 int grade_flash(Call *c, Action *ret);
 int grade_create_job(Call *c, Action *ret);

@@ -12,6 +12,14 @@ const char *bus_lost_reason(const Bus *b) {
         return b->reason;
 }
 
+bool bus_in_use(const Bus *b) {
+        unsigned drafts = 0;
+
+        for (const Peer *p = b->peers; p; p = p->next)
+                drafts += p->n_drafts;
+        return drafts > 0 || b->n_waiters > 0 || b->n_questions > 0 || b->n_held > 0 || b->n_leases > 0 || b->n_history_calls > 0;
+}
+
 void bus_lose(Bus *b, const char *format, ...) {
         va_list ap;
 
@@ -226,6 +234,8 @@ int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e) {
                 r = sd_bus_add_filter(b->bus, NULL, descriptors_filter, b);
         if (r >= 0)
                 r = objects_publish(b);
+        if (r >= 0)
+                r = log_control_publish(b);
         if (r >= 0)
                 r = sd_bus_request_name_async(b->bus, NULL, BUS_NAME, 0, on_name, b);
         if (r < 0)

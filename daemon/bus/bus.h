@@ -25,6 +25,9 @@ int bus_new(sd_event *event, Station *station, const char *address, bool trust_o
  * name is ours: the moment for READY=1. */
 int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e);
 
+/* Somebody would notice if the daemon were another: calls of Wait, questions to polkit, drafts or leases are open. */
+bool bus_in_use(const Bus *b);
+
 /* One plain sentence for the log; "" while all is well. Valid until bus_free(). */
 const char *bus_lost_reason(const Bus *b);
 

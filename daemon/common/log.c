@@ -8,18 +8,44 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
-static bool to_journal, with_prefix, debug;
+static bool to_journal, with_prefix, to_nobody;
+static int max_level = LOG_INFO;
 
 /* systemd says in $JOURNAL_STREAM which file is the journal; it is ours only if stderr is still that file. */
-void log_setup(void) {
+static bool stderr_is_journal(void) {
         const char *stream = getenv("JOURNAL_STREAM");
         unsigned long long device, inode;
         struct stat st;
 
-        to_journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-                     st.st_dev == device && st.st_ino == inode;
-        debug = getenv("FDLD_DEBUG") != NULL;
+        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+               st.st_dev == device && st.st_ino == inode;
+}
+
+void log_setup(void) {
+        to_journal = stderr_is_journal();
         with_prefix = !isatty(STDERR_FILENO);
+        if (getenv("FDLD_DEBUG"))
+                max_level = LOG_DEBUG;
+}
+
+int log_level(void) {
+        return max_level;
+}
+
+void log_set_level(int priority) {
+        max_level = priority;
+}
+
+const char *log_target(void) {
+        return to_nobody ? "null" : to_journal ? "journal" : "console";
+}
+
+int log_set_target(const char *word) {
+        if (word && !streq(word, "journal") && !streq(word, "console") && !streq(word, "null"))
+                return -EINVAL;
+        to_journal = word ? streq(word, "journal") : stderr_is_journal();
+        to_nobody = word && streq(word, "null");
+        return 0;
 }
 
 #define N_FIELDS 6
@@ -60,7 +86,7 @@ void log_write(int priority, const LogFields *fields, const char *format, ...) {
         char text[1024];
         va_list ap;
 
-        if (priority == LOG_DEBUG && !debug)
+        if (priority > max_level || to_nobody)
                 return;
         va_start(ap, format);
         vsnprintf(text, sizeof(text), format, ap);

@@ -13,6 +13,12 @@ typedef struct LogFields {
 } LogFields;
 
 void log_setup(void);
+/* What is told: up to this priority, LOG_INFO at the start (LOG_DEBUG with $FDLD_DEBUG). */
+int log_level(void);
+void log_set_level(int priority);
+/* Where to: "journal", "console" (standard error output) or "null". NULL takes what fits best, as at the start. -EINVAL for another word. */
+const char *log_target(void);
+int log_set_target(const char *word);
 void log_write(int priority, const LogFields *fields, const char *format, ...) _printf_(3, 4);
 #define log_info(...) log_write(LOG_INFO, NULL, __VA_ARGS__)
 #define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/log.h"
 #include "every-method.h"
 #include "mock-polkit.h"
 
@@ -501,6 +502,38 @@ START_TEST(test_polkit_hangs) {
 }
 END_TEST
 
+/* Written properties, which sd-bus cannot let wait: the log's level is everyone's to read and the administrator's to change. */
+START_TEST(test_log_control) {
+        const char *path = "/org/freedesktop/LogControl1", *interface = "org.freedesktop.LogControl1";
+        int level = log_level();
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        const char *word;
+        sd_bus_message *m;
+
+        start_polkit(POLKIT_DENIES);
+        call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "LogLevel", "s", "debug");
+        check_error(&e, DENIED, "manage-daemon");
+        ck_assert_int_eq(log_level(), level);
+        m = call_on(stranger, path, PROPERTIES, "Get", NULL, "ss", interface, "LogLevel");
+        ck_assert_int_ge(sd_bus_message_read(m, "v", "s", &word), 0);
+        ck_assert_str_eq(word, "info");
+        sd_bus_message_unref(m);
+        mock_polkit_set(polkit, POLKIT_ALLOWS);
+        sd_bus_message_unref(call_on(stranger, path, PROPERTIES, "Set", NULL, "ssv", interface, "LogLevel", "s", "debug"));
+        ck_assert_int_eq(log_level(), LOG_DEBUG);
+        sd_bus_message_unref(call_on(stranger, path, PROPERTIES, "Set", NULL, "ssv", interface, "LogTarget", "s", "null"));
+        ck_assert_str_eq(log_target(), "null");
+        sd_bus_message_unref(call_on(stranger, path, PROPERTIES, "Set", NULL, "ssv", interface, "LogTarget", "s", "auto"));
+        ck_assert_str_eq(log_target(), "console");
+        call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "LogLevel", "s", "loud");
+        check_error(&e, INVALID_ARGS, "no log level");
+        call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "SyslogIdentifier", "s", "x");
+        check_error(&e, "org.freedesktop.DBus.Error.PropertyReadOnly", "");
+        ck_assert_uint_eq(fx.bus->n_questions, 0);
+        log_set_level(level);
+}
+END_TEST
+
 /* The daemon's side goes away while polkit thinks: no leak, nothing done. */
 START_TEST(test_end_while_asking) {
         sd_bus_message *m;
@@ -521,7 +554,7 @@ int main(void) {
         const TTest *const tests[] = {
                 test_every_interface_has_a_row, test_policy_file,  test_names_are_unambiguous, test_owners,      test_details, test_risk,
                 test_draft_is_asked_for_once,   test_caller_dies,  test_caller_floods,         test_object_goes_away,
-                test_polkit_hangs,              test_end_while_asking,
+                test_polkit_hangs,              test_end_while_asking, test_log_control,
         };
         TCase *c = tcase_create("authorise");
         Suite *s = suite_create("authorise");
