@@ -288,6 +288,54 @@ int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f) {
         return r;
 }
 
+int bsl_ext_table(BslSession *s, const void *payload, size_t size, Failure *f) {
+        return command_ack(s, BSL_CMD_EXT_TABLE, payload, size, s->deadlines.other, f);
+}
+
+/* A question with an answer of fixed length. */
+static int ask_fixed(BslSession *s, int code, int want, void *ret, size_t size, Failure *f) {
+        const Command c = {.code = code, .deadline = s->deadlines.other, .want = want};
+        uint64_t since = channel_now(s->channel);
+        BslFrame frame;
+        int r = session_command(s, &c, &frame, f);
+
+        if (r != 0)
+                return r;
+        if (frame.size < size)
+                return wrong_length(s, &c, since, size, frame.size, f);
+        memcpy(ret, frame.payload, size);
+        return 0;
+}
+
+int bsl_read_flash_info(BslSession *s, uint32_t ret[static 3], Failure *f) {
+        uint8_t b[12];
+        int r = ask_fixed(s, BSL_CMD_READ_FLASH_INFO, BSL_REP_READ_FLASH_INFO, b, sizeof(b), f);
+
+        for (size_t i = 0; r == 0 && i < 3; i++)
+                ret[i] = get_be32(b + 4 * i);
+        return r;
+}
+
+int bsl_read_rf_type(BslSession *s, uint32_t *ret, Failure *f) {
+        uint8_t b[4];
+        int r = ask_fixed(s, BSL_CMD_READ_RF_TYPE, BSL_REP_RF_TYPE, b, sizeof(b), f);
+
+        if (r == 0)
+                *ret = get_le32(b);
+        return r;
+}
+
+int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f) {
+        uint8_t b[8];
+
+        put_le64(b, stamp);
+        return command_ack(s, BSL_CMD_SET_TIME_STAMP, b, sizeof(b), s->deadlines.start, f);
+}
+
+int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f) {
+        return command_ack(s, BSL_CMD_WRITE_APR_INFO, info, size, s->deadlines.start, f);
+}
+
 int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f) {
         return command_ack(s, BSL_CMD_REPARTITION, payload, size, s->deadlines.repartition, f);
 }

@@ -157,6 +157,15 @@ int bsl_read_end(BslSession *s, Failure *f);
 /* *ret: malloc'ed array, at most 862 entries. */
 int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f);
 int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f);
+/* What kind of data partitions hold; changes nothing in flash. */
+int bsl_ext_table(BslSession *s, const void *payload, size_t size, Failure *f);
+/* The three words as they came, big-endian on the wire: a flag, then block and page size of the NAND in either order (§15 U6).
+ * Only to loaders of NAND units: others never answer. */
+int bsl_read_flash_info(BslSession *s, uint32_t ret[static 3], Failure *f);
+int bsl_read_rf_type(BslSession *s, uint32_t *ret, Failure *f); /* little-endian on the wire (§15 U16) */
+/* Both write into miscdata. The stamp goes out as u64, little-endian, as the loader stores it. */
+int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f);
+int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f);
 int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f);
 /* ACK, or the device leaves the bus: both are success (design §2.1). */
 int bsl_reset(BslSession *s, Failure *f);

@@ -21,6 +21,7 @@ typedef struct Slot {
 struct MappedFile {
         atomic_uint refs;
         uint64_t size;
+        int64_t time;
         uint8_t *data;
         Slot *slot;
         int fd;
@@ -135,6 +136,7 @@ int mapped_file_open(const char *path, MappedFile **ret) {
         if (!S_ISREG(st.st_mode))
                 return S_ISDIR(st.st_mode) ? -EISDIR : -EBADF;
         m->size = (uint64_t) st.st_size;
+        m->time = st.st_mtime;
         r = map_pages(m);
         if (r < 0)
                 return r;
@@ -156,6 +158,10 @@ MappedFile *mapped_file_unref(MappedFile *m) {
 
 const uint8_t *mapped_file_data(const MappedFile *m) {
         return m->data;
+}
+
+int64_t mapped_file_time(const MappedFile *m) {
+        return m->time;
 }
 
 uint64_t mapped_file_size(const MappedFile *m) {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "firmware/nv.h"
 
+#include <strings.h>
+
 #include "firmware/crc16.h"
 
 #define ITEM_CALIBRATION 0x2
 #define ITEM_IMEI 0x5
+#define ITEM_WCDMA_CALIBRATION 0x12d
 #define ITEM_TD_CALIBRATION 0x516
 #define ITEM_LTE_CALIBRATION 0x9c4
 #define ITEM_END 0xffff
@@ -282,26 +285,82 @@ int nv_merge(void *image, size_t size, const void *device, size_t device_size, c
         return r;
 }
 
-/* Only the first structure is known well enough to tell where it says "calibrated". The other families have no gate. */
-int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f) {
-        Image image;
+/* ---- calibrated? ---------------------------------------------------------------------------------------- */
+
+/* The flag is the last word of the item; bit 27 says nothing. */
+static int check_gsm(const Image *image, Failure *f) {
         size_t at, length;
         bool sound;
         uint32_t flag;
 
-        if (families[0] && !strstr(families, "GSM"))
-                return 0;
-        if (open_image(&image, device, size))
-                return nv_check(device, size, "the device", f);
-        if (!find(&image, ITEM_CALIBRATION, &at, &length, &sound) || word_at(&image, at) != VERSION_FIRST ||
-            length != SIZE_FF0A)
-                return 0;
-        flag = image.order == ORDER_BIG ? (uint32_t) word_at(&image, at + 6016) << 16 | word_at(&image, at + 6018)
-                                        : (uint32_t) word_at(&image, at + 6018) << 16 | word_at(&image, at + 6016);
+        if (!find(image, ITEM_CALIBRATION, &at, &length, &sound) || length < 6 || length % 4 ||
+            (word_at(image, at) == VERSION_FIRST && length != SIZE_FF0A))
+                return 0; /* the merge says what is wrong with it */
+        at += length - 4;
+        flag = image->order == ORDER_BIG ? (uint32_t) word_at(image, at) << 16 | word_at(image, at + 2)
+                                         : (uint32_t) word_at(image, at + 2) << 16 | word_at(image, at);
         if (flag & 0xf7ffffff)
                 return 0;
         return failure_set(f, CLASS_MISMATCH, "nv-uncalibrated",
                            "The device was never calibrated: its calibration flag is 0x%x.", flag);
+}
+
+static int check_short_flag(const Image *image, const char *family, uint16_t id, Failure *f) {
+        size_t at, length;
+        bool sound;
+
+        if (!find(image, id, &at, &length, &sound) || length < 4)
+                return failure_set(f, CLASS_MISMATCH, "nv-uncalibrated",
+                                   "The device was never calibrated for %s: it has no item 0x%x.", family, id);
+        if (word_at(image, at + 2) != 0)
+                return 0;
+        return failure_set(f, CLASS_MISMATCH, "nv-uncalibrated",
+                           "The device was never calibrated for %s: the flag in its item 0x%x is 0.", family, id);
+}
+
+static bool names_family(const char *families, const char *name) {
+        static const char between[] = " ,;|\t";
+
+        for (const char *p = families + strspn(families, between); *p; p += strspn(p, between)) {
+                size_t n = strcspn(p, between);
+
+                if (n == strlen(name) && strncasecmp(p, name, n) == 0)
+                        return true;
+                p += n;
+        }
+        return false;
+}
+
+static const struct {
+        const char *family, *item;
+        uint16_t id; /* where the list gives none; 0: the flag is GSM's */
+} gates[] = {
+        {"TD", "TD_Calibration", 0},
+        {"WCDMA", "W_Calibration", ITEM_WCDMA_CALIBRATION},
+        {"LTE", "LTE_Calibration", ITEM_LTE_CALIBRATION},
+};
+
+int nv_check_calibrated(const void *device, size_t size, const char *families, const PacNvItem *items, size_t n_items,
+                        Failure *f) {
+        Image image;
+        int r = 0;
+
+        if (open_image(&image, device, size))
+                return nv_check(device, size, "the device", f);
+        if (!families[0] || names_family(families, "GSM"))
+                r = check_gsm(&image, f);
+        for (size_t k = 0; r == 0 && k < ELEMENTSOF(gates); k++) {
+                if (!names_family(families, gates[k].family))
+                        continue;
+                for (size_t i = 0; r == 0 && i < n_items; i++) {
+                        if (!items[i].backup || strncasecmp(items[i].name, gates[k].item, strlen(gates[k].item)) != 0)
+                                continue;
+                        r = gates[k].id == 0 ? check_gsm(&image, f)
+                                             : check_short_flag(&image, gates[k].family,
+                                                                items[i].id == UINT32_MAX ? gates[k].id : (uint16_t) items[i].id, f);
+                }
+        }
+        return r;
 }
 
 uint32_t nv_seal(void *image, size_t size) {

@@ -22,8 +22,11 @@ bool nv_blank(const void *image, size_t size);
 int nv_merge(void *image, size_t size, const void *device, size_t device_size, const PacNvItem *items, size_t n_items,
              FlashMode mode, Failure *f);
 /* Calibration gate of upgrade mode: 0 calibrated or not applicable, 1 with *f (detail
- * "nv-uncalibrated"). `families`: attribute CheckCali, "" means GSM. */
-int nv_check_calibrated(const void *device, size_t size, const char *families, Failure *f);
+ * "nv-uncalibrated"). `families`: attribute CheckCali, a list of GSM, TD, WCDMA and LTE, "" means GSM. Other than GSM they count
+ * where an item of theirs is in the list of what the package keeps, as in the vendor's tool: TD shares GSM's flag; WCDMA and LTE
+ * have one of 16 bits at byte 2 of the item, not 0 where calibrated. An unknown word is ignored. */
+int nv_check_calibrated(const void *device, size_t size, const char *families, const PacNvItem *items, size_t n_items,
+                        Failure *f);
 
 /* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real
  * image). */

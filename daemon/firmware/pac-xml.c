@@ -28,7 +28,8 @@ typedef struct Walk {
         bool text_cut;
         bool ours; /* inside our product or scheme */
         unsigned found;
-        size_t files_room, items_room, partitions_room;
+        size_t files_room, items_room, partitions_room, ext_room, chips_room;
+        bool rf_on;
         bool has_flag, has_check_flag, has_base;
 } Walk;
 
@@ -276,8 +277,71 @@ static void start_partition(Walk *w, const char **atts) {
         }
 }
 
-static void start_ext_table(Walk *w, const char **atts _unused_) {
-        w->pac->ext_table = true;
+static void start_partition_type(Walk *w, const char **atts) {
+        const char *tag = need(w, atts, "PartitionType", "tag");
+
+        if (!tag)
+                return;
+        if (w->pac->ext_tag[0])
+                refuse(w, "ext-table", "the extended table has two lists of partition types");
+        else if (strlen(tag) != 4)
+                refuse(w, "ext-table", "the tag of a list of partition types does not have four characters");
+        else
+                copy(w, "PartitionType tag", tag, w->pac->ext_tag, sizeof(w->pac->ext_tag));
+}
+
+static void start_ext_partition(Walk *w, const char **atts) {
+        const char *id = need(w, atts, "Partition", "id"), *twin = attribute(atts, "id2");
+        const char *size = attribute(atts, "size"), *type = attribute(atts, "type");
+        PacExtPartition *p;
+        uint64_t v = 0;
+
+        if (!id)
+                return;
+        p = grow(w, &w->pac->ext_partitions, &w->pac->n_ext_partitions, &w->ext_room, PAC_EXT_PARTITIONS_MAX,
+                 sizeof(PacExtPartition), "partition types");
+        if (!p || !partition_name(w, "Partition id", id, p->name) ||
+            (twin && !partition_name(w, "Partition id2", twin, p->twin)))
+                return;
+        if (id[0] == '\0')
+                refuse(w, "ext-table", "a partition type without a name");
+        if (size && number(w, "Partition size", size, false, UINT32_MAX, &v))
+                p->size = (uint32_t) v;
+        v = 0;
+        if (type && number(w, "Partition type", type, false, 2, &v))
+                p->type = (uint8_t) v;
+}
+
+/* What an extended table holds beside the list of partition types: its bytes are not known. */
+static void meet_unknown_table(Walk *w, const char *name) {
+        if (!w->pac->ext_unknown[0])
+                copy(w, "a part of ExtTable", name, w->pac->ext_unknown, sizeof(w->pac->ext_unknown));
+}
+
+static void start_rf(Walk *w, const char **atts) {
+        const char *enable = attribute(atts, "enable");
+
+        w->rf_on = false;
+        if (enable)
+                flag(w, "RF enable", enable, &w->rf_on);
+}
+
+static void start_transceiver(Walk *w, const char **atts) {
+        const char *id = need(w, atts, "Transceiver", "id"), *name = id ? need(w, atts, "Transceiver", "name") : NULL;
+        PacRfChip *chip;
+        uint64_t v;
+
+        if (!name || !w->rf_on)
+                return;
+        chip = grow(w, &w->pac->rf_chips, &w->pac->n_rf_chips, &w->chips_room, PAC_RF_CHIPS_MAX, sizeof(PacRfChip),
+                    "radio chips");
+        if (!chip || !copy(w, "Transceiver name", name, chip->name, sizeof(chip->name)) ||
+            !number(w, "Transceiver id", id, false, UINT32_MAX, &v))
+                return;
+        chip->id = (uint32_t) v;
+        for (PacRfChip *other = w->pac->rf_chips; other < chip; other++)
+                if (other->id == chip->id || strcasecmp(other->name, chip->name) == 0)
+                        refuse(w, "duplicate", "the radio chip \"%s\" stands there twice", chip->name);
 }
 
 static void end_scheme_name(Walk *w, const char *text) {
@@ -426,7 +490,10 @@ static const struct Rule {
         {PRODUCT "/NVBackup/NVItem/BackupFlag/NVFlag", PASS_PRODUCT, start_nv_flag, NULL},
         {PRODUCT "/Partitions", PASS_PRODUCT, start_partitions, NULL},
         {PRODUCT "/Partitions/Partition", PASS_PRODUCT, start_partition, NULL},
-        {PRODUCT "/ExtTable", PASS_PRODUCT, start_ext_table, NULL},
+        {PRODUCT "/ExtTable/PartitionType", PASS_PRODUCT, start_partition_type, NULL},
+        {PRODUCT "/ExtTable/PartitionType/Partition", PASS_PRODUCT, start_ext_partition, NULL},
+        {PRODUCT "/RF", PASS_PRODUCT, start_rf, NULL},
+        {PRODUCT "/RF/Transceiver", PASS_PRODUCT, start_transceiver, NULL},
         {SCHEME, PASS_SCHEME, start_scheme, NULL},
         {SCHEME "/File", PASS_SCHEME, start_file, end_file},
         {SCHEME "/File/ID", PASS_SCHEME, NULL, end_id},
@@ -479,6 +546,8 @@ static void on_start(void *userdata, const char *name, const char **atts) {
         rule = find_rule(w);
         if (rule && rule->start && (w->ours || is_root_rule(rule)))
                 rule->start(w, atts);
+        else if (!rule && w->ours && strncmp(w->path, PRODUCT "/ExtTable/", strlen(PRODUCT "/ExtTable/")) == 0)
+                meet_unknown_table(w, name);
 }
 
 static char *trim(Walk *w) {

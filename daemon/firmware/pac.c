@@ -363,6 +363,26 @@ static int join_one(Parse *p, PacFile *file) {
                           "the configuration's file \"%.60s\" is not in it", file->id);
 }
 
+static int collect_attachments(Parse *p) {
+        Pac *pac = p->pac;
+
+        pac->attachments = calloc(p->n_entries, sizeof(PacAttachment));
+        if (!pac->attachments)
+                return -ENOMEM;
+        for (size_t i = 0; i + 1 < p->n_entries; i++) {
+                const PacEntry *e = p->entries + i;
+                PacAttachment *a = pac->attachments + pac->n_attachments;
+
+                if (e->id[0] || e->size == 0)
+                        continue;
+                strcpy(a->file_name, e->name);
+                a->offset = e->offset;
+                a->size = e->size;
+                pac->n_attachments++;
+        }
+        return 0;
+}
+
 static int join(Parse *p) {
         bool loader = false;
         int r;
@@ -493,6 +513,8 @@ int pac_parse(const PacReader *reader, Pac **ret, Failure *f) {
         if (r == 0)
                 r = join(&p);
         if (r == 0)
+                r = collect_attachments(&p);
+        if (r == 0)
                 r = scan_loader(&p);
         if (r == 0)
                 r = pac_collect_warnings(reader, pac);
@@ -510,6 +532,9 @@ Pac *pac_free(Pac *pac) {
         free(pac->warnings);
         free(pac->partitions);
         free(pac->nv_items);
+        free(pac->ext_partitions);
+        free(pac->rf_chips);
+        free(pac->attachments);
         free(pac->files);
         free(pac);
         return NULL;

@@ -15,6 +15,8 @@
 #define PAC_PARTITIONS_MAX 862
 #define PAC_NV_ITEMS_MAX 4096
 #define PAC_XML_MAX (1024 * 1024)
+#define PAC_EXT_PARTITIONS_MAX 430 /* what one frame holds */
+#define PAC_RF_CHIPS_MAX 64
 
 typedef struct PacBlock {
         char name[37];        /* attribute id: partition name, "" if addressed by number */
@@ -51,6 +53,26 @@ typedef struct PacPartition {
         int64_t gap;
 } PacPartition;
 
+/* Bytes that belong to no <File> of their own: entries with an empty ID, variants of files that are chosen by what the
+ * unit has. */
+typedef struct PacAttachment {
+        char file_name[256];
+        uint64_t offset, size;
+} PacAttachment;
+
+/* A radio chip of the list <RF>: its number is what the device answers, its name stands in file names. */
+typedef struct PacRfChip {
+        char name[32];
+        uint32_t id;
+} PacRfChip;
+
+/* <ExtTable><PartitionType>: what kind of data a partition holds, for loaders that have no list of their own. */
+typedef struct PacExtPartition {
+        char name[37], twin[37];
+        uint32_t size;
+        uint8_t type;         /* 0 raw, 1 NV, 2 sparse */
+} PacExtPartition;
+
 typedef struct Pac {
         char version[16];     /* "BP_R1.0.0" */
         char product[257], product_version[257], alias[128];
@@ -61,7 +83,12 @@ typedef struct Pac {
         char scheme[128];
         uint32_t flash_type_id;  /* 0 NOR (one loader), 1 NAND-like */
         bool reboot_by_at, apr, nv_backup_enabled;
-        bool ext_table;          /* the product wants EXTTABLE */
+        char ext_tag[5];         /* the product wants EXTTABLE with a table of this tag; "" no */
+        size_t n_ext_partitions;
+        PacExtPartition *ext_partitions;
+        char ext_unknown[32];    /* EXTTABLE should hold a table of a kind that nobody knows the layout of; "" no */
+        size_t n_rf_chips;       /* 0: no list, or it is switched off */
+        PacRfChip *rf_chips;
         bool second_enumeration; /* the first loader holds "##PORT-SECOND-ENUM##" */
         int partition_unit;      /* attribute unit, -1 absent (MiB, v0 payload) */
         size_t n_partitions;
@@ -70,6 +97,8 @@ typedef struct Pac {
         PacNvItem *nv_items;
         size_t n_files;
         PacFile *files;          /* XML order */
+        size_t n_attachments;
+        PacAttachment *attachments; /* table order */
         size_t n_warnings;
         char **warnings;         /* well formed but dangerous: one plain sentence each */
 } Pac;

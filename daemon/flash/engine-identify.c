@@ -68,6 +68,7 @@ static int read_table(Engine *e, bool *ret_modern) {
                          (unsigned) e->failure->reply & 0xff);
                 table_not_proven(e, why);
                 engine_forget(e);
+                e->refusals++;
                 return engine_check_sparse(e, NULL, 0);
         }
         if (r != 0)
@@ -85,6 +86,7 @@ static int read_chip_uid(Engine *e) {
         r = bsl_read_chip_uid(e->session, uid, sizeof(uid), e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED) {
                 engine_forget(e);
+                e->refusals++;
                 r = 0;
         } else if (r == 0 && uid[0]) {
                 e->report->identity_proven = true;
@@ -108,8 +110,13 @@ static const char *storage_word(const BslDeviceInfo *i) {
         }
 }
 
-bool engine_skips(const Engine *e, const PlanStep *s) {
+bool engine_other_storage(const Engine *e, const PlanStep *s) {
         return s->storage[0] && !streq(s->storage, storage_word(&e->info));
+}
+
+bool engine_skips(const Engine *e, const PlanStep *s) {
+        return engine_other_storage(e, s) ||
+               (s->variant[0] && !streq(s->variant, e->flash_key) && !streq(s->variant, e->rf_key));
 }
 
 /* The boot loader for this storage is missing: the one that is there would be erased, or left as it is. */
@@ -118,11 +125,11 @@ static int check_boot_loader(Engine *e) {
                 const PlanStep *s = e->plan->steps + i;
                 bool other = false;
 
-                if (!streq(s->partition, "splloader") || !engine_skips(e, s))
+                if (!streq(s->partition, "splloader") || !engine_other_storage(e, s))
                         continue;
                 for (size_t k = 0; k < e->plan->n_steps; k++) {
                         const PlanStep *t = e->plan->steps + k;
-                        other = other || (t->op == s->op && streq(t->partition, s->partition) && !engine_skips(e, t));
+                        other = other || (t->op == s->op && streq(t->partition, s->partition) && !engine_other_storage(e, t));
                 }
                 if (!other)
                         return engine_fail(e, CLASS_MISMATCH, "storage-kind",

@@ -47,7 +47,7 @@ static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
         e->session = s;
         e->runs = runs;
         e->met = true;
-        bsl_session_set_deadlines(s, &e->input->deadlines);
+        bsl_session_set_deadlines(s, &e->deadlines);
         if (runs == RUNS_LAST)
                 bsl_session_set_stage(s, BSL_STAGE_FDL2);
         engine_forget(e);
@@ -60,7 +60,7 @@ static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
 /* A loader that has been met before does not answer a sync any more, but it knows CONNECT (or, on phones, refuses it).
  */
 static int meet_running(Engine *e, uint32_t ms) {
-        BslDeadlines d = e->input->deadlines;
+        BslDeadlines d = e->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
         int r;
 
@@ -104,7 +104,7 @@ static int meet_synced(Engine *e, BslSession *s) {
 }
 
 static int meet_sync(Engine *e, uint32_t window_ms) {
-        BslDeadlines d = e->input->deadlines;
+        BslDeadlines d = e->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
         int r;
 
@@ -114,7 +114,7 @@ static int meet_sync(Engine *e, uint32_t window_ms) {
 }
 
 static int meet_pdl(Engine *e) {
-        BslDeadlines d = e->input->deadlines;
+        BslDeadlines d = e->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
         int r;
 
@@ -144,7 +144,7 @@ static int meet_round(Engine *e, bool first) {
 
 /* Asked last of all: to a ROM that does not know PDL these are bytes without a frame, but nobody needs them to find that out. */
 static bool speaks_pdl(Engine *e) {
-        BslDeadlines d = e->input->deadlines;
+        BslDeadlines d = e->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
 
         d.pdl_connect_window = MIN(d.pdl_connect_window, PROBE_MS);
@@ -166,7 +166,7 @@ static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t
 }
 
 int engine_handshake(Engine *e) {
-        const BslDeadlines *d = &e->input->deadlines;
+        const BslDeadlines *d = &e->deadlines;
         uint64_t begin = channel_now(e->channel), waited = 0;
         uint32_t window = e->plan->protocol == PLAN_PDL ? d->pdl_connect_window : d->sync_brom_window;
         uint32_t attempts = 0;
@@ -259,7 +259,7 @@ int engine_load(Engine *e) {
 static int meet_started(Engine *e, uint32_t window_ms) {
         int r;
 
-        r = bsl_sync(e->session, e->input->deadlines.sync_fdl1, window_ms, e->failure);
+        r = bsl_sync(e->session, e->deadlines.sync_fdl1, window_ms, e->failure);
         if (r != 0)
                 return r;
         if (bsl_session_stage(e->session) == BSL_STAGE_BROM)
@@ -286,13 +286,13 @@ static int go_on_after_return(Engine *e, Channel *channel) {
                     "the device left the bus after its first loader was started and came back; identity not proven over "
                     "that: this stage offers none, port and time decide");
         r = bsl_open_port(e->session, e->failure);
-        return r == 0 ? meet_started(e, e->input->deadlines.sync_fdl1_window) : r;
+        return r == 0 ? meet_started(e, e->deadlines.sync_fdl1_window) : r;
 }
 
 /* The device left the bus after its loader was started; some loaders do so on purpose. One that was not expected to and
  * does not return is a failure of the start. */
 static int wait_back(Engine *e) {
-        uint32_t timeout = e->input->deadlines.second_enumeration;
+        uint32_t timeout = e->deadlines.second_enumeration;
         Stage before = e->stage;
         Channel *channel = NULL;
         int r;
@@ -321,7 +321,7 @@ static int exec_first(Engine *e, const PlanStep *s) {
                 return 0;
         }
         if (r == 0)
-                r = meet_started(e, e->input->deadlines.sync_fdl1_window);
+                r = meet_started(e, e->deadlines.sync_fdl1_window);
         if (r == 1 && e->failure->class == CLASS_GONE)
                 r = wait_back(e);
         return r;
@@ -348,7 +348,7 @@ int engine_reenumerate(Engine *e) {
         /* Met already: it had been running, or came back sooner. */
         if (e->runs != RUNS_ROM)
                 return 0;
-        r = meet_started(e, e->input->deadlines.second_enumeration);
+        r = meet_started(e, e->deadlines.second_enumeration);
         if (r == 1 && e->failure->class == CLASS_GONE)
                 r = wait_back(e);
         return r;

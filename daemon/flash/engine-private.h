@@ -29,6 +29,7 @@ typedef struct Engine {
         EngineReport *report;
         Failure *failure;
 
+        BslDeadlines deadlines;  /* the settings', and what the plan needs */
         Channel *channel;
         BslSession *session;
         EngineRuns runs;
@@ -36,6 +37,7 @@ typedef struct Engine {
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
         BslDeviceInfo info;
+        char flash_key[48], rf_key[48]; /* variants of files that are meant for this unit; "" not asked */
 
         unsigned step;
         Stage stage;             /* of the step, or checking */
@@ -81,8 +83,16 @@ int engine_reenumerate(Engine *e);
 
 /* engine-identify.c, engine-table.c: who is it */
 int engine_identify(Engine *e);
-/* True if the step is for another type of storage than the device has. */
+/* True if the step is for another type of storage than the device has; engine_skips(): or a variant for other units. */
+bool engine_other_storage(const Engine *e, const PlanStep *s);
 bool engine_skips(const Engine *e, const PlanStep *s);
+
+/* engine-questions.c: what not every loader can answer or do */
+int engine_ext_table(Engine *e);
+int engine_flash_info(Engine *e);
+int engine_rf_type(Engine *e);
+int engine_time_stamp(Engine *e);
+int engine_apr(Engine *e);
 int engine_check_table(Engine *e, const BslPartition *live, size_t n_live);
 /* Bytes of the partition that the step is for: by the device's table, else by the package's, U64_UNKNOWN if neither
  * tells. */

@@ -121,7 +121,8 @@ static int check_nv_image(Engine *e, const EngineImage *image) {
         e->text_complete = true;
         r = nv_check(image->data, image->size, "the device", e->failure);
         if (r == 0 && s->checks_calibration)
-                r = nv_check_calibrated(image->data, image->size, e->plan->check_cali, e->failure);
+                r = nv_check_calibrated(image->data, image->size, e->plan->check_cali, e->plan->nv_items,
+                                        e->plan->n_nv_items, e->failure);
         e->text_complete = r == 1;
         return r;
 }

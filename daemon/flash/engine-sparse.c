@@ -55,7 +55,7 @@ int engine_check_sparse(Engine *e, const BslPartition *live, size_t n_live) {
                 const PlanStep *s = e->plan->steps + i;
                 int r;
 
-                if (engine_skips(e, s) || !engine_is_sparse(e, s))
+                if (engine_other_storage(e, s) || !engine_is_sparse(e, s))
                         continue;
                 r = check_one(e, s, engine_room(e->plan, live, n_live, s));
                 if (r != 0)

@@ -137,7 +137,8 @@ int engine_prepare_nv(Engine *e, int backup) {
                 const PlanStep *s = e->plan->steps + i;
                 int r;
 
-                if (s->op != PLAN_WRITE_NV || e->images[i].data || (backup >= 0 && s->backup != backup))
+                if (s->op != PLAN_WRITE_NV || e->images[i].data || (backup >= 0 && s->backup != backup) ||
+                    engine_skips(e, s))
                         continue;
                 r = make_nv(e, s, e->images + i);
                 if (r != 0)

@@ -84,6 +84,16 @@ static int run_op(Engine *e) {
                 return engine_reenumerate(e);
         case PLAN_IDENTIFY:
                 return engine_identify(e);
+        case PLAN_EXT_TABLE:
+                return engine_ext_table(e);
+        case PLAN_FLASH_INFO:
+                return engine_flash_info(e);
+        case PLAN_RF_TYPE:
+                return engine_rf_type(e);
+        case PLAN_TIME_STAMP:
+                return engine_time_stamp(e);
+        case PLAN_APR:
+                return engine_apr(e);
         case PLAN_BACKUP:
                 return engine_backup(e);
         case PLAN_ERASE:
@@ -114,6 +124,9 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_EXEC:
         case PLAN_REENUMERATE:
         case PLAN_IDENTIFY:
+        case PLAN_EXT_TABLE:
+        case PLAN_FLASH_INFO:
+        case PLAN_RF_TYPE:
         case PLAN_BACKUP:
                 return true;
         default:
@@ -147,6 +160,16 @@ static const char *doing(const PlanStep *s) {
                 return "switching the device off";
         case PLAN_IDENTIFY:
                 return "asking the loader what it runs on";
+        case PLAN_EXT_TABLE:
+                return "telling the loader the kinds of partitions";
+        case PLAN_FLASH_INFO:
+                return "asking the loader for block and page size of the flash";
+        case PLAN_RF_TYPE:
+                return "asking the loader for the radio chip";
+        case PLAN_TIME_STAMP:
+                return "writing the time stamp";
+        case PLAN_APR:
+                return "writing the package's build time";
         case PLAN_REENUMERATE:
                 return "waiting for the device to come back";
         default:
@@ -253,8 +276,9 @@ static int do_step(Engine *e) {
         int r;
 
         if (engine_skips(e, s)) {
-                engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s),
-                            s->storage);
+                if (engine_other_storage(e, s))
+                        engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s),
+                                    s->storage);
                 return 0;
         }
         r = s->destructive ? begin_destructive(e) : 0;
@@ -324,8 +348,20 @@ static int check_input(const EngineInput *in) {
         return 0;
 }
 
+/* What this family or product is known to need, whatever the settings say. */
+static void set_deadlines(Engine *e) {
+        const BslDeadlines *least = &e->plan->at_least;
+
+        e->deadlines = e->input->deadlines;
+#define X(field, value, floor) e->deadlines.field = MAX(e->deadlines.field, least->field);
+        BSL_DEADLINES(X)
+#undef X
+}
+
 static int engine_prepare(Engine *e) {
         const Plan *plan = e->plan;
+
+        set_deadlines(e);
 
         for (size_t i = 0; i < plan->n_steps; i++) {
                 e->report->bytes_total += plan_step_bytes(plan->steps + i);
@@ -334,7 +370,7 @@ static int engine_prepare(Engine *e) {
         }
         e->block = malloc(ENGINE_BLOCK_MAX);
         e->images = calloc(plan->n_steps, sizeof(*e->images));
-        e->session = bsl_session_new(e->channel, &e->input->deadlines);
+        e->session = bsl_session_new(e->channel, &e->deadlines);
         return e->block && e->images && e->session ? 0 : -ENOMEM;
 }
 

@@ -282,7 +282,14 @@ static const char *erase_remark(const PlanStep *step, char ret[static REMARK_MAX
         }
 }
 
+static const char *variant_remark(const PlanStep *step, char ret[static REMARK_MAX]) {
+        snprintf(ret, REMARK_MAX, "only on %.30s", step->variant + (strncmp(step->variant, "rf:", 3) == 0 ? 3 : 1));
+        return ret;
+}
+
 static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]) {
+        if (step->variant[0])
+                return variant_remark(step, ret);
         switch (step->op) {
         case PLAN_BACKUP:
                 return step->optional             ? "read twice, stored, if the unit has it"
@@ -356,6 +363,8 @@ static struct json_object *step_to_json(const PlanStep *step, size_t index) {
                 add_number(o, "backup", (uint64_t) step->backup);
         if (step->storage[0])
                 add_text(o, "storage", step->storage);
+        if (step->variant[0])
+                add_text(o, "variant", step->variant);
         add_bool(o, "destructive", step->destructive);
         add_bool(o, "critical", step->critical);
         add_bool(o, "optional", step->optional);

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <strings.h>
 
+#include "flash/ext-table.h"
+#include "flash/variant.h"
+
 #define READ_BLOCK 0x3000u
 #define NV_READ_DEFAULT 0x100000u
 #define PHASE_CHECK_READ_DEFAULT 0x2000u
@@ -20,23 +23,29 @@
 #define ADDRESS_NOR_RUNNING_NV 0x90000003u
 
 enum {
-#define FAMILY(word, id, loaders, nv_max, gate) id##_INDEX,
+#define FAMILY(word, id, ...) id##_INDEX,
 #include "flash/types.def"
         FAMILY_MAX,
-#define FAMILY(word, id, loaders, nv_max, gate) id = 1 << id##_INDEX,
+#define FAMILY(word, id, ...) id = 1 << id##_INDEX,
 #include "flash/types.def"
         ANY = (1 << FAMILY_MAX) - 1,
 };
+
+typedef enum Places { PLACES_NAMES, PLACES_FLASH, PLACES_LOGICAL } Places;
 
 typedef struct Family {
         const char *word;
         unsigned id, loaders;
         uint64_t nv_max;
         bool calibration_gate;
+        PlanProtocol protocol;
+        Places places;
+        bool questions;
 } Family;
 
 static const Family all_families[] = {
-#define FAMILY(word, id, loaders, nv_max, gate) {word, id, loaders, nv_max, gate},
+#define FAMILY(word, id, loaders, nv_max, gate, protocol, places, questions)                                            \
+        {word, id, loaders, nv_max, gate, PLAN_##protocol, PLACES_##places, questions},
 #include "flash/types.def"
 };
 
@@ -80,6 +89,23 @@ static const struct {
 #include "flash/types.def"
 };
 
+static const struct {
+        const char *product, *type;
+        uint32_t block;
+} product_blocks[] = {
+#define PRODUCT_BLOCK(product, type, block) {product, type, block},
+#include "flash/types.def"
+};
+
+static const struct {
+        const char *product;
+        size_t deadline; /* offset in BslDeadlines */
+        uint32_t ms;
+} product_patience[] = {
+#define PRODUCT_PATIENCE(product, deadline, ms) {product, offsetof(BslDeadlines, deadline), ms},
+#include "flash/types.def"
+};
+
 typedef struct Maker {
         const Pac *pac;
         Plan *plan;
@@ -87,6 +113,7 @@ typedef struct Maker {
         const Family *kind;
         unsigned family; /* kind->id */
         size_t steps_room;
+        size_t questions; /* index of the step before which the unit can be asked what variants it takes */
         bool spl_missing; /* between the erase of the first boot stage and its write */
         char *replaced;   /* names of what is overwritten, for people */
 } Maker;
@@ -268,6 +295,37 @@ static void set_target(PlanStep *step, const PacFile *file) {
                 step->address = target_of(file)->base;
 }
 
+static uint32_t block_of(const Maker *m, const PacFile *file) {
+        for (size_t i = 0; i < ELEMENTSOF(product_blocks); i++)
+                if (strcasestr(m->pac->product, product_blocks[i].product) && streq(product_blocks[i].type, file->type))
+                        return product_blocks[i].block;
+        return find_type(file->type)->block;
+}
+
+static void set_patience(Maker *m) {
+        for (size_t i = 0; i < ELEMENTSOF(product_patience); i++)
+                if (strcasestr(m->pac->product, product_patience[i].product))
+                        memcpy((char *) &m->plan->at_least + product_patience[i].deadline, &product_patience[i].ms,
+                               sizeof(uint32_t));
+}
+
+/* Before what stands there; numbers of steps that are named in others move along. */
+static int insert_step(Maker *m, size_t at, PlanOp op, Stage stage) {
+        PlanStep *step = add_step(m, op, stage), *steps = m->plan->steps, new;
+
+        if (!step)
+                return -ENOMEM;
+        steps = m->plan->steps;
+        new = *step;
+        memmove(steps + at + 1, steps + at, (m->plan->n_steps - 1 - at) * sizeof(PlanStep));
+        steps[at] = new;
+        for (size_t i = at + 1; i < m->plan->n_steps; i++) {
+                steps[i].backup += steps[i].backup >= (int) at;
+                steps[i].write += steps[i].write >= (int) at;
+        }
+        return 0;
+}
+
 static int add_plain(Maker *m, PlanOp op, Stage stage) {
         return add_step(m, op, stage) ? 0 : -ENOMEM;
 }
@@ -282,7 +340,7 @@ static int add_loader(Maker *m, const PacFile *file, bool first) {
         step->protocol = protocol;
         step->offset = file->offset;
         step->size = file->size;
-        step->block = find_type(file->type)->block;
+        step->block = block_of(m, file);
         step = add_step(m, PLAN_EXEC, first ? STAGE_EXEC_FDL1 : STAGE_EXEC_FDL2);
         if (!step)
                 return -ENOMEM;
@@ -324,8 +382,9 @@ static int add_loaders(Maker *m) {
         }
         if (!loader[0] || (m->kind->loaders > 1 && !loader[1]))
                 return refuse(m, "loader", "The package has no %s loader.", loader[0] ? "second" : "first");
-        m->plan->protocol = m->family == UIS8910 ? PLAN_PDL : PLAN_BSL;
+        m->plan->protocol = m->kind->protocol;
         m->plan->single_loader = !loader[1];
+        m->plan->nand_loader = loader[1] && strncmp(loader[1]->type, "NAND_FDL", 8) == 0;
         r = add_loader(m, loader[0], true);
         if (r == 0 && m->pac->second_enumeration)
                 r = add_plain(m, PLAN_REENUMERATE, STAGE_REENUMERATE);
@@ -399,14 +458,21 @@ static int add_backups(Maker *m) {
 
 /* ---- files ---------------------------------------------------------------------------------------------- */
 
+/* Without a list of chips the vendor's tools take the file as it is. */
+static bool by_rf(const Maker *m, const PacFile *file) {
+        return file->select_by_rf && m->pac->n_rf_chips > 0;
+}
+
 static int check_target(Maker *m, const PacFile *file, const Type *type) {
         const PacBlock *b = target_of(file);
 
         if (file->n_blocks > 1)
                 return refuse(m, "blocks", "%s goes to %zu places; only one is supported.", file->id, file->n_blocks);
-        if (file->select_by_flash || file->select_by_rf)
-                return refuse(m, "select", "%s has variants for different %s, which is not supported.", file->id,
-                              file->select_by_flash ? "flash chips" : "radio chips");
+        if ((file->select_by_flash || by_rf(m, file)) && !m->kind->questions)
+                return refuse(m, "select", "%s has variants for different %s, and loaders of the family %s cannot be asked.",
+                              file->id, file->select_by_flash ? "flash chips" : "radio chips", m->plan->family);
+        if (by_rf(m, file) && type->kind != KIND_WRITE_NV)
+                return refuse(m, "select", "%s is chosen by radio chip, which only NV images can be.", file->id);
         if (type->form == FORM_NAME && !b->name[0])
                 return refuse(m, "target", "%s (type %s) names no partition.", file->id, file->type);
         if (type->form == FORM_ADDRESS &&
@@ -427,7 +493,7 @@ static bool is_logical(uint64_t address) {
 static bool fits_write(const Maker *m, const PacFile *file) {
         uint64_t base = target_of(file)->base;
 
-        if (m->family == FEATURE)
+        if (m->kind->places == PLACES_LOGICAL)
                 return is_logical(base) && base != ADDRESS_NOR_RUNNING_NV;
         return is_raw_flash(base, file->size) || base == ADDRESS_FIXED_NV || base == ADDRESS_PREPACK ||
                (base == ADDRESS_PHASE_CHECK && (file->size == 0x100 || !file->has_data));
@@ -436,7 +502,7 @@ static bool fits_write(const Maker *m, const PacFile *file) {
 static bool fits_erase(const Maker *m, const PacFile *file) {
         const PacBlock *b = target_of(file);
 
-        if (m->family == FEATURE)
+        if (m->kind->places == PLACES_LOGICAL)
                 return is_logical(b->base) || erases_all(file);
         return b->base == ADDRESS_RUNNING_NV || b->base == ADDRESS_PHASE_CHECK || b->base == ADDRESS_APPLICATION ||
                b->base == ADDRESS_FORMAT || erases_all(file) ||
@@ -448,7 +514,7 @@ static int check_address(Maker *m, const PacFile *file) {
         const PacBlock *b = target_of(file);
         bool fits;
 
-        if (m->family == PHONE)
+        if (m->kind->places == PLACES_NAMES)
                 return 0;
         if (!is_erase(file)) {
                 fits = fits_write(m, file);
@@ -502,7 +568,7 @@ static const char *storage_of(const Maker *m, const PacFile *file) {
 
         if (!emmc || !ufs || !emmc->selected || !ufs->selected)
                 return "";
-        return file == emmc ? "emmc" : file == ufs ? "ufs" : "";
+        return streq(file->id, emmc->id) ? "emmc" : streq(file->id, ufs->id) ? "ufs" : "";
 }
 
 static void mark(Maker *m, PlanStep *step, const PacFile *file) {
@@ -523,7 +589,7 @@ static int replaced(Maker *m, const PacFile *file) {
         return 0;
 }
 
-static int add_write(Maker *m, const PacFile *file, const Type *type) {
+static int add_write(Maker *m, const PacFile *file) {
         PlanStep *step;
 
         if (!file->has_data) {
@@ -538,7 +604,7 @@ static int add_write(Maker *m, const PacFile *file, const Type *type) {
         set_target(step, file);
         step->offset = file->offset;
         step->size = file->size;
-        step->block = type->block;
+        step->block = block_of(m, file);
         mark(m, step, file);
         if (at_address(file, ADDRESS_PREPACK) &&
             NOTE(m, "%s is unpacked by the loader into the unit's file systems and cannot be read back.", file->id) < 0)
@@ -595,13 +661,13 @@ static int check_nv_size(Maker *m, const PacFile *file) {
         return 0;
 }
 
-static int add_nv(Maker *m, const PacFile *file, const Type *type) {
+static int add_nv(Maker *m, const PacFile *file) {
         bool keep = keeps_nv(m, file);
         PlanStep *step;
         int r;
 
         if (!file->has_data)
-                return add_write(m, file, type);
+                return add_write(m, file);
         r = check_nv_size(m, file);
         if (r != 0)
                 return r;
@@ -611,7 +677,7 @@ static int add_nv(Maker *m, const PacFile *file, const Type *type) {
         set_target(step, file);
         step->offset = file->offset;
         step->size = file->size;
-        step->block = type->block;
+        step->block = block_of(m, file);
         step->backup = keep ? find_backup(m->plan, file) : -1;
         mark(m, step, file);
         if (streq(file->type, "NV_COMM_SLOT") &&
@@ -672,6 +738,91 @@ static int add_protected(Maker *m, const PacFile *file, bool *ret_done) {
         return 0;
 }
 
+/* Files of one target that stand apart in the configuration are variants of each other: the first speaks for all. */
+static bool spoken_for(const Maker *m, const PacFile *file) {
+        for (const PacFile *f = m->pac->files; f < file; f++)
+                if (f->selected && f->has_data && f->select_by_flash == file->select_by_flash &&
+                    f->select_by_rf == file->select_by_rf && streq(f->type, file->type) &&
+                    streq(target_of(f)->name, target_of(file)->name) && target_of(f)->base == target_of(file)->base)
+                        return true;
+        return false;
+}
+
+/* What is said once is not said again for each variant. */
+typedef struct Said {
+        size_t n_lost, n_kept, n_notes, replaced;
+} Said;
+
+static Said said(const Maker *m) {
+        return (Said){m->plan->n_lost, m->plan->n_kept, m->plan->n_notes, m->replaced ? strlen(m->replaced) : 0};
+}
+
+static void unsay(Maker *m, Said to) {
+        Plan *p = m->plan;
+
+        while (p->n_lost > to.n_lost)
+                free(p->lost[--p->n_lost]);
+        while (p->n_kept > to.n_kept)
+                free(p->kept[--p->n_kept]);
+        while (p->n_notes > to.n_notes)
+                free(p->notes[--p->n_notes]);
+        if (m->replaced)
+                m->replaced[to.replaced] = '\0';
+}
+
+#define VARIANTS_MAX 32
+/* A step for each variant; which of them is done, the unit tells. */
+static int add_variants(Maker *m, const PacFile *file, int (*add)(Maker *m, const PacFile *file)) {
+        Variant *list;
+        size_t n = 0;
+        int r;
+
+        if (!file->has_data)
+                return add(m, file);
+        if (spoken_for(m, file))
+                return 0;
+        list = calloc(VARIANTS_MAX, sizeof(Variant));
+        if (!list)
+                return -ENOMEM;
+        r = variant_collect(m->pac, file, list, VARIANTS_MAX, &n, m->f);
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                size_t before = m->plan->n_steps;
+                Said heard = said(m);
+                PacFile one = *file;
+
+                one.offset = list[i].offset;
+                one.size = list[i].size;
+                r = add(m, &one);
+                if (r == 0 && i > 0)
+                        unsay(m, heard);
+                if (r == 0 && m->plan->n_steps > before)
+                        strcpy(m->plan->steps[before].variant, list[i].key);
+        }
+        free(list);
+        if (r == 0)
+                r = NOTE(m, "%s has %zu variant%s; the %s of the unit decides which of them is written.", file->id, n,
+                         n == 1 ? "" : "s", file->select_by_flash ? "block and page size of the flash" : "radio chip");
+        return r;
+}
+
+static int add_stamped(Maker *m, const PacFile *file) {
+        size_t before = m->plan->n_steps;
+        PlanStep *step;
+        int r = file->select_by_flash ? add_variants(m, file, add_write) : add_write(m, file);
+
+        if (r != 0 || m->plan->n_steps == before)
+                return r;
+        if (!m->kind->questions)
+                return refuse(m, "type", "%s (type %s) also sets a time stamp, which loaders of the family %s cannot do.",
+                              file->id, file->type, m->plan->family);
+        step = add_step(m, PLAN_TIME_STAMP, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->destructive = true;
+        return NOTE(m, "%s: the time is written beside it; a loader that does not know how leaves that out.", file->id);
+}
+
 static int unknown_type(Maker *m, const PacFile *file) {
         for (size_t i = 0; i < ELEMENTSOF(unsupported); i++)
                 if (streq(unsupported[i].name, file->type))
@@ -707,12 +858,11 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
         case KIND_ERASE:
                 return add_erase(m, file);
         case KIND_WRITE_NV:
-                return add_nv(m, file, type);
+                return by_rf(m, file) || file->select_by_flash ? add_variants(m, file, add_nv) : add_nv(m, file);
         case KIND_WRITE_AND_STAMP:
-                return refuse(m, "type", "%s (type %s) also sets a time stamp, which is not supported.", file->id,
-                              file->type);
+                return add_stamped(m, file);
         default:
-                return add_write(m, file, type);
+                return file->select_by_flash ? add_variants(m, file, add_write) : add_write(m, file);
         }
 }
 
@@ -757,6 +907,60 @@ static int add_nv_checks(Maker *m) {
         return 0;
 }
 
+/* Which variant is meant is asked before anything is read or written. */
+static int add_questions(Maker *m) {
+        bool flash = false, rf = false;
+        int r = 0;
+
+        for (size_t i = 0; i < m->plan->n_steps; i++) {
+                const char *variant = m->plan->steps[i].variant;
+
+                rf = rf || strncmp(variant, "rf:", 3) == 0;
+                flash = flash || variant[0] == '_';
+        }
+        if (rf)
+                r = insert_step(m, m->questions, PLAN_RF_TYPE, STAGE_IDENTIFY);
+        if (r == 0 && flash)
+                r = insert_step(m, m->questions, PLAN_FLASH_INFO, STAGE_IDENTIFY);
+        return r;
+}
+
+static int add_ext_table(Maker *m) {
+        Plan *plan = m->plan;
+        PlanStep *step;
+        int r;
+
+        if (m->pac->ext_unknown[0])
+                return refuse(m, "ext-table", "The package's extended table holds <%s>, whose layout is not known.",
+                              m->pac->ext_unknown);
+        r = ext_table_build(m->pac, &plan->ext_table, &plan->ext_table_size);
+        if (r != 0 || !plan->ext_table)
+                return r;
+        if (!m->kind->questions)
+                return refuse(m, "ext-table", "The package sends an extended partition table, which loaders of the family %s "
+                                              "do not take.",
+                              plan->family);
+        step = add_step(m, PLAN_EXT_TABLE, STAGE_IDENTIFY);
+        return step ? 0 : -ENOMEM;
+}
+
+static int add_apr(Maker *m) {
+        PlanStep *step;
+
+        if (!m->pac->apr)
+                return 0;
+        if (!m->kind->questions)
+                return NOTE(m, "The package asks for its build time to be written, which loaders of the family %s cannot do: "
+                               "it is left out.",
+                            m->plan->family);
+        step = add_step(m, PLAN_APR, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        step->destructive = true;
+        return NOTE(m, "The build time of the package is written into the unit's miscdata (APR); a loader that does not know "
+                       "how leaves that out.");
+}
+
 static int add_finish(Maker *m) {
         switch (m->plan->options.finish) {
         case FINISH_RESET:
@@ -788,6 +992,14 @@ static int copy_lists(Maker *m) {
                 memcpy(plan->nv_items, pac->nv_items, pac->n_nv_items * sizeof(PacNvItem));
                 plan->n_nv_items = pac->n_nv_items;
         }
+        if (pac->n_rf_chips > 0) {
+                plan->rf_chips = reallocarray(NULL, pac->n_rf_chips, sizeof(PacRfChip));
+                if (!plan->rf_chips)
+                        return -ENOMEM;
+                memcpy(plan->rf_chips, pac->rf_chips, pac->n_rf_chips * sizeof(PacRfChip));
+                plan->n_rf_chips = pac->n_rf_chips;
+        }
+        set_patience(m);
         plan->partition_unit = pac->partition_unit;
         for (size_t i = 0; i < pac->n_warnings; i++)
                 if (say(&plan->warnings, &plan->n_warnings, "%s", pac->warnings[i]) < 0)
@@ -805,8 +1017,6 @@ static int check_package(Maker *m) {
         if (pac->mode != 0)
                 return refuse(m, "nand-mode",
                               "The package is made for raw NAND pages (mode %u), which is not supported.", pac->mode);
-        if (pac->ext_table)
-                return refuse(m, "type", "The package sends an extended partition table, which is not supported.");
         if (pac->n_warnings > 0 && !m->plan->options.allow_warnings)
                 return cannot_run(m, "warnings",
                                   "The package has %zu warning%s, so it needs the option --allow-warnings. %s%s",
@@ -832,8 +1042,6 @@ static int add_notes(Maker *m) {
         if (r == 0 && m->pac->n_partitions > 0)
                 r = NOTE(m, "A loader that does not tell its partition table leaves that check undone; the record says "
                             "so.");
-        if (r == 0 && m->pac->apr)
-                r = NOTE(m, "The package asks for APR information, which is not written.");
         return r;
 }
 
@@ -849,11 +1057,18 @@ static int fill(Maker *m) {
         if (r == 0)
                 r = add_plain(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
         if (r == 0)
+                r = add_ext_table(m);
+        m->questions = m->plan->n_steps;
+        if (r == 0)
                 r = add_backups(m);
         if (r == 0)
                 r = add_files(m);
         if (r == 0)
                 r = add_nv_checks(m);
+        if (r == 0)
+                r = add_questions(m);
+        if (r == 0)
+                r = add_apr(m);
         if (r == 0)
                 r = add_finish(m);
         if (r == 0)
@@ -901,6 +1116,8 @@ Plan *plan_free(Plan *plan) {
         free(plan->steps);
         free(plan->partitions);
         free(plan->nv_items);
+        free(plan->ext_table);
+        free(plan->rf_chips);
         free(plan);
         return NULL;
 }
@@ -927,12 +1144,17 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_EXEC] = "exec",
                 [PLAN_REENUMERATE] = "reenumerate",
                 [PLAN_IDENTIFY] = "identify",
+                [PLAN_EXT_TABLE] = "ext-table",
+                [PLAN_FLASH_INFO] = "flash-info",
+                [PLAN_RF_TYPE] = "rf-type",
                 [PLAN_BACKUP] = "backup",
                 [PLAN_ERASE] = "erase",
                 [PLAN_WRITE] = "write",
                 [PLAN_WRITE_NV] = "write-nv",
                 [PLAN_CHECK_NV] = "check-nv",
                 [PLAN_INITIALISE] = "initialise",
+                [PLAN_TIME_STAMP] = "time-stamp",
+                [PLAN_APR] = "apr",
                 [PLAN_RESET] = "reset",
                 [PLAN_POWER_OFF] = "power-off",
         };

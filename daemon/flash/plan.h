@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "bsl/session.h"
 #include "common/failure.h"
 #include "firmware/pac.h"
 
@@ -13,6 +14,9 @@ typedef enum PlanOp {
         PLAN_EXEC,           /* start it and meet it */
         PLAN_REENUMERATE,    /* wait until the device is back (##PORT-SECOND-ENUM##) */
         PLAN_IDENTIFY,       /* device info, escaping off, partition table against the package */
+        PLAN_EXT_TABLE,      /* tell the loader what kind of data partitions hold: Plan.ext_table */
+        PLAN_FLASH_INFO,     /* block and page size of the NAND: decides which variants are meant */
+        PLAN_RF_TYPE,        /* the radio chip: the same */
         PLAN_BACKUP,         /* read twice, compare, on disk */
         PLAN_ERASE,
         PLAN_WRITE,          /* bytes of the package */
@@ -21,6 +25,8 @@ typedef enum PlanOp {
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
         PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never yet in a plan
                                 that may run */
+        PLAN_TIME_STAMP,     /* when the unit was flashed, into its miscdata; a loader that does not know it is noted */
+        PLAN_APR,            /* when the package was built, into its miscdata; the same */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -43,6 +49,7 @@ typedef struct PlanStep {
         bool destructive;        /* needs INTENT/GO; CHECK_NV too, as it may write again */
         char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a
                                     mismatch where it says none (SPL of both kinds in one package) */
+        char variant[48];        /* "": whatever the unit has; "_b128k_p2k", "rf:NAME": only where FLASH_INFO or RF_TYPE said so */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */
         bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
@@ -62,6 +69,7 @@ typedef struct Plan {
         char family[32];
         PlanProtocol protocol;   /* of the first loader */
         bool single_loader;      /* BROM → FDL, no FDL2 */
+        bool nand_loader;        /* the last loader is one for NAND only */
         size_t n_steps;
         PlanStep *steps;
         /* what the device's table must be: from the package, empty if it names none */
@@ -71,6 +79,11 @@ typedef struct Plan {
         size_t n_nv_items;
         PacNvItem *nv_items;
         char check_cali[64];
+        size_t ext_table_size;
+        uint8_t *ext_table;      /* payload of EXTTABLE */
+        size_t n_rf_chips;
+        PacRfChip *rf_chips;
+        BslDeadlines at_least;   /* what this family or product needs, whatever the settings say; 0 nothing */
         uint64_t bytes_total;    /* sum of plan_step_bytes(), for progress */
         char not_executable[512]; /* "": may run; else why not (only with display_only); engines must refuse */
         /* for people: what dies and what stays, one sentence each; the warnings are the package's */

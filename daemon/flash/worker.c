@@ -320,7 +320,9 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 input.package_size = mapped_file_size(spec->package);
                 input.package_ok = package_ok;
                 input.package_userdata = spec->package;
+                input.package_time_s = mapped_file_time(spec->package);
         }
+        input.now_s = (uint64_t) MAX(time(NULL), (time_t) 0);
         r = engine_run(&input, channel, &hooks, report, f);
         if (plan_digest(w->spec->plan, digest) == 0)
                 on_fact(w, "plan", digest);

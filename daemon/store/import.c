@@ -319,6 +319,13 @@ static int parse_copy(Import *i, int fd, const Pac *checked) {
 
 /* ---- import ---- */
 
+/* When the package was built is told by nothing but the time of its file; some devices want to know it. */
+static void keep_time(int fd, const struct stat *from) {
+        const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, from->st_mtim};
+
+        (void) futimens(fd, times);
+}
+
 static int import_into(Import *i, const char *tmp, int fd, Pac *pac) {
         int r;
 
@@ -327,6 +334,7 @@ static int import_into(Import *i, const char *tmp, int fd, Pac *pac) {
                 r = parse_copy(i, fd, pac);
         if (r != 0)
                 return r;
+        keep_time(fd, &i->before);
         if (fchmod(fd, 0400) < 0 || fsync(fd) < 0)
                 return write_failed(i, errno);
         if (cancelled(i))

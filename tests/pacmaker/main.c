@@ -21,12 +21,15 @@ static const char usage[] =
         "  --unselect=ID         in the package, but not ticked\n"
         "  --remove=ID           not in the package\n"
         "  --sparse=ID           make it an Android sparse image that expands to its size\n"
-        "  --second-enum         the first loader wants to come back on another port\n\n"
+        "  --second-enum         the first loader wants to come back on another port\n"
+        "  --variant=ID=NAME[=SIZE]  another variant of a file as an entry without an ID; SIZE as the file's\n"
+        "  --select=ID=flash|rf  the file is chosen by the unit's NAND, or by its radio chip\n"
+        "  --product-xml=TEXT    more of <Product>: <APR>1</APR>, <ExtTable>…, <RF enable=\"1\">…\n\n"
         "Wrong ones:\n"
         "  --poke=PLACE=HEX      these bytes in the header, or with PLACE = ENTRY+OFFSET in the table\n"
         "  --break=OFFSET        flip a bit of the header after the checksums were made\n"
         "  --xml=OLD=>NEW        replace a text of the configuration\n"
-        "  --file=ID=KEY=VALUE   id, name, block, base, limit, head, load (address), table (0 or 1), xml (0 or 1)\n"
+        "  --file=ID=KEY=VALUE   id, type, name, block, base, limit, head, load (address), table (0 or 1), xml (0 or 1)\n"
         "  --add=ID=NAME         one more file, with data, for this partition\n"
         "  --trailing=N          bytes behind the last file\n";
 
@@ -115,6 +118,22 @@ static void set_key(PacMaker *m, char *arg) {
                 fail("no such key", arg);
 }
 
+static void add_variant(PacMaker *m, char *arg) {
+        char *name = value_of(arg), *size = strchr(name, '=');
+
+        if (size)
+                *size++ = '\0';
+        pm_variant(m, file_of(m, arg), name, size ? parse_size(size) : file_of(m, arg)->size);
+}
+
+static void select_by(PacMaker *m, char *arg) {
+        const char *v = value_of(arg);
+
+        if (strcmp(v, "flash") != 0 && strcmp(v, "rf") != 0)
+                fail("flash or rf", v);
+        snprintf(file_of(m, arg)->attributes, sizeof(file_of(m, arg)->attributes), "selby%s=\"1\"", v);
+}
+
 static void remove_file(PacMaker *m, const char *id) {
         PmFile *f = file_of(m, id);
 
@@ -177,6 +196,8 @@ static void set_file(PacMaker *m, char *arg) {
 
         if (strcmp(key, "id") == 0)
                 snprintf(f->id, sizeof(f->id), "%s", v);
+        else if (strcmp(key, "type") == 0)
+                snprintf(f->type, sizeof(f->type), "%s", v);
         else if (strcmp(key, "name") == 0)
                 snprintf(f->name, sizeof(f->name), "%s", v);
         else if (strcmp(key, "block") == 0)
@@ -258,6 +279,15 @@ static void apply(PacMaker *m, int option, char *arg) {
         case 'a':
                 file_of(m, arg)->data = PM_SPARSE;
                 break;
+        case 'v':
+                add_variant(m, arg);
+                break;
+        case 'b':
+                select_by(m, arg);
+                break;
+        case 'x':
+                snprintf(m->product_extra, sizeof(m->product_extra), "%s\n", arg);
+                break;
         case 'e':
                 strcpy(file_of(m, "FDL")->mark, "##PORT-SECOND-ENUM##");
                 break;
@@ -277,6 +307,9 @@ int main(int argc, char *argv[]) {
                 {"remove", required_argument, NULL, 'r'},
                 {"sparse", required_argument, NULL, 'a'},
                 {"second-enum", no_argument, NULL, 'e'},
+                {"variant", required_argument, NULL, 'v'},
+                {"select", required_argument, NULL, 'b'},
+                {"product-xml", required_argument, NULL, 'x'},
                 {"poke", required_argument, NULL, 'P'},
                 {"break", required_argument, NULL, 'B'},
                 {"xml", required_argument, NULL, 'X'},

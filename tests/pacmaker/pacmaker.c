@@ -81,6 +81,11 @@ uint16_t pm_crc_zeros(uint16_t crc, uint64_t n) {
 
 /* ---- content -------------------------------------------------------------------------------------------- */
 
+/* Variants of a file have no id: their names tell them apart. */
+static const char *seed_of(const PmFile *f) {
+        return f->id[0] ? f->id : f->name;
+}
+
 static uint64_t start_state(const PacMaker *m, const char *id) {
         uint64_t s = 0x9e3779b97f4a7c15u ^ m->seed * 0xd1342543de82ef95u;
 
@@ -147,7 +152,7 @@ static void put_nv_item(uint8_t *data, const PmNvEntry *e, uint64_t *state) {
 }
 
 static void fill_nv(const PacMaker *m, const PmFile *f, uint8_t *p) {
-        uint64_t state = start_state(m, f->id);
+        uint64_t state = start_state(m, seed_of(f));
         size_t at = 4;
 
         memset(p, 0xff, f->size);
@@ -165,7 +170,7 @@ static void fill_nv(const PacMaker *m, const PmFile *f, uint8_t *p) {
 
 /* One quarter each: raw, fill, skipped, raw; blocks of 4 KiB. Above PM_DENSE most of it is skipped. */
 static uint8_t *make_sparse(const PacMaker *m, const PmFile *f, uint64_t *ret_size) {
-        uint64_t blocks = f->size / 4096, quarter = blocks / 4, state = start_state(m, f->id), last, skipped;
+        uint64_t blocks = f->size / 4096, quarter = blocks / 4, state = start_state(m, seed_of(f)), last, skipped;
 
         if (f->size > PM_DENSE)
                 quarter = 1024;
@@ -205,7 +210,7 @@ static uint8_t *make_sparse(const PacMaker *m, const PmFile *f, uint64_t *ret_si
 }
 
 uint8_t *pm_content(PacMaker *m, PmFile *f, uint64_t *ret_size) {
-        uint64_t state = start_state(m, f->id);
+        uint64_t state = start_state(m, seed_of(f));
         uint8_t *p;
 
         *ret_size = f->data == PM_NONE ? 0 : f->size;
@@ -305,6 +310,18 @@ void pm_bytes(PmFile *f, const char *name, const void *data, size_t size) {
         free(f->bytes);
         f->bytes = must(malloc(size ? size : 1));
         memcpy(f->bytes, data, size);
+}
+
+PmFile *pm_variant(PacMaker *m, const PmFile *f, const char *name, uint64_t size) {
+        PmFile *v = add(m, "", f->type);
+
+        needs_file(v, name, size);
+        v->data = f->data;
+        v->nv = f->nv;
+        memcpy(v->head, f->head, sizeof(v->head));
+        v->in_xml = false;
+        v->n_blocks = 0;
+        return v;
 }
 
 void pm_select(PmFile *f, bool on) {
@@ -519,7 +536,7 @@ static void put_header(Build *b) {
 
 /* Above PM_DENSE: the ends are random, the middle is a hole. */
 static uint8_t *big_end(const PacMaker *m, const PmFile *f, bool tail) {
-        uint64_t state = start_state(m, f->id) + (tail ? 2 : 0);
+        uint64_t state = start_state(m, seed_of(f)) + (tail ? 2 : 0);
         uint8_t *p = must(malloc(PM_DENSE / 2));
 
         fill_random(&state, p, PM_DENSE / 2);

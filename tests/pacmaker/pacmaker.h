@@ -93,6 +93,8 @@ PmFile *pm_find(PacMaker *m, const char *id);
 void pm_random(PmFile *f, const char *name, uint64_t size);
 void pm_bytes(PmFile *f, const char *name, const void *data, size_t size);
 void pm_select(PmFile *f, bool on);
+/* Another variant of the file, other bytes of the same kind, as an entry without an ID. */
+PmFile *pm_variant(PacMaker *m, const PmFile *f, const char *name, uint64_t size);
 PmItem *pm_item(PacMaker *m, const char *name, uint32_t id, int keep_going);
 PmPartition *pm_partition(PacMaker *m, const char *name, const char *size);
 /* Replaces every `from` in the text. For change_xml hooks. */

@@ -371,17 +371,66 @@ START_TEST(test_calibrated) {
         for (size_t k = 0; k < ELEMENTSOF(flags); k++) {
                 Image *i = usual(0x11, flags[k].flag);
                 f = FAILURE_INIT;
-                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", &f), flags[k].expected);
-                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "", &f), flags[k].expected);
-                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "LTE", &f), 0);
+                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", NULL, 0, &f), flags[k].expected);
+                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "", NULL, 0, &f), flags[k].expected);
+                ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "LTE", NULL, 0, &f), 0);
                 if (flags[k].expected)
                         ck_assert_str_eq(f.detail, "nv-uncalibrated");
                 free(i);
         }
+        /* The other structures have their flag at the end, too. */
         Image *i = with_calibration(0xff0c, 6000);
-        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", &f), 0);
+        size_t n;
+        uint8_t *last = (uint8_t *) data_of(i, 2, &n) + 5996;
+
+        ck_assert_uint_eq(n, 6000);
+        put_le32(last, 0x08000000);
+        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", NULL, 0, &f), 1);
+        put_le32(last, 0x08000001);
+        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", NULL, 0, &f), 0);
         memset(i->data, 0xff, SIZE);
-        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", &f), 1);
+        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "GSM", NULL, 0, &f), 1);
+        free(i);
+}
+END_TEST
+
+/* Families beside GSM are looked at where the package keeps an item of theirs. */
+START_TEST(test_calibrated_families) {
+        PacNvItem items[] = {ITEM("LTE_Calibration", UINT32_MAX, true), ITEM("W_Calibration", 0x12d, true),
+                             ITEM("TD_Calibration", UINT32_MAX, true)};
+        static const uint8_t none[8], flag[8] = {1, 0, 7, 0}, uncalibrated[8] = {1, 0, 0, 0, 7};
+        static const struct {
+                const uint8_t *lte, *wcdma;
+                uint32_t gsm;
+                const char *families;
+                int expected;
+        } rows[] = {
+                {flag, flag, 1, "GSM,TD,WCDMA,LTE", 0}, {uncalibrated, flag, 1, "GSM, LTE", 1},
+                {flag, uncalibrated, 1, "WCDMA", 1},    {uncalibrated, uncalibrated, 1, "GSM", 0},
+                {flag, flag, 0, "lte;wcdma", 0},        {flag, flag, 0, "TD", 1},
+                {flag, flag, 1, "TD|LTE", 0},           {none, flag, 1, "LTE", 1},
+                {flag, flag, 0, "NR", 0},
+        };
+
+        for (size_t k = 0; k < ELEMENTSOF(rows); k++) {
+                Image *i = usual(0x11, rows[k].gsm);
+                Failure f = FAILURE_INIT;
+
+                item(i, 0x9c4, 8, 0);
+                memcpy((uint8_t *) data_of(i, 0x9c4, NULL), rows[k].lte, 8);
+                item(i, 0x12d, 8, 0);
+                memcpy((uint8_t *) data_of(i, 0x12d, NULL), rows[k].wcdma, 8);
+                ck_assert_msg(nv_check_calibrated(i->data, SIZE, rows[k].families, items, 3, &f) == rows[k].expected, "%zu: %s", k,
+                              f.text);
+                if (rows[k].expected)
+                        ck_assert_str_eq(f.detail, "nv-uncalibrated");
+                free(i);
+        }
+        Image *i = usual(0x11, 1);
+        Failure f = FAILURE_INIT;
+        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "LTE", items, 3, &f), 1); /* no such item in the unit */
+        items[0].backup = false;
+        ck_assert_int_eq(nv_check_calibrated(i->data, SIZE, "LTE", items, 3, &f), 0);
         free(i);
 }
 END_TEST
@@ -423,7 +472,7 @@ START_TEST(test_real) {
         ck_assert(nv_find(data, images[_i].size, 2, &at, &length));
         ck_assert_uint_eq(length, 6020);
         /* a package is never calibrated */
-        ck_assert_int_eq(nv_check_calibrated(data, images[_i].size, "GSM", &f), 1);
+        ck_assert_int_eq(nv_check_calibrated(data, images[_i].size, "GSM", NULL, 0, &f), 1);
         ck_assert_uint_eq(nv_seal(data, images[_i].size), images[_i].sum);
         ck_assert_uint_eq(get_be16(data), images[_i].crc);
         ck_assert_uint_eq(nv_seal(data, images[_i].size), images[_i].sum);
@@ -431,7 +480,7 @@ START_TEST(test_real) {
         memcpy(device, data, images[_i].size);
         memset(device + at + 100, 0x5a, 5000);
         device[at + 6016] = 1;
-        ck_assert_int_eq(nv_check_calibrated(device, images[_i].size, "GSM", &f), 0);
+        ck_assert_int_eq(nv_check_calibrated(device, images[_i].size, "GSM", NULL, 0, &f), 0);
         ck_assert_int_eq(
                 nv_merge(data, images[_i].size, device, images[_i].size, usual_items, 1, FLASH_MODE_UPGRADE, &f), 0);
         ck_assert_mem_eq(data + 2, device + 2, images[_i].size - 2);
@@ -456,6 +505,7 @@ int main(void) {
         tcase_add_test(t, test_continue);
         tcase_add_test(t, test_names);
         tcase_add_test(t, test_calibrated);
+        tcase_add_test(t, test_calibrated_families);
         tcase_add_loop_test(t, test_real, 0, ELEMENTSOF(images));
         suite_add_tcase(s, t);
         runner = srunner_create(s);

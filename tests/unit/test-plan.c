@@ -429,7 +429,7 @@ END_TEST
 
 START_TEST(test_types) {
         static const char *const types[] = {"KickOff",  "PARTITION_NAME",     "code",         "Soft_SIM",
-                                            "CHIP_DSP", "FORCE_REPARTITION2", "MiscDataCode2"};
+                                            "CHIP_DSP", "FORCE_REPARTITION2", "EXTTABLE"};
 
         for (size_t i = 0; i < ELEMENTSOF(types); i++) {
                 PacMaker *m = pm_new_family("phone", 5);
@@ -444,8 +444,8 @@ START_TEST(test_types) {
         m->mode = 1;
         refused(m, UPGRADE, "nand-mode", "NAND");
         m = pm_new_family("uis8850", 5);
-        strcpy(m->product_extra, "<ExtTable/>");
-        refused(m, UPGRADE, "type", "extended");
+        strcpy(m->product_extra, "<ExtTable><PartitionType tag=\"paty\"><Partition id=\"a\"/></PartitionType></ExtTable>");
+        refused(m, UPGRADE, "ext-table", "extended");
 }
 END_TEST
 

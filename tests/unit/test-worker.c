@@ -70,6 +70,9 @@ MappedFile *mapped_file_unref(MappedFile *m) {
 const uint8_t *mapped_file_data(const MappedFile *m _unused_) {
         return NULL;
 }
+int64_t mapped_file_time(const MappedFile *m _unused_) {
+        return 0;
+}
 uint64_t mapped_file_size(const MappedFile *m _unused_) {
         return 0;
 }

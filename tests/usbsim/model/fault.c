@@ -61,6 +61,7 @@ static const struct {
         {CMD_PLAIN, "plain"},
         {CMD_DATE_TIME, "date-time"},
         {CMD_DEBUG_MODE, "debug-mode"},
+        {CMD_RF_TYPE, "rf-type"},
         {CMD_DDR_CHECK, "ddr-check"},
         {CMD_ENABLE_RAW, "enable-raw"},
         {CMD_BLOCK_INFO, "block-info"},

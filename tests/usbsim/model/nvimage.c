@@ -111,6 +111,8 @@ void nv_make_item(SimModel *m, unsigned id, uint8_t *data, size_t length) {
                 le32to(data, 0xFF0A);
                 le32to(data + 6016, sim_flag(m, OPT_UNCALIBRATED) ? 0 : 0x00000007);
         }
+        if (id == NV_ID_LTE_CALIBRATION && length >= 4)
+                le16to(data + 2, sim_flag(m, OPT_UNCALIBRATED_LTE) ? 0 : 7);
 }
 
 size_t nv_put_item(uint8_t *image, size_t size, size_t at, unsigned id, const uint8_t *data, size_t length) {

@@ -17,6 +17,7 @@ typedef struct NvTable {
 #define NV_ID_END 0xFFFF
 #define NV_ID_CALIBRATION 2
 #define NV_ID_IMEI 5
+#define NV_ID_LTE_CALIBRATION 0x9C4
 
 /* The table of option nv=FILE, else the preset. 0 or negative with a sentence in err. Free items. */
 int nv_table_load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, char *err, size_t err_size);

@@ -12,6 +12,10 @@
 #define MISC_LOG_LEVEL 0x2400u
 #define MISC_FIRST_MODE 0x2420u
 #define MISC_DATE_TIME 0x81400u
+#define MISC_STAMP 0x2700u
+#define STAMP_MAGIC 0x5445537Eu
+#define EXT_HEAD 12u
+#define EXT_RECORD 152u
 
 /* Low byte of each UTF-16 unit, 35 characters at most. */
 static void decode_name(const uint8_t *d, char name[PHONE_NAME]) {
@@ -71,6 +75,19 @@ static size_t put_tlv(uint8_t *b, size_t at, unsigned type, const void *value, s
         return at + 4 + n;
 }
 
+/* All ones where nobody has set one. */
+static bool read_stamp(SimModel *m, uint8_t ret[8]) {
+        uint8_t b[12];
+        Target t;
+
+        memset(ret, 0xFF, 8);
+        if (!phone_find(m, "miscdata", &t) || store_read(m, t.file, MISC_STAMP, b, sizeof(b)) < 0 ||
+            le32at(b) != STAMP_MAGIC)
+                return false;
+        memcpy(ret, b + 4, 8);
+        return true;
+}
+
 static size_t info_tlv(SimModel *m, uint8_t *b) {
         uint8_t v[260] = {0};
         size_t at = 4;
@@ -92,8 +109,9 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
         }
         le32to(v, storage_type(m) ? storage_type(m) : 0x103);
         at = put_tlv(b, at, 6, v, 4);
+        if (read_stamp(m, v) || phone_kind(m)->lk)
+                at = put_tlv(b, at, 5, v, 8);
         if (phone_kind(m)->lk) {
-                at = put_tlv(b, at, 5, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
                 at = put_tlv(b, at, 7, "\1\0\0", 4);
         }
         if (!sim_flag(m, OPT_INFO_EXTRA))
@@ -142,6 +160,8 @@ void phone_fdl2_forget(SimModel *m) {
 
         abandon_write(m);
         p->failed = p->reading = p->write_enabled = false;
+        p->ext_size = 0;
+        p->ext_crc = 0;
         phone_raw_forget(m);
 }
 
@@ -675,6 +695,46 @@ static void write_misc(SimModel *m, uint64_t offset, const uint8_t *d, size_t n,
         sim_ack(m);
 }
 
+static void set_stamp(SimModel *m, const uint8_t *d, size_t n) {
+        uint8_t b[12];
+
+        if (n < 8) {
+                sim_send(m, REP_FAILED, NULL, 0);
+                return;
+        }
+        le32to(b, STAMP_MAGIC);
+        memcpy(b + 4, d, 8);
+        write_misc(m, MISC_STAMP, b, sizeof(b), sizeof(b));
+}
+
+/* Typed lists of partitions: every table inside the payload, every record whole. */
+static bool ext_table_fits(const uint8_t *d, size_t n) {
+        uint32_t count = n >= 4 ? le32at(d) : 0;
+
+        if (count == 0 || count > (n - 4) / EXT_HEAD)
+                return false;
+        for (uint32_t i = 0; i < count; i++) {
+                const uint8_t *head = d + 4 + i * EXT_HEAD;
+                uint32_t at = le32at(head + 4), size = le32at(head + 8);
+
+                if (at < 4 + count * EXT_HEAD || at > n || size > n - at)
+                        return false;
+                if (memcmp(head, "paty", 4) == 0 && (size % EXT_RECORD || size / EXT_RECORD > PHONE_MAX_PARTS))
+                        return false;
+        }
+        return true;
+}
+
+static void ext_table(SimModel *m, const uint8_t *d, size_t n) {
+        if (!ext_table_fits(d, n)) {
+                sim_send(m, REP_FAILED, NULL, 0);
+                return;
+        }
+        phone_of(m)->ext_size = n;
+        phone_of(m)->ext_crc = sim_crc32(0, d, n);
+        sim_ack(m);
+}
+
 static void first_mode(SimModel *m, const uint8_t *d, size_t n) {
         uint8_t v[8] = {0};
 
@@ -733,7 +793,30 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 sim_send(m, REP_CID, cid, sizeof(cid));
                 break;
         case CMD_DATE_TIME:
-                write_misc(m, MISC_DATE_TIME, d, n, 512);
+                if (sim_flag(m, OPT_APR))
+                        write_misc(m, MISC_DATE_TIME, d, n, 512);
+                else
+                        unsupported(m);
+                break;
+        case CMD_RF_TYPE:
+                if (m->number[OPT_RF] == UINT64_MAX) {
+                        unsupported(m);
+                        break;
+                }
+                le32to(cid, (uint32_t) m->number[OPT_RF]);
+                sim_send(m, REP_RF_TYPE, cid, 4);
+                break;
+        case CMD_EXTTABLE:
+                if (sim_flag(m, OPT_EXT_TABLE))
+                        ext_table(m, d, n);
+                else
+                        unsupported(m);
+                break;
+        case CMD_TIME_STAMP:
+                if (sim_flag(m, OPT_TIME_STAMP))
+                        set_stamp(m, d, n);
+                else
+                        unsupported(m);
                 break;
         case CMD_DEBUG_MODE:
                 write_misc(m, MISC_LOG_LEVEL, d, n, 8);
@@ -749,8 +832,6 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 phone_of(m)->write_enabled = true;
                 sim_ack(m);
                 break;
-        case CMD_EXTTABLE:
-        case CMD_TIME_STAMP:
         case CMD_CHECK_ROOT:
         case CMD_END_PROCESS:
                 sim_ack(m);
@@ -764,7 +845,7 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 static bool too_new(const SimModel *m, unsigned type) {
         const PhoneKind *k = phone_kind(m);
 
-        return (k->old && type == CMD_PLAIN) || ((k->old || k->nand) && type == CMD_READ_PARTITION);
+        return (k->old && (type == CMD_PLAIN || type == CMD_TIME_STAMP)) || ((k->old || k->nand) && type == CMD_READ_PARTITION);
 }
 
 void phone_fdl2_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {

@@ -193,6 +193,7 @@ size_t phone_describe(const SimModel *m, char *buf, size_t size) {
                 char c = p->target.name[i];
                 name[i] = c < 0x20 || c > 0x7E || c == '"' || c == '\\' ? '?' : c;
         }
-        return (size_t) snprintf(buf, size, "\"partitions\":%zu,\"writing\":\"%s\",\"received\":%llu,", p->n_parts,
-                                 name, (unsigned long long) p->received);
+        return (size_t) snprintf(buf, size,
+                                 "\"partitions\":%zu,\"writing\":\"%s\",\"received\":%llu,\"ext-table\":\"%zu %08x\",",
+                                 p->n_parts, name, (unsigned long long) p->received, p->ext_size, p->ext_crc);
 }

@@ -97,6 +97,8 @@ typedef struct Phone {
         uint64_t source_size; /* as READ_START said */
         bool fetched;         /* MTD: what READ_START announced is in RAM */
         bool write_enabled;
+        size_t ext_size; /* of the last EXTTABLE, and its CRC-32 */
+        uint32_t ext_crc;
 } Phone;
 
 static inline Phone *phone_of(SimModel *m) {
