@@ -2,15 +2,37 @@
 #include "bus-client.h"
 
 #include "common/failure.h"
+#include "common/macro.h"
 #include "output.h"
 
 /* The daemon answers within seconds or the call is lost; long work is a job, not a call. */
 #define CALL_TIMEOUT_USEC (25 * 1000000ULL)
+/* Somebody may be looking for the password. */
+#define PERSON_TIMEOUT_USEC (330 * 1000000ULL)
 #define NESTING_MAX 16
+
+ClientOptions arg_client;
+
+static sd_bus *connect_remote(const char *host, int *ret_exit) {
+        sd_bus *bus = NULL;
+        int r = sd_bus_open_system_remote(&bus, host);
+
+        if (r < 0) {
+                fprintf(stderr, "fdlctl: Cannot connect to %s: %s. It is reached with ssh, and systemd-stdio-bridge must be there.\n", host,
+                        strerror(-r));
+                *ret_exit = EXIT_NO_DAEMON;
+                return NULL;
+        }
+        return bus;
+}
 
 sd_bus *client_connect(int *ret_exit) {
         sd_bus *bus = NULL;
-        int r = sd_bus_open_system(&bus);
+        int r;
+
+        if (arg_client.host)
+                return connect_remote(arg_client.host, ret_exit);
+        r = sd_bus_open_system(&bus);
 
         if (r < 0) {
                 fprintf(stderr, "fdlctl: Cannot connect to the system bus: %s. Is dbus running, and DBUS_SYSTEM_BUS_ADDRESS right if set?\n",
@@ -39,6 +61,11 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
         const char *message = error && error->message ? error->message : strerror(r < 0 ? -r : EIO);
         int code;
 
+        if (is_unreachable(error, r) && arg_client.host) {
+                fprintf(stderr, "fdlctl: fdld on %s does not answer (%s). Does ssh get there, and does fdld run there?\n", arg_client.host,
+                        safe_text(message, text, sizeof(text)));
+                return EXIT_NO_DAEMON;
+        }
         if (is_unreachable(error, r)) {
                 fprintf(stderr, "fdlctl: fdld does not answer (%s). Start it with \"systemctl start fdld\" and look at \"systemctl status fdld\".\n",
                         safe_text(message, text, sizeof(text)));
@@ -61,10 +88,46 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
         return EXIT_OTHER;
 }
 
+/* The same call once more, this time with leave to ask for a password. */
+static int call_asking(sd_bus *bus, sd_bus_message *m, uint64_t timeout_usec, sd_bus_error *error, sd_bus_message **reply) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *again = NULL;
+        int r = sd_bus_message_new_method_call(bus, &again, sd_bus_message_get_destination(m), sd_bus_message_get_path(m),
+                                               sd_bus_message_get_interface(m), sd_bus_message_get_member(m));
+
+        if (r >= 0)
+                r = sd_bus_message_rewind(m, true);
+        if (r >= 0)
+                r = sd_bus_message_copy(again, m, true);
+        if (r >= 0)
+                r = sd_bus_message_set_allow_interactive_authorization(again, true);
+        if (r < 0)
+                return r;
+        if (arg_client.before_asking)
+                arg_client.before_asking();
+        sd_bus_error_free(error);
+        return sd_bus_call(bus, again, MAX(timeout_usec, PERSON_TIMEOUT_USEC), error, reply);
+}
+
+/* Descriptors do not go through ssh. */
+static bool needs_descriptors(sd_bus_message *m) {
+        const char *signature = sd_bus_message_get_signature(m, true);
+
+        return signature && strchr(signature, 'h');
+}
+
 static int call_message(sd_bus *bus, sd_bus_message *m, uint64_t timeout_usec, sd_bus_message **reply) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r = sd_bus_call(bus, m, timeout_usec, &error, reply), code = 0;
+        int r, code = 0;
 
+        if (arg_client.host && needs_descriptors(m)) {
+                fprintf(stderr, "fdlctl: This hands over a file, which does not go through -H. Run it there: ssh %s fdlctl …\n", arg_client.host);
+                return EXIT_USAGE;
+        }
+        r = sd_bus_call(bus, m, timeout_usec, &error, reply);
+        if (r < 0 && arg_client.ask_password && !arg_client.host &&
+            (sd_bus_error_has_name(&error, "org.fdld.Fdld1.Error.NotAuthorisedCanObtain") ||
+             sd_bus_error_has_name(&error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED)))
+                r = call_asking(bus, m, timeout_usec, &error, reply);
         if (r < 0)
                 code = client_report(sd_bus_message_get_member(m), &error, r);
         sd_bus_error_free(&error);

@@ -3,6 +3,7 @@
 
 #include <json-c/json.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <systemd/sd-bus.h>
 
 /* The client's view of the daemon's bus API: calls, objects as JSON, errors as exit codes. */
@@ -27,7 +28,14 @@ enum {
         EXIT_DETACHED = 130,
 };
 
-/* Connects to the system bus (or DBUS_SYSTEM_BUS_ADDRESS). NULL after a message; *ret_exit says what to exit with. */
+typedef struct ClientOptions {
+        const char *host;            /* NULL: this machine */
+        bool ask_password;           /* calls that need one may lead to a question */
+        void (*before_asking)(void); /* may be NULL */
+} ClientOptions;
+extern ClientOptions arg_client;
+
+/* Connects to the system bus (or DBUS_SYSTEM_BUS_ADDRESS), or that of the other machine. NULL after a message; *ret_exit says what to exit with. */
 sd_bus *client_connect(int *ret_exit);
 
 /* One method call that is waited for. On failure prints one line and returns an exit code; else 0 and *reply. */

@@ -5,9 +5,13 @@
 #include <locale.h>
 #include <stdio.h>
 
+#include "agent.h"
 #include "bus-client.h"
 #include "common/macro.h"
 #include "options.h"
+#include "output.h"
+#include "pager.h"
+#include "remote.h"
 
 typedef struct Verb {
         const char *name, *arguments, *help;
@@ -66,9 +70,67 @@ void fdlctl_help(void) {
                "10 the unit must be flashed again, 11 skipped, 130 detached.\n");
 }
 
+static bool in_list(const char *list, const char *name) {
+        char word[40];
+
+        snprintf(word, sizeof(word), " %s ", name);
+        return strstr(list, word);
+}
+
+static int run_verb(const Verb *v, int argc, char **argv) {
+        int code;
+
+        if (arg_pager && !arg_follow && in_list(" status devices slots jobs packages batches profiles loaders vault show explain history inspect plan ", v->name))
+                pager_open();
+        code = v->run(argc, argv);
+        pager_close();
+        agent_close();
+        return code;
+}
+
+/* One after the other; what one says is not lost if another cannot be reached. */
+static int run_on_hosts(const Verb *v, int argc, char **argv) {
+        char *copy = strdup(arg_host), *save = NULL;
+        int code, worst = 0;
+
+        if (!in_list(" status devices slots jobs packages batches ", v->name)) {
+                free(copy);
+                return usage_error("Several hosts can only be looked at: status, devices, slots, jobs, packages, batches.");
+        }
+        arg_pager = false;
+        for (char *host = copy ? strtok_r(copy, ",", &save) : NULL; host; host = strtok_r(NULL, ",", &save)) {
+                if (!host_is_valid(host)) {
+                        worst = EXIT_USAGE;
+                        break;
+                }
+                if (arg_output.json == JSON_OFF)
+                        printf("%s%s:\n", host == copy ? "" : "\n", host);
+                fflush(stdout);
+                arg_client.host = host;
+                code = run_verb(v, argc, argv);
+                worst = code && !worst ? code : worse_exit(worst, code);
+        }
+        free(copy);
+        return worst;
+}
+
+static int run_anywhere(const Verb *v, int argc, char **argv) {
+        if (!arg_host)
+                return run_verb(v, argc, argv);
+        if (in_list(" inspect plan explain ", v->name))
+                return usage_error("\"%s\" needs no daemon and does not take --host.", v->name);
+        if (strchr(arg_host, ','))
+                return run_on_hosts(v, argc, argv);
+        if (!host_is_valid(arg_host))
+                return EXIT_USAGE;
+        arg_client.host = arg_host;
+        return run_verb(v, argc, argv);
+}
+
 int main(int argc, char **argv) {
         int code;
 
+        arg_client = (ClientOptions) { .ask_password = true, .before_asking = agent_open };
         setlocale(LC_ALL, "");
         setlocale(LC_NUMERIC, "C"); /* what scripts read and write */
         code = options_parse(argc, argv);
@@ -86,7 +148,7 @@ int main(int argc, char **argv) {
                 code = options_check(name);
                 if (code >= 0)
                         return code;
-                return verbs[i].run(n + 1, optind < argc ? argv + optind : (char *[]){ (char *) name, NULL });
+                return run_anywhere(verbs + i, n + 1, optind < argc ? argv + optind : (char *[]){ (char *) name, NULL });
         }
         return usage_error("\"%s\" is no verb.", name);
 }

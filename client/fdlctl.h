@@ -9,6 +9,8 @@
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings;
 extern uint64_t arg_timeout_usec;
+extern const char *arg_name, *arg_host;
+extern bool arg_pager;
 extern bool arg_yes;
 extern const char *arg_operator;
 /* history, export */

@@ -15,6 +15,8 @@
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings;
 uint64_t arg_timeout_usec;
+const char *arg_name, *arg_host;
+bool arg_pager = true;
 bool arg_yes;
 const char *arg_operator;
 const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
@@ -168,6 +170,10 @@ static const Option options[] = {
         { "follow", 'f', NULL, read_true, &arg_follow, " export ", "Go on as units end", NULL },
         { "cursor", 0, "N", read_number, &arg_cursor, " export ", "Records after this one", NULL },
         { "cursor-file", 0, "FILE", read_text, &arg_cursor_file, " export ", "Keep the last record's number there", NULL },
+        { "name", 0, "NAME", read_text, &arg_name, " import ", "What to call a package that comes from a pipe", NULL },
+        { "host", 'H', "HOST", read_text, &arg_host, NULL, "[USER@]HOST to look after, over ssh; status -H a,b", NULL },
+        { "no-ask-password", 0, NULL, read_false, &arg_client.ask_password, NULL, "Do not ask for a password", NULL },
+        { "no-pager", 0, NULL, read_false, &arg_pager, NULL, "Long lists without a pager", NULL },
         { "json", 0, "MODE", read_json, NULL, NULL, "pretty, short or off; -j is --json=short", "pretty|short|off" },
         { NULL, 'j', NULL, read_j, NULL, NULL, NULL, NULL },
         { "no-legend", 0, NULL, read_false, &arg_output.legend, NULL, "No headings and no counts", NULL },

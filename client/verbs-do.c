@@ -9,7 +9,9 @@
 #include "fdlctl.h"
 #include "find.h"
 #include "follow.h"
+#include "options.h"
 #include "output.h"
+#include "remote.h"
 
 #define TARGETS_MAX 512
 
@@ -71,9 +73,14 @@ static int read_job_reply(sd_bus_message *reply, Paths *jobs) {
 /* ---- import ---- */
 
 static int open_package(const char *file, int *ret_fd) {
+        bool from_stdin = streq(file, "-");
         struct stat st;
-        int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        int fd = from_stdin ? spool_stdin() : open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
+        if (fd < 0 && from_stdin) {
+                fprintf(stderr, "fdlctl: Cannot keep what comes on the standard input: %s.\n", strerror(-fd));
+                return EXIT_OTHER;
+        }
         if (fd < 0) {
                 fprintf(stderr, "fdlctl: Cannot open \"%s\": %s.\n", file, strerror(errno));
                 return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_REFUSED;
@@ -101,17 +108,33 @@ static int start_import(sd_bus *bus, const char *file, Paths *jobs) {
 
         if (!copy)
                 return client_report("import", NULL, -ENOMEM);
+        if (arg_client.host)
+                return usage_error("A file cannot be sent to another host without waiting for it.");
         code = open_package(file, &fd);
         if (code == 0)
-                code = client_call(bus, FDLD_ROOT, FDLD_IFACE("Manager"), "ImportPackage", &reply, "hsa{sv}", fd, basename(copy), 0);
+                code = client_call(bus, FDLD_ROOT, FDLD_IFACE("Manager"), "ImportPackage", &reply, "hsa{sv}", fd,
+                                   arg_name ? arg_name : streq(file, "-") ? "standard input" : basename(copy), 0);
         return code ? code : read_job_reply(reply, jobs);
+}
+
+static int import_remotely(const char *file, char ret[static PATH_TEXT_MAX]) {
+        _cleanup_close_ int fd = -1;
+        _cleanup_free_ char *copy = strdup(file);
+        int code = open_package(file, &fd);
+
+        if (code == 0 && !copy)
+                return client_report("import", NULL, -ENOMEM);
+        return code ? code : remote_import(arg_client.host, fd, arg_name ? arg_name : basename(copy), ret);
 }
 
 /* Imports and waits; the package's path goes to *ret. */
 static int import_file(sd_bus *bus, const char *file, char ret[static PATH_TEXT_MAX]) {
         struct json_object *job = NULL;
         Paths jobs = { .n = 0 };
-        int code = start_import(bus, file, &jobs);
+        int code = arg_client.host ? import_remotely(file, ret) : start_import(bus, file, &jobs);
+
+        if (arg_client.host)
+                return code;
 
         if (code == 0)
                 code = follow(bus, &jobs, true);

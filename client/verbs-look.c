@@ -135,6 +135,8 @@ int verb_status(int argc _unused_, char **argv _unused_) {
         code = client_properties(bus, FDLD_ROOT, FDLD_IFACE("Manager"), &manager);
         if (code == 0 && arg_output.json != JSON_OFF) {
                 json_object_object_add(manager, "objects", json_object_get(objects));
+                if (arg_client.host)
+                        json_object_object_add(manager, "host", json_object_new_string(arg_client.host));
                 json_print(manager);
         } else if (code == 0) {
                 const char *station = json_text(manager, "StationName");
