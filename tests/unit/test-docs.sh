@@ -3,7 +3,7 @@
 # shellcheck disable=SC2013 # words without blanks
 # Help, manual pages, completion, introspection data, settings and code say the same. Most of it is made from one source, so what fails
 # here is a source that is not complete; the text of each failure says what to add where.
-set -uo pipefail
+set -u # no pipefail: "grep -q" ends before what it reads from
 top=$(cd "${FDLD_SOURCE:-.}" && pwd)
 build=$(cd "${FDLD_BUILD:-.}" && pwd)
 export LC_ALL=C.UTF-8
