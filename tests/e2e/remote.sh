@@ -13,6 +13,7 @@ trap stop_station EXIT
 start_bus
 # shellcheck disable=SC2119
 start_daemon
+port=$(port_of unit)
 mkdir "$WORK/bin"
 ln -s "$FDLD_BUILD/fdlctl" "$WORK/bin/fdlctl"
 cat >"$WORK/bin/ssh" <<END
@@ -51,7 +52,7 @@ expect 0 fdlctl -j jobs
 says '"Result":"done"'
 # a file that is given is sent first, then flashed
 cp "$WORK/it's a phone.pac" "$WORK/second.pac"
-expect 0 far -H bench1 flash "$WORK/second.pac" --slot="$(port_of unit)" --no-wait
+expect 0 far -H bench1 flash "$WORK/second.pac" --slot="$port" --no-wait
 says "job "
 simctl '{"cmd":"replug","device":"unit"}' >/dev/null
 job=$(sed -n 's/^job //p' "$WORK/out")
