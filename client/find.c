@@ -10,7 +10,8 @@
 bool device_is_ready(struct json_object *device) {
         const char *state = json_text(device, "State"), *mode = json_text(device, "Mode");
 
-        return !streq(mode, "not-boot") && (streq(state, "present") || streq(state, "idle") || streq(state, "probing"));
+        /* "present": restarted, or in no boot mode: not a unit to work on */
+        return !streq(mode, "not-boot") && (streq(state, "idle") || streq(state, "probing"));
 }
 
 typedef bool (*MatchFunc)(struct json_object *o, const char *text);

@@ -7,8 +7,10 @@
 
 /* How long one kind of question is asked before another is tried, while nobody knows what runs on the device. The first
  * time it is only the sync byte, and for long: a boot ROM that is slow to wake up may take anything else for a damaged frame,
- * and be lost until its power is cut (bsl-protocol §14.1). */
+ * and be lost until its power is cut (bsl-protocol §14.1). A device that has been on the bus for so long is awake: when it does
+ * not answer the sync byte then, it is a loader that somebody else has met. */
 #define FIRST_SYNC_MS 5000U
+#define FIRST_SYNC_AWAKE_MS 800U
 #define PROBE_MS 1500U
 
 /* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the
@@ -126,11 +128,17 @@ static int meet_pdl(Engine *e) {
         return 0;
 }
 
+static uint32_t first_sync(const Engine *e) {
+        uint32_t there = MIN(e->input->on_bus_ms, FIRST_SYNC_MS - FIRST_SYNC_AWAKE_MS);
+
+        return FIRST_SYNC_MS - there;
+}
+
 static int meet_round(Engine *e, bool first) {
         bool pdl = e->plan->protocol == PLAN_PDL;
         int r;
 
-        r = pdl ? meet_pdl(e) : meet_sync(e, first ? FIRST_SYNC_MS : PROBE_MS);
+        r = pdl ? meet_pdl(e) : meet_sync(e, first ? first_sync(e) : PROBE_MS);
         if (pdl && r == 1 && unanswered(e->failure))
                 r = meet_sync(e, PROBE_MS / 2);
         if (r != 1 || e->met || e->failure->class != CLASS_SILENT)

@@ -33,6 +33,7 @@ typedef struct EngineInput {
         bool (*package_ok)(void *userdata); /* false after a bad disk made the mapping useless (SIGBUS) */
         void *package_userdata;
         BslDeadlines deadlines;
+        uint32_t on_bus_ms;         /* how long the device has been on the bus at least: a ROM wakes up within seconds */
         uint64_t now_s;             /* seconds since 1970, for the time stamp that some packages write */
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
 } EngineInput;

@@ -322,6 +322,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 input.package_userdata = spec->package;
                 input.package_time_s = mapped_file_time(spec->package);
         }
+        input.on_bus_ms = spec->on_bus_ms;
         input.now_s = (uint64_t) MAX(time(NULL), (time_t) 0);
         r = engine_run(&input, channel, &hooks, report, f);
         if (plan_digest(w->spec->plan, digest) == 0)

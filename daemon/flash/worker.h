@@ -22,6 +22,7 @@ typedef struct JobSpec {
         MappedFile *package;    /* a reference, NULL for jobs without */
         UsbTarget target;
         BslDeadlines deadlines;
+        uint32_t on_bus_ms;     /* how long the device has been there, 0 just come or not known */
 } JobSpec;
 
 JobSpec *job_spec_free(JobSpec *spec);

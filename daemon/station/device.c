@@ -114,7 +114,7 @@ static void classify(Device *d) {
         d->acted_on = id == HOTPLUG_ID_BOOT || (id == HOTPLUG_ID_OPT_IN && d->fits && opted_in(d));
         device_set_mode(d, d->acted_on ? (d->touched ? d->mode : "unknown") : "not-boot");
         if (d->acted_on)
-                device_enter_state(d, DEVICE_STATE_IDLE);
+                device_enter_state(d, d->leaving ? DEVICE_STATE_PRESENT : DEVICE_STATE_IDLE);
         else
                 device_enter_state(d, id == HOTPLUG_ID_OPT_IN ? DEVICE_STATE_FOREIGN : DEVICE_STATE_PRESENT);
 }
@@ -164,9 +164,12 @@ static Device *device_new(Station *s, Slot *slot, const HotplugDevice *h) {
                 .fits = h->fits,
                 .initialized_usec = h->initialized_usec,
                 .appeared_usec = now_realtime(),
+                .since_usec = mono,
         };
-        if (h->initialized_usec > 1 && h->initialized_usec < mono)
+        if (h->initialized_usec > 1 && h->initialized_usec < mono) {
                 d->appeared_usec -= mono - h->initialized_usec;
+                d->since_usec = h->initialized_usec;
+        }
         snprintf(d->sysfs, sizeof(d->sysfs), "%s", h->sysfs);
         snprintf(d->devnode, sizeof(d->devnode), "%s", h->devnode);
         snprintf(d->speed, sizeof(d->speed), "%s", h->speed);
@@ -253,6 +256,8 @@ static void device_add(Station *s, const HotplugDevice *h) {
                 return;
         }
         d->touched = !s->enumerated && used_before_start(d);
+        if (d->touched && h->initialized_usec <= 1)
+                d->since_usec = 0; /* it was there before this daemon */
         slot->device = d;
         classify(d);
         d->announced = true;

@@ -79,7 +79,8 @@ static void show_waiting(Job *job, bool have_device) {
                 return;
         }
         job_enter_state(job, JOB_STATE_WAITING);
-        job_set_action(job, run->needs_replug && job->slot && job->slot->device ? "replug" : "plug-in");
+        job_set_action(job, job->slot && job->slot->device && (run->needs_replug || job->slot->device->leaving) ? "replug"
+                                                                                                              : "plug-in");
 }
 
 static bool may_start(const Station *s) {
@@ -131,6 +132,11 @@ static int check_room(Station *s, CallError *e) {
 }
 
 static int check_device(const Device *d, CallError *e) {
+        if (d->acted_on && d->leaving)
+                return call_error_set(e, BUS_ERROR_WRONG_STATE,
+                                      "The device at %s was restarted or switched off and is about to leave the bus. Work for the "
+                                      "next unit can be given to its slot.",
+                                      d->port);
         if (d->acted_on)
                 return 0;
         if (d->state == DEVICE_STATE_FOREIGN)

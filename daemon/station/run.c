@@ -68,6 +68,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         snprintf(spec->name, sizeof(spec->name), "fdl-%u-%u", d->busnum, d->devnum);
         spec->target = device_target(d);
         spec->deadlines = job->station->settings.deadlines;
+        spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         if (job->run->cache) {
                 spec->plan = plan_cache_take(job->package, job->run->cache);
                 spec->package = mapped_file_ref(job->package->map);
@@ -165,6 +166,14 @@ static bool session_broken(const Job *job, int result, const Failure *f) {
         }
 }
 
+/* Its last step restarts the unit or switches it off. */
+static bool leaves_bus(const Job *job) {
+        const Plan *plan = job_plan(job);
+        PlanOp last = plan && plan->n_steps > 0 ? plan->steps[plan->n_steps - 1].op : PLAN_OP_MAX;
+
+        return last == PLAN_RESET || last == PLAN_POWER_OFF;
+}
+
 static void release_device(Job *job, int result, const Failure *f, JobResult word) {
         Slot *slot = job->slot;
         Device *d = job->device;
@@ -185,7 +194,8 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
                 d->outcome = word;
         if (flash && word == JOB_RESULT_DONE && job->options.finish != FINISH_NOTHING)
                 d->passed_usec = now_monotonic();
-        device_enter_state(d, DEVICE_STATE_IDLE);
+        d->leaving = word == JOB_RESULT_DONE && leaves_bus(job);
+        device_enter_state(d, d->leaving ? DEVICE_STATE_PRESENT : DEVICE_STATE_IDLE);
 }
 
 static void describe_interruption(const Job *job, Failure *f) {

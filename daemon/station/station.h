@@ -44,6 +44,8 @@ struct Device {
         uint64_t last_job;
         bool acted_on, touched,
                 broken;    /* touched: a job used this unit; broken: and left a session that only power ends */
+        bool leaving;      /* restarted or switched off: nothing can be done with it before it was off the bus */
+        uint64_t since_usec; /* on the bus since, CLOCK_MONOTONIC, as far as anybody knows */
         JobResult outcome; /* of the last flash job on it */
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;

@@ -627,6 +627,29 @@ START_TEST(a_running_loader_is_picked_up) {
 }
 END_TEST
 
+/* Where the device has been on the bus for so long that a ROM would be awake, that takes a second; where not, a ROM that is slow
+ * to wake up is given all the time that it had before. */
+START_TEST(a_running_loader_is_picked_up_soon) {
+        Bench *b = planned("phone-emmc,fast", "phone");
+        uint64_t before;
+
+        b->backup_error = -EIO;
+        ck_assert_int_eq(bench_run(b), 1);
+        b->backup_error = 0;
+        b->input.on_bus_ms = 10000;
+        b->cancel_step = bench_find_step(b, PLAN_IDENTIFY, NULL);
+        before = b->sim->now_ns;
+        ck_assert_int_eq(bench_run(b), -ECANCELED);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "was running already"));
+        ck_assert_uint_lt(b->sim->now_ns - before, 1500000000);
+        bench_free(b);
+        b = planned("phone-emmc,fast", "phone");
+        bench_fault(b, "at=brom:sync slow=4000");
+        must_pass(b);
+        bench_free(b);
+}
+END_TEST
+
 /* The same in the first loader. */
 START_TEST(a_running_first_loader_is_picked_up) {
         Bench *b = planned(specs[_i], families[_i]);
@@ -779,6 +802,7 @@ static void add_device_cases(Suite *s) {
         tcase_add_loop_test(t, steps_for_other_storage_are_skipped, 0, 3);
         tcase_add_test(t, nv_that_does_not_fit_is_refused_early);
         tcase_add_loop_test(t, a_running_loader_is_picked_up, 0, 3);
+        tcase_add_test(t, a_running_loader_is_picked_up_soon);
         tcase_add_loop_test(t, a_running_first_loader_is_picked_up, 1, 3);
         tcase_add_loop_test(t, device_comes_back_after_fdl1, 0, 2);
         tcase_add_loop_test(t, device_does_not_come_back, 0, 2);

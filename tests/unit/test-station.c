@@ -1222,6 +1222,62 @@ START_TEST(probe_leaves_the_unit_fresh) {
 }
 END_TEST
 
+/* After its reset a unit is on the bus for a moment, after a power-off until it is unplugged: nothing begins there. */
+START_TEST(a_restarted_unit_takes_nothing) {
+        Device *d = plug(1);
+        Target target = ON_DEVICE(d);
+        Job *job, *other;
+
+        ck_assert_int_eq(station_reset(st, d, _i == 1, 0, &job, &err), 0);
+        step(job, 1, STAGE_FINISH);
+        ck_assert_int_eq(d->state, DEVICE_STATE_BUSY);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(job->result, JOB_RESULT_DONE);
+        ck_assert_int_eq(d->state, DEVICE_STATE_PRESENT);
+        device_classify_all(st); /* as after a reload */
+        ck_assert_int_eq(d->state, DEVICE_STATE_PRESENT);
+        ck_assert_int_eq(station_flash(st, &target, package, &upgrade, 0, &other, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_WRONG_STATE);
+        ck_assert_int_eq(station_probe(st, d, 0, &other, &err), -1);
+        job = flash(ON_SLOT(1));
+        other = flash(any);
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        ck_assert_str_eq(job->user_action, "replug");
+        ck_assert_int_eq(other->state, JOB_STATE_WAITING);
+        unplug(1);
+        ck_assert_str_eq(job->user_action, "plug-in");
+        (void) plug(1);
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+/* A reset that failed leaves the unit as it is. */
+START_TEST(a_failed_reset_leaves_the_unit) {
+        Device *d = plug(1);
+        Job *job;
+
+        ck_assert_int_eq(station_reset(st, d, false, 0, &job, &err), 0);
+        step(job, 1, STAGE_FINISH);
+        done(job, 1, CLASS_REFUSED, STAGE_FINISH);
+        ck_assert_int_eq(d->state, DEVICE_STATE_IDLE);
+        ck_assert_int_eq(flash(ON_DEVICE(d))->state, JOB_STATE_RUNNING);
+}
+END_TEST
+
+/* How long a unit has been there is what tells a boot ROM that wakes up from a loader that somebody met before. */
+START_TEST(time_on_the_bus) {
+        Job *job;
+
+        (void) plug(1);
+        pass_time(7000000);
+        job = flash(ON_SLOT(1));
+        ck_assert_uint_ge(worker_of(job)->spec->on_bus_ms, 7000);
+        job = flash(ON_SLOT(2));
+        (void) plug(2);
+        ck_assert_uint_lt(worker_of(job)->spec->on_bus_ms, 1000);
+}
+END_TEST
+
 /* ---- stopping and starting again ---- */
 
 static unsigned stopped;
@@ -1373,6 +1429,9 @@ static Suite *suite(void) {
         tcase_add_test(t, numbers_wait_for_the_disk);
         tcase_add_test(t, labels);
         tcase_add_test(t, probe_leaves_the_unit_fresh);
+        tcase_add_loop_test(t, a_restarted_unit_takes_nothing, 0, 2);
+        tcase_add_test(t, a_failed_reset_leaves_the_unit);
+        tcase_add_test(t, time_on_the_bus);
         tcase_add_test(t, stop_lets_writers_finish);
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(restarts, setup, teardown);
