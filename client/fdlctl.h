@@ -13,6 +13,10 @@ extern const char *arg_name, *arg_host;
 extern bool arg_pager;
 extern bool arg_yes;
 extern const char *arg_operator;
+/* jobs made of steps */
+extern const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
+extern uint64_t arg_offset, arg_length;
+extern bool arg_any_image, arg_force;
 /* history, export */
 extern const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
 extern const char *arg_prune, *arg_format, *arg_cursor_file;
@@ -38,6 +42,10 @@ int verb_retry(int argc, char **argv);
 int verb_answer(int argc, char **argv);
 int verb_remove(int argc, char **argv);
 int verb_probe(int argc, char **argv);
+int verb_write(int argc, char **argv);
+int verb_read(int argc, char **argv);
+int verb_erase(int argc, char **argv);
+int verb_reset(int argc, char **argv);
 int verb_label(int argc, char **argv);
 
 int verb_history(int argc, char **argv);

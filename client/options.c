@@ -19,6 +19,9 @@ const char *arg_name, *arg_host;
 bool arg_pager = true;
 bool arg_yes;
 const char *arg_operator;
+const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
+uint64_t arg_offset, arg_length;
+bool arg_any_image, arg_force;
 const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
 const char *arg_prune, *arg_format, *arg_cursor_file;
 bool arg_check, arg_follow;
@@ -111,6 +114,21 @@ static int read_number(const Option *o, const char *value) {
         return -1;
 }
 
+/* 4096, 0x1000, 4K, 1M */
+static int read_size(const Option *o, const char *value) {
+        unsigned shift = 0;
+        char *end;
+
+        errno = 0;
+        *(uint64_t *) o->target = strtoull(value, &end, 0);
+        if (*end && !end[1])
+                shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+        if (errno || end == value || (*end && shift == 0) || value[0] == '-')
+                return usage_error("--%s needs a number of bytes, not \"%s\".", o->name, value);
+        *(uint64_t *) o->target <<= shift;
+        return -1;
+}
+
 static int read_json(const Option *o, const char *value) {
         if (!is_word(o->words, value))
                 return usage_error("\"%s\" is no JSON mode; it is pretty, short or off.", value);
@@ -137,7 +155,8 @@ static void print_version(void) {
 
 #define FLASHES " flash plan "
 #define RECORDS " history export "
-#define TARGETS " flash probe history export "
+#define STEPS " write read erase backup restore "
+#define TARGETS " flash probe history export write read erase backup restore reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
@@ -146,13 +165,21 @@ static const Option options[] = {
         { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
         { "all", 'a', NULL, read_true, &arg_all, " flash ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
-        { "finish", 0, "WAY", read_word, &arg_finish, FLASHES, "reset (default), power-off, nothing", "reset|power-off|nothing" },
+        { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash ", "Show what would be done; send nothing", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash write read erase restore ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
-        { "operator", 0, "NAME", read_text, &arg_operator, " flash ", "Who stands at the station, for the record", NULL },
+        { "operator", 0, "NAME", read_text, &arg_operator, " flash " STEPS, "Who stands at the station, for the record", NULL },
+        { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS, "Package of the store, or file, with the loaders", NULL },
+        { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },
+        { "fdl2", 0, "FILE@ADDR", read_text, &arg_fdl2, STEPS, "Second loader", NULL },
+        { "family", 0, "FAMILY", read_text, &arg_family, STEPS, "Of the loaders: phone, feature, uis8910, uis8850", NULL },
+        { "offset", 0, "BYTES", read_size, &arg_offset, " read ", "Read from here on", NULL },
+        { "length", 0, "BYTES", read_size, &arg_length, " read ", "Read so much", NULL },
+        { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
+        { "force", 0, NULL, read_true, &arg_force, " read backup ", "Overwrite files that are there", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
         { "serial", 0, "SN", read_text, &arg_serial, RECORDS, "Records of this serial number", NULL },
         { "chip", 0, "UID", read_text, &arg_chip, RECORDS, "Records of this chip", NULL },

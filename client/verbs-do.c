@@ -7,32 +7,25 @@
 #include "bus-client.h"
 #include "common/macro.h"
 #include "fdlctl.h"
+#include "do.h"
 #include "find.h"
 #include "follow.h"
 #include "options.h"
 #include "output.h"
 #include "remote.h"
 
-#define TARGETS_MAX 512
-
-/* A list of object paths that belong to us. */
-typedef struct Paths {
-        char *items[TARGETS_MAX];
-        size_t n;
-} Paths;
-
-static void paths_add(Paths *p, const char *path) {
+void paths_add(Paths *p, const char *path) {
         if (p->n < TARGETS_MAX && (p->items[p->n] = strdup(path)))
                 p->n++;
 }
 
-static void paths_clear(Paths *p) {
+void paths_clear(Paths *p) {
         for (size_t i = 0; i < p->n; i++)
                 free(p->items[i]);
         p->n = 0;
 }
 
-static int follow(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt) {
+int follow_started(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt) {
         FollowOptions options = { .cancel_on_interrupt = cancel_on_interrupt, .timeout_usec = arg_timeout_usec };
         return follow_jobs(bus, (const char *const *) jobs->items, jobs->n, &options);
 }
@@ -51,15 +44,15 @@ static void print_job(const char *path) {
                 printf("job %s\n", number ? number + 1 : path);
 }
 
-static int follow_or_print(sd_bus *bus, const Paths *jobs) {
+int follow_or_print(sd_bus *bus, const Paths *jobs) {
         if (arg_wait)
-                return follow(bus, jobs, false);
+                return follow_started(bus, jobs, false);
         for (size_t i = 0; i < jobs->n; i++)
                 print_job(jobs->items[i]);
         return 0;
 }
 
-static int read_job_reply(sd_bus_message *reply, Paths *jobs) {
+int read_job_reply(sd_bus_message *reply, Paths *jobs) {
         const char *path;
         uint64_t id;
         int r = sd_bus_message_read(reply, "to", &id, &path);
@@ -137,7 +130,7 @@ static int import_file(sd_bus *bus, const char *file, char ret[static PATH_TEXT_
                 return code;
 
         if (code == 0)
-                code = follow(bus, &jobs, true);
+                code = follow_started(bus, &jobs, true);
         if (code == 0)
                 code = client_properties(bus, jobs.items[0], FDLD_IFACE("Job"), &job);
         if (code == 0) {
@@ -239,7 +232,7 @@ static int list_choices(struct json_object *ready) {
 }
 
 /* One device: that one. None: the next that comes. Several: --all, or the user must say which. */
-static int choose_targets(struct json_object *objects, Paths *targets) {
+int choose_targets(struct json_object *objects, Paths *targets) {
         struct json_object *devices = client_objects_of(objects, FDLD_IFACE("Device")), *ready = json_object_new_array();
         char path[PATH_TEXT_MAX];
         int code = 0;
@@ -327,6 +320,15 @@ static int show_plan(sd_bus *bus, const char *package) {
         return 0;
 }
 
+int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
+        int code;
+
+        if (!means_file(objects, text))
+                return find_package(objects, text, ret);
+        code = look_at_package(text);
+        return code ? code : import_file(bus, text, ret);
+}
+
 int verb_flash(int argc _unused_, char **argv) {
         struct json_object *objects = NULL;
         Paths targets = { .n = 0 }, jobs = { .n = 0 };
@@ -380,7 +382,7 @@ int verb_wait(int argc, char **argv) {
                         paths_add(&jobs, path);
         }
         if (code == 0)
-                code = follow(bus, &jobs, false);
+                code = follow_started(bus, &jobs, false);
         paths_clear(&jobs);
         sd_bus_flush_close_unref(bus);
         return code;

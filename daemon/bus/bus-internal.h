@@ -241,6 +241,8 @@ int slot_method_set_enabled(Call *c);
 int slot_method_reset_counters(Call *c);
 int slot_method_clear_wedged(Call *c);
 int package_method_remove(Call *c);
+int job_method_add_steps(Call *c);
+int job_method_attach_files(Call *c);
 int job_method_submit(Call *c);
 int job_method_cancel(Call *c);
 int job_method_answer(Call *c);
@@ -265,6 +267,9 @@ void manager_emit_user_action(Bus *b, Job *job, const char *action);
 void waiters_answer(BusObject *o);
 void waiters_drop(Bus *b, const BusObject *o, const Peer *p); /* of the object, of the peer */
 void job_owner_set(BusObject *o, Peer *p);
+/* -1 with *c->e for a job of which only the record is left; else 0. */
+int job_is_old(Call *c);
+int append_outputs(sd_bus_message *m, const Job *job); /* a(sttsb) */
 
 /* old-jobs.c: finished jobs that only the store knows */
 int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
@@ -295,6 +300,9 @@ typedef struct FlashOptions {
         PlanOptions plan;
         char package[BUS_PATH_MAX];
         char operator_name[64];
+        /* of jobs made of steps with own loaders */
+        char family[32];
+        uint64_t fdl1_address, fdl2_address; /* U64_UNKNOWN: not given */
 } FlashOptions;
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e);
 /* Text from a client that people will read: not empty unless allowed, at most `max` bytes, no control or bidi

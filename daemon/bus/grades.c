@@ -13,7 +13,7 @@ static Action kind_action(const char *kind, const PlanOptions *o) {
                 Action action;
         } kinds[] = {
                 {"import", ACTION_IMPORT}, {"probe", ACTION_PROBE}, {"reset", ACTION_FLASH},
-                {"read", ACTION_READ},     {"backup", ACTION_READ}, {"verify", ACTION_READ},
+                {"read", ACTION_READ},     {"backup", ACTION_READ}, {"verify", ACTION_READ},  {"identify", ACTION_PROBE},
         };
 
         if (streq(kind, "flash"))
@@ -54,6 +54,9 @@ int grade_create_job(Call *c, Action *ret) {
         if (options_read_flash(c->message, true, &options, c->e) < 0)
                 return -1;
         *ret = kind_action(kind, &options.plan);
+        /* Somebody's own program would run on the device. */
+        if (options.fdl1_address != U64_UNKNOWN || options.fdl2_address != U64_UNKNOWN)
+                *ret = ACTION_FLASH_CRITICAL;
         return 0;
 }
 
@@ -61,7 +64,7 @@ int grade_create_job(Call *c, Action *ret) {
 int grade_submit(Call *c, Action *ret) {
         const Job *job = job_of(c);
 
-        *ret = job->uid == c->uid && streq(job->kind, "flash") ? ACTION_NONE : kind_action(job->kind, &job->options);
+        *ret = job->uid == c->uid ? ACTION_NONE : kind_action(job->kind, &job->options);
         return 0;
 }
 

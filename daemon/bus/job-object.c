@@ -35,9 +35,12 @@ GETTER(get_finished, Job, j, sd_bus_message_append(reply, "t", j->finished_usec)
 GETTER(get_uid, Job, j, sd_bus_message_append(reply, "u", j->uid))
 GETTER(get_retry_of, Job, j, sd_bus_message_append(reply, "t", j->retry_of))
 GETTER(get_note, Job, j, append_string(reply, j->note))
+GETTER(get_outputs, Job, j, append_outputs(reply, j))
 
 const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
+        METHOD("AddSteps", SD_BUS_ARGS("a(sa{sv})", steps), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("AttachFiles", SD_BUS_ARGS("a{sh}", files, "a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("Submit", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("Cancel", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("Answer", SD_BUS_ARGS("s", action, "a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
@@ -71,6 +74,7 @@ const sd_bus_vtable job_vtable[] = {
         CONSTANT("RequestedByUID", "u", get_uid),
         CONSTANT("RetryOf", "t", get_retry_of),
         PROPERTY("Note", "s", get_note),
+        PROPERTY("Outputs", "a(sttsb)", get_outputs),
         SD_BUS_VTABLE_END,
 };
 
@@ -179,7 +183,7 @@ int job_method_wait(Call *c) {
 
 /* ---- the rest ---- */
 
-static int no_old_job(Call *c) {
+int job_is_old(Call *c) {
         if (c->object->old)
                 return call_error_set(
                         c->e, BUS_ERROR_WRONG_STATE,
@@ -190,7 +194,7 @@ static int no_old_job(Call *c) {
 int job_method_submit(Call *c) {
         BusObject *o;
 
-        if (options_none(c->message, c->e) < 0 || no_old_job(c) < 0)
+        if (options_none(c->message, c->e) < 0 || job_is_old(c) < 0)
                 return -1;
         if (job_submit(c->object->object, c->e) < 0)
                 return -1;
@@ -202,7 +206,7 @@ int job_method_submit(Call *c) {
 }
 
 int job_method_cancel(Call *c) {
-        if (options_none(c->message, c->e) < 0 || no_old_job(c) < 0)
+        if (options_none(c->message, c->e) < 0 || job_is_old(c) < 0)
                 return -1;
         if (job_cancel(c->object->object, c->e) < 0)
                 return -1;
@@ -219,7 +223,7 @@ int job_method_answer(Call *c) {
         if (r < 0)
                 return r;
         if (text_check("action", action, 31, false, c->e) < 0 || options_none(c->message, c->e) < 0 ||
-            no_old_job(c) < 0)
+            job_is_old(c) < 0)
                 return -1;
         if (job_answer(c->object->object, action, c->e) < 0)
                 return -1;
@@ -229,7 +233,7 @@ int job_method_answer(Call *c) {
 int job_method_retry(Call *c) {
         Job *job;
 
-        if (options_none(c->message, c->e) < 0 || no_old_job(c) < 0)
+        if (options_none(c->message, c->e) < 0 || job_is_old(c) < 0)
                 return -1;
         if (job_retry(c->object->object, c->uid, &job, c->e) < 0)
                 return -1;

@@ -4,6 +4,7 @@
 
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
+#include "station/steps.h"
 
 GETTER(get_version, Station, s, ((void) s, append_string(reply, PACKAGE_VERSION)))
 GETTER(get_station_name, Station, s, append_string(reply, station_name(s)))
@@ -154,17 +155,29 @@ int manager_flash(Call *c) {
         return reply_job(c, job);
 }
 
+static int draft_steps(Call *c, const char *kind, const Target *target, Package *package, const FlashOptions *options, Job **ret) {
+        StepsOptions steps = {.plan = options->plan, .fdl1_address = options->fdl1_address, .fdl2_address = options->fdl2_address};
+
+        snprintf(steps.family, sizeof(steps.family), "%s", options->family);
+        return station_draft_steps(c->bus->station, kind, target, package, &steps, c->uid, ret, c->e);
+}
+
 static int make_draft(Call *c, const char *kind, const char *target_path, const FlashOptions *options) {
         char buffer[BUS_PATH_MAX];
         Package *package;
         BusObject *o;
         Target target;
         Job *job;
+        int r;
 
         if (target_from_path(c->bus, target_path, &target, c->e) < 0)
                 return -1;
-        package = object_need(c->bus, OBJECT_PACKAGE, options->package, c->e);
-        if (!package || station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e) < 0)
+        package = options->package[0] ? object_need(c->bus, OBJECT_PACKAGE, options->package, c->e) : NULL;
+        if (options->package[0] && !package)
+                return -1;
+        r = streq(kind, "flash") ? station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e)
+                                 : draft_steps(c, kind, &target, package, options, &job);
+        if (r < 0)
                 return -1;
         job_set_operator(job, options->operator_name);
         o = object_lookup(c->bus, job_path(job->id, buffer));
@@ -184,12 +197,9 @@ int manager_create_job(Call *c) {
         r = sd_bus_message_read(c->message, "so", &kind, &target);
         if (r < 0)
                 return r;
-        if (!streq(kind, "flash"))
-                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
-                                      "There are no jobs of kind '%.64s' to create. Possible: flash.", kind);
         if (options_read_flash(c->message, true, &options, c->e) < 0)
                 return -1;
-        if (!options.package[0])
+        if (!options.package[0] && streq(kind, "flash"))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
                                       "Option 'package' (o) is missing: what shall be flashed?");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)

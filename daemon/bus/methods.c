@@ -27,6 +27,8 @@ static const Method methods[] = {
         {OBJECT_SLOT, "ResetCounters", ACTION_MANAGE_SLOTS, slot_method_reset_counters},
         {OBJECT_SLOT, "ClearWedged", ACTION_MANAGE_SLOTS, slot_method_clear_wedged},
         {OBJECT_PACKAGE, "Remove", ACTION_MANAGE_PACKAGES, package_method_remove},
+        {OBJECT_JOB, "AddSteps", ACTION_FLASH_CRITICAL, job_method_add_steps, grade_own},
+        {OBJECT_JOB, "AttachFiles", ACTION_FLASH_CRITICAL, job_method_attach_files, grade_own},
         {OBJECT_JOB, "Submit", ACTION_FLASH, job_method_submit, grade_submit},
         {OBJECT_JOB, "Cancel", ACTION_CANCEL, job_method_cancel, grade_own},
         {OBJECT_JOB, "Answer", ACTION_FLASH, job_method_answer, grade_own},

@@ -142,6 +142,29 @@ static int parse_operator(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_family(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (strlen(value) >= sizeof(o->family) || plan_family_loaders(value) == 0)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'family' cannot be '%.32s'. Possible: phone, feature, uis8910, uis8850.",
+                                      (const char *) value);
+        memcpy(o->family, value, strlen(value) + 1);
+        return 0;
+}
+
+static int parse_fdl1(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->fdl1_address = *(const uint64_t *) value;
+        return 0;
+}
+
+static int parse_fdl2(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->fdl2_address = *(const uint64_t *) value;
+        return 0;
+}
+
+/* The last rows, which only CreateJob knows. */
+#define OF_CREATE_JOB 4U
+
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e) {
         static const OptionSpec specs[] = {
                 {"mode", 's', parse_mode},
@@ -149,10 +172,13 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"finish", 's', parse_finish},
                 {"operator", 's', parse_operator},
                 {"package", 'o', parse_package},
+                {"family", 's', parse_family},
+                {"fdl1-address", 't', parse_fdl1},
+                {"fdl2-address", 't', parse_fdl2},
         };
-        FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET}};
+        FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET}, .fdl1_address = U64_UNKNOWN, .fdl2_address = U64_UNKNOWN};
 
-        if (options_read(m, specs, ELEMENTSOF(specs) - !with_package, &o, e) < 0)
+        if (options_read(m, specs, ELEMENTSOF(specs) - (with_package ? 0 : OF_CREATE_JOB), &o, e) < 0)
                 return -1;
         *ret = o;
         return 0;

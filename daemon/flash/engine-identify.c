@@ -45,9 +45,22 @@ static bool may_show_table(Engine *e) {
 }
 
 static int check_table(Engine *e, const BslPartition *live, size_t n) {
-        int r = engine_check_table(e, live, n);
+        int r = e->plan->chosen ? engine_resolve(e, live, n) : engine_check_table(e, live, n);
 
         return r == 0 ? engine_check_sparse(e, live, n) : r;
+}
+
+static int no_table(Engine *e) {
+        int r = e->plan->chosen ? engine_resolve(e, NULL, 0) : 0;
+
+        return r == 0 ? engine_check_sparse(e, NULL, 0) : r;
+}
+
+/* Chosen steps are looked up in it; a job without steps asks for it alone. Modules and feature phones have none. */
+static bool wants_table(const Plan *plan) {
+        if (plan->chosen)
+                return streq(plan->family, "phone");
+        return plan->n_partitions > 0 && addressed_by_name(plan);
 }
 
 static int read_table(Engine *e, bool *ret_modern) {
@@ -56,10 +69,8 @@ static int read_table(Engine *e, bool *ret_modern) {
         int r;
 
         *ret_modern = false;
-        if (e->plan->n_partitions == 0 || !addressed_by_name(e->plan))
-                return engine_check_sparse(e, NULL, 0);
-        if (!may_show_table(e))
-                return engine_check_sparse(e, NULL, 0);
+        if (!wants_table(e->plan) || !may_show_table(e))
+                return no_table(e);
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
                 char why[64];
@@ -69,7 +80,7 @@ static int read_table(Engine *e, bool *ret_modern) {
                 table_not_proven(e, why);
                 engine_forget(e);
                 e->refusals++;
-                return engine_check_sparse(e, NULL, 0);
+                return no_table(e);
         }
         if (r != 0)
                 return r;

@@ -173,6 +173,19 @@ static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t
                            waited < 1000 ? (double) waited / 1000 : (double) (waited / 1000));
 }
 
+/* Our last session has left the loader waiting. */
+static void go_on(Engine *e) {
+        const EngineResting *resting = &e->input->resting;
+
+        bsl_session_set_check(e->session, BSL_CHECK_SUM);
+        bsl_session_set_stage(e->session, BSL_STAGE_FDL2);
+        e->runs = RUNS_LAST;
+        e->met = true;
+        e->info = resting->info;
+        e->refusals = resting->refusals;
+        e->old = resting->old;
+}
+
 int engine_handshake(Engine *e) {
         const BslDeadlines *d = &e->deadlines;
         uint64_t begin = channel_now(e->channel), waited = 0;
@@ -183,6 +196,10 @@ int engine_handshake(Engine *e) {
         r = bsl_open_port(e->session, e->failure);
         if (r != 0)
                 return r;
+        if (e->input->resting.valid) {
+                go_on(e);
+                return 0;
+        }
         while (waited < window) {
                 r = meet_round(e, attempts == 0);
                 attempts++;

@@ -50,6 +50,7 @@ typedef struct Engine {
 
         uint8_t *block;          /* ENGINE_BLOCK_MAX bytes */
         EngineImage *images;     /* one for each step: what BACKUP read or WRITE_NV sent */
+        uint64_t *sizes;         /* one for each step: what READ reads, known once the table is */
 } Engine;
 
 static inline const PlanStep *engine_step(const Engine *e) {
@@ -98,6 +99,12 @@ int engine_check_table(Engine *e, const BslPartition *live, size_t n_live);
  * tells. */
 uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n_live, const PlanStep *s);
 
+/* Bytes of a unit of the device's table: that in which most sizes are those of the package. */
+uint64_t engine_live_unit(const Plan *plan, const BslPartition *live, size_t n);
+
+/* engine-resolve.c: chosen steps against the device's table, n 0 if it shows none */
+int engine_resolve(Engine *e, const BslPartition *live, size_t n);
+
 /* engine-sparse.c: images that the loader expands */
 bool engine_is_sparse(const Engine *e, const PlanStep *s);
 /* All of the package, before anything is written. `live`: the device's table, n_live 0 if it did not show one. */
@@ -107,6 +114,11 @@ int engine_check_sparse(Engine *e, const BslPartition *live, size_t n_live);
 /* `progress`: what the step has counted before. */
 int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size);
 int engine_backup(Engine *e);
+uint32_t engine_read_block(const Engine *e, const PlanStep *s);
+/* Exactly n bytes from `at` within what the step is about; a partition was opened before. */
+int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n);
+/* engine-output.c */
+int engine_output(Engine *e);
 /* True if a later step merges what this BACKUP step reads. */
 bool engine_holds_nv(const Plan *plan, unsigned step);
 

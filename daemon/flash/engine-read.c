@@ -5,7 +5,7 @@
 
 /* Reading out of flash: what must survive is read twice before anything may destroy it. */
 
-static uint32_t read_block(const Engine *e, const PlanStep *s) {
+uint32_t engine_read_block(const Engine *e, const PlanStep *s) {
         return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
 }
 
@@ -16,6 +16,12 @@ static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, s
                                       e->failure);
         *ret = n;
         return bsl_read_midst(e->session, at, data, n, e->failure);
+}
+
+int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n) {
+        size_t got;
+
+        return read_part(e, s, at, data, n, false, &got);
 }
 
 /* Where a reading goes: into memory, or against what was read before. */
@@ -38,7 +44,7 @@ static void sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
 
 static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, bool allow_short, uint64_t progress,
                       size_t *ret) {
-        uint32_t block = read_block(e, s);
+        uint32_t block = engine_read_block(e, s);
         size_t at = 0;
 
         while (at < size) {

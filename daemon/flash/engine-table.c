@@ -74,7 +74,7 @@ static size_t count_fitting(const Plan *plan, const BslPartition *live, size_t n
 
 /* The loader does not name its unit: KiB with 512-byte sectors, 8 KiB with 4096, mebibytes on some. The one in which
  * most sizes agree is meant. */
-static uint64_t live_unit(const Plan *plan, const BslPartition *live, size_t n) {
+uint64_t engine_live_unit(const Plan *plan, const BslPartition *live, size_t n) {
         static const uint64_t units[] = {1024, 8 * 1024, 1024 * 1024, 512};
         size_t best = 0, best_fitting = 0;
 
@@ -153,7 +153,7 @@ uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n, const
         const PacPartition *p = find_planned(plan, s->partition);
 
         if (l)
-                return to_bytes(l->size, live_unit(plan, live, n));
+                return to_bytes(l->size, engine_live_unit(plan, live, n));
         return p ? to_bytes(p->size, pac_partition_unit(plan->partition_unit)) : U64_UNKNOWN;
 }
 
@@ -179,7 +179,7 @@ static void compare_files(const Engine *e, const BslPartition *live, size_t n, u
 }
 
 int engine_check_table(Engine *e, const BslPartition *live, size_t n_live) {
-        uint64_t unit = live_unit(e->plan, live, n_live);
+        uint64_t unit = engine_live_unit(e->plan, live, n_live);
         Differences d = {};
         char more[32] = "";
 

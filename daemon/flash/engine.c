@@ -104,6 +104,8 @@ static int run_op(Engine *e) {
                 return engine_write_nv(e);
         case PLAN_CHECK_NV:
                 return engine_check_nv(e);
+        case PLAN_READ:
+                return engine_output(e);
         case PLAN_RESET:
                 return bsl_reset(e->session, e->failure);
         case PLAN_POWER_OFF:
@@ -128,6 +130,7 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_FLASH_INFO:
         case PLAN_RF_TYPE:
         case PLAN_BACKUP:
+        case PLAN_READ:
                 return true;
         default:
                 return false;
@@ -146,6 +149,7 @@ static const char *doing(const PlanStep *s) {
         case PLAN_EXEC:
                 return "starting the loader ";
         case PLAN_BACKUP:
+        case PLAN_READ:
                 return "reading ";
         case PLAN_ERASE:
                 return "erasing ";
@@ -178,7 +182,7 @@ static const char *doing(const PlanStep *s) {
 }
 
 static bool has_subject(const PlanStep *s) {
-        return plan_step_bytes(s) > 0 || s->op == PLAN_EXEC || s->op == PLAN_ERASE;
+        return plan_step_bytes(s) > 0 || s->op == PLAN_EXEC || s->op == PLAN_ERASE || s->op == PLAN_READ;
 }
 
 /* "writing AP at 0x60010000, byte 2048: the device answered 0x84 …" */
@@ -305,7 +309,7 @@ static int run_step(Engine *e) {
         r = do_step(e);
         if (r != 0)
                 return r;
-        e->base += plan_step_bytes(s);
+        e->base += s->op == PLAN_READ ? e->sizes[e->step] : plan_step_bytes(s);
         engine_progress(e, 0);
         e->report->steps_done++;
         e->settled = e->last_flash_step >= 0 && (int) e->step >= e->last_flash_step;
@@ -332,6 +336,8 @@ static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
                 return -EINVAL;
         /* The address form has 32 bits; an odd size is rounded up on its way. */
         if (!s->partition[0] && (s->address > UINT32_MAX || s->size > UINT32_MAX))
+                return -EINVAL;
+        if (s->op == PLAN_READ && (s->size == 0 || s->output == 0 || s->block < 2 || s->block > ENGINE_BLOCK_MAX - 2))
                 return -EINVAL;
         return 0;
 }
@@ -370,8 +376,21 @@ static int engine_prepare(Engine *e) {
         }
         e->block = malloc(ENGINE_BLOCK_MAX);
         e->images = calloc(plan->n_steps, sizeof(*e->images));
+        e->sizes = calloc(plan->n_steps, sizeof(*e->sizes));
         e->session = bsl_session_new(e->channel, &e->deadlines);
-        return e->block && e->images && e->session ? 0 : -ENOMEM;
+        return e->block && e->images && e->sizes && e->session ? 0 : -ENOMEM;
+}
+
+/* Nothing is outstanding and nobody was sent away: whoever comes next finds it as it is now. */
+static void note_resting(Engine *e) {
+        bool restarted = false;
+
+        for (unsigned i = 0; i < e->step && i < e->plan->n_steps; i++)
+                restarted = restarted || e->plan->steps[i].op == PLAN_RESET || e->plan->steps[i].op == PLAN_POWER_OFF;
+        if (e->runs != RUNS_LAST || restarted || !e->session || bsl_session_tainted(e->session) || e->failure->class == CLASS_GONE ||
+            (e->step < e->plan->n_steps && (engine_step(e)->op == PLAN_RESET || engine_step(e)->op == PLAN_POWER_OFF)))
+                return;
+        e->report->resting = (EngineResting){.valid = true, .info = e->info, .refusals = e->refusals, .old = e->old};
 }
 
 static void engine_done(Engine *e) {
@@ -379,6 +398,7 @@ static void engine_done(Engine *e) {
         for (size_t i = 0; e->images && i < e->plan->n_steps; i++)
                 free(e->images[i].data);
         free(e->images);
+        free(e->sizes);
         free(e->block);
 }
 
@@ -405,6 +425,7 @@ int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *ho
                         break;
         }
         r = leave(&e, r);
+        note_resting(&e);
         engine_done(&e);
         return r;
 }

@@ -17,7 +17,10 @@ typedef struct EngineHooks {
         /* Calibration data that were read twice and agree: blocks until they are on disk. Takes ownership of
          * data (malloc). 0 or -errno. */
         int (*backup)(void *userdata, unsigned step, const char *name, void *data, size_t size);
-        /* Something learned: key "loader-version", "chip-uid", "storage", "table", "sparse", "note"; clean UTF-8. */
+        /* What a READ step found, for its output; offsets begin with 0. 0 or -errno. */
+        int (*output)(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size);
+        /* Something learned: key "loader-version", "chip-uid", "storage", "table", "partitions" (lines "name bytes", may come in
+         * several), "read" ("output skip bytes sha256 whole|part partition"), "sparse", "note"; clean UTF-8. */
         void (*fact)(void *userdata, const char *key, const char *value);
         /* The device left after FDL1 and is expected back: gives the channel to go on with, or 1 with *f. */
         int (*reenumerate)(void *userdata, uint32_t timeout_ms, Channel **ret, Failure *f);
@@ -25,6 +28,15 @@ typedef struct EngineHooks {
         bool (*cancelled)(void *userdata);
         void *userdata;
 } EngineHooks;
+
+/* A last loader that a session has left in good order: the next one goes on with it without a question, as each question that such
+ * a loader does not know costs it one of few buffers (bsl-protocol §4.5). */
+typedef struct EngineResting {
+        bool valid;
+        BslDeviceInfo info;
+        unsigned refusals;          /* questions that it did not know, so far */
+        bool old;                   /* it knows none of the newer ones */
+} EngineResting;
 
 typedef struct EngineInput {
         const Plan *plan;
@@ -36,6 +48,7 @@ typedef struct EngineInput {
         uint32_t on_bus_ms;         /* how long the device has been on the bus at least: a ROM wakes up within seconds */
         uint64_t now_s;             /* seconds since 1970, for the time stamp that some packages write */
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
+        EngineResting resting;      /* what is known to run on this very device; not valid: find out */
 } EngineInput;
 
 typedef struct EngineReport {
@@ -43,6 +56,7 @@ typedef struct EngineReport {
         unsigned steps_done;
         bool wrote;                 /* something in flash was changed or may have been */
         bool identity_proven;
+        EngineResting resting;      /* what runs on it now, if that is certain */
 } EngineReport;
 
 /* 0: done, with proof. 1: failed, *f complete (stage, step, …, must_reflash). -ECANCELED: ended at a safe point before

@@ -362,26 +362,42 @@ static int check_loader(Maker *m, const PacFile *file) {
         return 0;
 }
 
-static int add_loaders(Maker *m) {
-        const PacFile *loader[2] = {NULL, NULL};
-        int r;
-
-        for (size_t i = 0; i < m->pac->n_files; i++) {
-                const PacFile *file = m->pac->files + i;
+int plan_find_loaders(const Pac *pac, const PacFile *ret[static 2], Failure *f) {
+        ret[0] = ret[1] = NULL;
+        for (size_t i = 0; i < pac->n_files; i++) {
+                const PacFile *file = pac->files + i;
                 const Type *type = find_type(file->type);
 
                 if (!file->selected || !type || type->kind > KIND_SECOND_LOADER)
                         continue;
-                if (loader[type->kind])
-                        return refuse(m, "loader", "The package has two loaders of one kind: %s and %s.",
-                                      loader[type->kind]->id, file->id);
-                loader[type->kind] = file;
-                r = check_loader(m, file);
-                if (r != 0)
-                        return r;
+                if (ret[type->kind])
+                        return failure_set(f, CLASS_PLAN, "loader", "The package has two loaders of one kind: %s and %s.",
+                                           ret[type->kind]->id, file->id);
+                ret[type->kind] = file;
         }
-        if (!loader[0] || (m->kind->loaders > 1 && !loader[1]))
-                return refuse(m, "loader", "The package has no %s loader.", loader[0] ? "second" : "first");
+        if (!ret[0])
+                return failure_set(f, CLASS_PLAN, "loader", "The package has no first loader.");
+        return 0;
+}
+
+unsigned plan_family_loaders(const char *family) {
+        for (size_t i = 0; i < ELEMENTSOF(all_families); i++)
+                if (streq(all_families[i].word, family))
+                        return all_families[i].loaders;
+        return 0;
+}
+
+static int add_loaders(Maker *m) {
+        const PacFile *loader[2];
+        int r;
+
+        r = plan_find_loaders(m->pac, loader, m->f);
+        for (size_t i = 0; r == 0 && i < 2; i++)
+                r = loader[i] ? check_loader(m, loader[i]) : 0;
+        if (r != 0)
+                return r;
+        if (m->kind->loaders > 1 && !loader[1])
+                return refuse(m, "loader", "The package has no second loader.");
         m->plan->protocol = m->kind->protocol;
         m->plan->single_loader = !loader[1];
         m->plan->nand_loader = loader[1] && strncmp(loader[1]->type, "NAND_FDL", 8) == 0;
@@ -1132,6 +1148,8 @@ uint64_t plan_step_bytes(const PlanStep *step) {
                 return step->size;
         case PLAN_BACKUP:
                 return 2 * step->size;
+        case PLAN_READ:
+                return step->size == U64_UNKNOWN ? 0 : step->size;
         default:
                 return 0;
         }
@@ -1155,6 +1173,7 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_INITIALISE] = "initialise",
                 [PLAN_TIME_STAMP] = "time-stamp",
                 [PLAN_APR] = "apr",
+                [PLAN_READ] = "read",
                 [PLAN_RESET] = "reset",
                 [PLAN_POWER_OFF] = "power-off",
         };

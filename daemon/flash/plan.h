@@ -27,6 +27,7 @@ typedef enum PlanOp {
                                 that may run */
         PLAN_TIME_STAMP,     /* when the unit was flashed, into its miscdata; a loader that does not know it is noted */
         PLAN_APR,            /* when the package was built, into its miscdata; the same */
+        PLAN_READ,           /* flash into an output of the job */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -52,6 +53,9 @@ typedef struct PlanStep {
         char variant[48];        /* "": whatever the unit has; "_b128k_p2k", "rf:NAME": only where FLASH_INFO or RF_TYPE said so */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */
+        uint64_t skip;           /* READ: where it begins within the partition or range; size U64_UNKNOWN: to the end */
+        unsigned output;         /* READ: number of the output, 1 … */
+        bool any_image;          /* WRITE: not refused for what the image looks like */
         bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
                                     leaves a unit that must be flashed again */
 } PlanStep;
@@ -76,6 +80,8 @@ typedef struct Plan {
         size_t n_partitions;
         PacPartition *partitions;
         int partition_unit;
+        bool chosen;             /* steps that a person chose: names are looked up in the device's table, and the table need
+                                    not be that of the package */
         size_t n_nv_items;
         PacNvItem *nv_items;
         char check_cali[64];
@@ -94,6 +100,10 @@ typedef struct Plan {
 /* 0; 1 with *f (class plan; detail "type", "warnings", "nv", "data", "mode"…); -ENOMEM. The plan is
  * self-contained (no pointers into the package). */
 int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f);
+/* The first loader of a package and the second, NULL if there is none. 0; 1 with *f. */
+int plan_find_loaders(const Pac *pac, const PacFile *ret[static 2], Failure *f);
+/* How many loaders a family has at least; 0: there is no such family. */
+unsigned plan_family_loaders(const char *family);
 Plan *plan_free(Plan *plan);
 DEFINE_CLEANUP(Plan *, plan_free)
 

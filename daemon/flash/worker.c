@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include "common/closer.h"
 #include "flash/mailbox.h"
 #include "usb/usb-channel.h"
 
@@ -47,6 +49,9 @@ JobSpec *job_spec_free(JobSpec *spec) {
                 return NULL;
         plan_free(spec->plan);
         mapped_file_unref(spec->package);
+        for (size_t i = 0; i < spec->n_outputs; i++)
+                close_elsewherep(spec->outputs + i);
+        free(spec->outputs);
         free(spec);
         return NULL;
 }
@@ -145,6 +150,49 @@ static void on_fact(void *userdata, const char *key, const char *value) {
         snprintf(l->record.key, sizeof(l->record.key), "%s", key);
         snprintf(l->record.value, sizeof(l->record.value), "%s", value);
         post(w, l);
+}
+
+/* ---- outputs ---- */
+
+static bool all_zero(const uint8_t *data, size_t size) {
+        return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* Holes stay holes: zeros beyond the end of the file only make it longer. */
+static int write_hole(int fd, uint64_t offset, size_t size) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size > offset)
+                return -EEXIST;
+        return ftruncate(fd, (off_t) (offset + size)) < 0 ? -errno : 0;
+}
+
+static int write_output(int fd, uint64_t offset, const uint8_t *data, size_t size) {
+        while (size > 0) {
+                ssize_t n = pwrite(fd, data, size, (off_t) offset);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                data += n;
+                size -= (size_t) n;
+                offset += (uint64_t) n;
+        }
+        return 0;
+}
+
+static int on_output(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size) {
+        const JobSpec *spec = ((Worker *) userdata)->spec;
+        int fd;
+
+        if (output == 0 || output > spec->n_outputs)
+                return -EINVAL;
+        fd = spec->outputs[output - 1];
+        if (all_zero(data, size) && write_hole(fd, offset, size) == 0)
+                return 0;
+        return write_output(fd, offset, data, size);
 }
 
 /* ---- waiting for the main thread ---- */
@@ -308,10 +356,10 @@ static bool package_ok(void *userdata) {
 static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure *f) {
         const JobSpec *spec = w->spec;
         EngineHooks hooks = {
-                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact,
+                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
                 .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
-        EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines};
+        EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting};
         char digest[65];
         int r;
 

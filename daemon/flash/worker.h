@@ -23,6 +23,9 @@ typedef struct JobSpec {
         UsbTarget target;
         BslDeadlines deadlines;
         uint32_t on_bus_ms;     /* how long the device has been there, 0 just come or not known */
+        EngineResting resting;  /* what the last job has left on this device */
+        size_t n_outputs;
+        int *outputs;           /* owned: where READ steps go, output 1 first; written with pwrite from offset 0 of each reading */
 } JobSpec;
 
 JobSpec *job_spec_free(JobSpec *spec);

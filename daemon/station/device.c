@@ -70,7 +70,7 @@ void device_fact(Device *d, const char *key, const char *value) {
         } else if (streq(key, "chip")) {
                 text_clean(d->chip, sizeof(d->chip), value);
                 CHANGED(d, "Chip");
-        } else if (streq(key, "table"))
+        } else if (streq(key, "partitions"))
                 add_partitions(d, value);
         else
                 remember_fact(d, key, value);

@@ -31,6 +31,7 @@
 #define IMPORT_STALL_USEC 60000000ULL
 
 typedef struct PlanCache PlanCache;
+typedef struct JobSteps JobSteps; /* station/steps-internal.h */
 typedef struct JobTrail JobTrail; /* station/trail.h */
 /* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into
  * the next worker, so that nothing has to be computed when a device appears. */
@@ -50,6 +51,8 @@ typedef struct JobRun {
         PlanCache *cache;
         Plan *own_plan; /* probe and reset */
         bool power_off;
+        JobSteps *steps;                   /* what a job made of steps is; NULL for others */
+        bool preparing;                    /* its files are being copied */
         Worker *worker;
         ImportTask *import;
         uint64_t first_device;             /* appearance that the worker knows */
@@ -177,6 +180,7 @@ void job_package_ready(Package *p);
 void queue_add(Job *job);
 void queue_remove(Job *job);
 void queue_run(Station *s);
+int queue_new_job(Station *s, const char *kind, const Target *target, uint32_t uid, Job **ret, CallError *e);
 bool device_usable(const Device *d, const Job *job);
 
 /* run.c */

@@ -3,6 +3,7 @@
 
 #include "station/internal.h"
 #include "station/record.h"
+#include "station/steps-internal.h"
 #include "station/trail.h"
 
 /* ---- memory ---- */
@@ -67,7 +68,7 @@ static void unbind_package(Job *job) {
 
         if (!p)
                 return;
-        job->plan = NULL;
+        job->plan = job->run->own_plan;
         job->run->cache = plan_cache_unref(p, job->run->cache);
         p->users--;
 }
@@ -79,6 +80,7 @@ Job *job_free(Job *job) {
                 unbind_package(job);
         unlink_job(job);
         sd_event_source_disable_unref(job->run->expect);
+        steps_free(job);
         plan_free(job->run->own_plan);
         free(job->run->trail);
         free(job->run);
@@ -383,6 +385,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
         job_set_action(job, "");
         last_words(job, &words);
         unbind_package(job);
+        steps_done(job);
         if (slot)
                 slot_count(slot, job, result);
         write_row(job, &words.row, words.recorded ? &words.record : NULL, true);
@@ -422,7 +425,23 @@ static void restore_interrupted(Job *job) {
 
 static bool was_running(const StoreJob *row) {
         return row->state == JOB_STATE_RUNNING || row->state == JOB_STATE_CANCELLING ||
-               (row->state != JOB_STATE_FINISHED && !streq(row->kind, "flash"));
+               (row->state != JOB_STATE_FINISHED && !streq(row->kind, "flash") && !kind_has_steps(row->kind));
+}
+
+/* What was attached is in the spool, unless it was an output: a descriptor does not outlive the daemon. */
+static void restore_steps(Job *job) {
+        Failure f = FAILURE_INIT;
+
+        count_state(job->station, JOB_STATE_QUEUED, 1);
+        if (steps_restore(job)) {
+                job->state = JOB_STATE_QUEUED;
+                queue_add(job);
+                return;
+        }
+        f.stage = STAGE_CLAIM;
+        failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped before this job began, and the files it was to use went with it. Start it again.");
+        job->state = JOB_STATE_QUEUED;
+        job_conclude(job, JOB_RESULT_INTERRUPTED, &f);
 }
 
 static void restore_queued(Job *job, const StoreJob *row) {
@@ -430,6 +449,10 @@ static void restore_queued(Job *job, const StoreJob *row) {
         Package *p = station_find_package(s, row->digest);
 
         job->run->target = row->target_any || !job->slot ? TARGET_ANY : TARGET_SLOT;
+        if (kind_has_steps(job->kind)) {
+                restore_steps(job);
+                return;
+        }
         if (p) {
                 job_bind_package(job, p);
                 job->state = JOB_STATE_QUEUED;
@@ -506,7 +529,7 @@ void job_package_ready(Package *p) {
                 CallError e = {};
 
                 next = j->queue_next;
-                if (j->package != p || j->run->cache)
+                if (j->package != p || j->run->cache || j->run->steps)
                         continue;
                 if (package_plan(p, &j->options, &j->run->cache, &e) == 0) {
                         j->plan = j->run->cache->plan;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/steps-internal.h"
 
 /* ---- the queue: jobs that were submitted and not begun, in that order ---- */
 
@@ -70,10 +71,17 @@ static bool slot_occupied(const Slot *slot) {
         return slot->running || slot->wedged || !slot->enabled;
 }
 
+/* Everything that it needs besides a device is there. */
+static bool is_prepared(const Job *job) {
+        const JobRun *run = job->run;
+
+        return run->steps ? !run->preparing : !job->package || run->cache;
+}
+
 static void show_waiting(Job *job, bool have_device) {
         const JobRun *run = job->run;
 
-        if (have_device || (job->package && !run->cache) || (run->target != TARGET_ANY && slot_occupied(job->slot))) {
+        if (have_device || !is_prepared(job) || (run->target != TARGET_ANY && slot_occupied(job->slot))) {
                 job_set_action(job, "");
                 job_enter_state(job, JOB_STATE_QUEUED);
                 return;
@@ -91,7 +99,7 @@ static void queue_pass(Station *s) {
         unsigned n_free = count_free(s), n_queued = 0, n_waiting = 0;
 
         for (Job *job = s->queue, *next; job; job = next) {
-                bool ready = !job->package || job->run->cache;
+                bool ready = is_prepared(job);
                 Device *d = ready ? find_device(job, n_free) : NULL;
 
                 next = job->queue_next;
@@ -151,7 +159,7 @@ static int check_device(const Device *d, CallError *e) {
                 d->product);
 }
 
-static int new_job(Station *s, const char *kind, const Target *target, uint32_t uid, Job **ret, CallError *e) {
+int queue_new_job(Station *s, const char *kind, const Target *target, uint32_t uid, Job **ret, CallError *e) {
         uint64_t id;
         Job *job;
 
@@ -183,7 +191,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
 
         if (package_plan(package, options, &cache, e) < 0)
                 return -1;
-        if (new_job(s, "flash", target, uid, &job, e) < 0) {
+        if (queue_new_job(s, "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;
         }
@@ -238,6 +246,8 @@ int job_submit(Job *job, CallError *e) {
                 return -1;
         if (job->run->want_device && !station_find_device(job->station, job->run->want_device))
                 return call_error_set(e, BUS_ERROR_NO_SUCH_DEVICE, "The device has left since the draft was made.");
+        if (job->run->steps && steps_submit(job, e) < 0)
+                return -1;
         submit(job);
         return 0;
 }
@@ -269,7 +279,7 @@ static int start_small(Station *s, const char *kind, Device *d, bool power_off, 
                                       "in boot mode.");
         if (small_plan(reset, power_off, &plan) < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
-        if (new_job(s, kind, &target, uid, &job, e) < 0) {
+        if (queue_new_job(s, kind, &target, uid, &job, e) < 0) {
                 plan_free(plan);
                 return -1;
         }

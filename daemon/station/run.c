@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/steps-internal.h"
 #include "station/trail.h"
 
 /* A job on its device: from worker_start() to RECORD_DONE. */
@@ -61,6 +62,7 @@ int small_plan(bool reset, bool power_off, Plan **ret) {
 
 static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         JobSpec *spec = calloc(1, sizeof(JobSpec));
+        int r;
 
         if (!spec)
                 return -ENOMEM;
@@ -69,7 +71,14 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         spec->target = device_target(d);
         spec->deadlines = job->station->settings.deadlines;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
-        if (job->run->cache) {
+        spec->resting = d->resting;
+        if (job->run->steps) {
+                r = steps_make_spec(job, spec);
+                if (r < 0) {
+                        job_spec_free(spec);
+                        return r;
+                }
+        } else if (job->run->cache) {
                 spec->plan = plan_cache_take(job->package, job->run->cache);
                 spec->package = mapped_file_ref(job->package->map);
         } else if (small_plan(streq(job->kind, "reset"), job->run->power_off, &spec->plan) < 0)
@@ -100,6 +109,7 @@ static void bind_device(Job *job, Device *d) {
         job->run->first_device = d->number;
         d->job = job;
         d->last_job = job->id;
+        d->resting.valid = false; /* until this job tells */
         device_enter_state(d, streq(job->kind, "probe") ? DEVICE_STATE_PROBING : DEVICE_STATE_BUSY);
 }
 
@@ -177,7 +187,7 @@ static bool leaves_bus(const Job *job) {
 static void release_device(Job *job, int result, const Failure *f, JobResult word) {
         Slot *slot = job->slot;
         Device *d = job->device;
-        bool flash = streq(job->kind, "flash");
+        bool flash = streq(job->kind, "flash") || job->run->steps;
 
         slot->running = NULL;
         job->device = NULL;
@@ -226,6 +236,8 @@ static void handle_done(Job *job, const WorkerRecord *r) {
                 job->stage = f.stage;
         job->bytes_done = MAX(job->bytes_done, r->report.bytes_done);
         trail_end(job, r->now_usec, job->bytes_done);
+        if (job->device)
+                job->device->resting = r->report.resting;
         release_device(job, r->result, &f, word);
         job_conclude(job, word, word == JOB_RESULT_DONE ? NULL : &f);
         slot_update(slot);
@@ -388,6 +400,10 @@ static void handle_step(Job *job, const WorkerRecord *r) {
 }
 
 static void handle_fact(Job *job, const WorkerRecord *r) {
+        if (streq(r->key, "read")) {
+                steps_fact(job, r->value);
+                return;
+        }
         if (streq(r->key, "note")) {
                 job_note(job, r->value);
                 log_write(LOG_NOTICE,

@@ -33,7 +33,7 @@ static const struct {
 };
 
 void settings_default(Settings *s) {
-        *s = (Settings){.max_parallel_jobs = 64, .package_quota = 16ULL << 30};
+        *s = (Settings){.max_parallel_jobs = 64, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
         bsl_deadlines_default(&s->deadlines);
@@ -236,12 +236,11 @@ static int set_value(Parser *p, const char *key, const char *value) {
         if (streq(section, "Timeouts"))
                 return set_timeout(p, key, value);
         if (streq(section, "Store")) {
-                if (!streq(key, "PackageQuota"))
+                if (!streq(key, "PackageQuota") && !streq(key, "SpoolQuota"))
                         return bad(p, "There is no setting %s= in [Store].", key);
-                return parse_size(value, &p->s->package_quota)
+                return parse_size(value, streq(key, "SpoolQuota") ? &p->s->spool_quota : &p->s->package_quota)
                                ? 1
-                               : bad(p, "PackageQuota=%s must be a number of bytes, with K, M, G or T if you like.",
-                                     value);
+                               : bad(p, "%s=%s must be a number of bytes, with K, M, G or T if you like.", key, value);
         }
         if (streq(section, "Devices"))
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_allowed)

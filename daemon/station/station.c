@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "station/internal.h"
+#include "store/spool.h"
 
 #define POOL_THREADS 4
 #define FIRST_IDS_MSEC 10000
@@ -246,6 +247,12 @@ static void note_interrupted(Station *s, const StoreSnapshot *snapshot) {
         }
 }
 
+static bool is_unfinished(uint64_t id, void *userdata) {
+        const Job *job = station_find_job(userdata, id);
+
+        return job && job->state != JOB_STATE_FINISHED && !job->run->concluding;
+}
+
 static void restore(Station *s, const StoreSnapshot *snapshot) {
         note_interrupted(s, snapshot);
         for (size_t i = 0; i < snapshot->n_slots; i++)
@@ -254,6 +261,7 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
                 package_restore(s, snapshot->packages + i);
         for (size_t i = 0; i < snapshot->n_jobs; i++)
                 job_restore(s, snapshot->jobs + i);
+        spool_sweep(s->directory, is_unfinished, s);
 }
 
 static int open_parts(Station *s, CallError *e) {

@@ -5,6 +5,7 @@
 
 #include "common/failure.h"
 #include "firmware/pac.h"
+#include "flash/engine.h"
 #include "flash/plan.h"
 
 /* All state of the daemon: devices, slots, packages, jobs and the queue. Main thread only. It knows nothing of D-Bus:
@@ -49,6 +50,7 @@ struct Device {
         JobResult outcome; /* of the last flash job on it */
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;
+        EngineResting resting; /* the loader that our last job has left in good order */
         Device *next;
 };
 

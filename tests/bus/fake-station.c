@@ -2,6 +2,7 @@
 #include "fake-station.h"
 
 #include "station/history.h"
+#include "station/steps.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -478,4 +479,32 @@ int station_export_records(Station *s, int fd, ExportFormat format, const StoreR
         close(fd);
         fn(0, 1, userdata);
         return 0;
+}
+
+/* ---- jobs made of steps ---- */
+
+int station_draft_steps(Station *s, const char *kind, const Target *target _unused_, Package *package _unused_, const StepsOptions *options,
+                        uint32_t uid, Job **ret, CallError *e) {
+        if (!streq(kind, "read"))
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "There are no jobs of kind '%s' to create.", kind);
+        if (ask(s, e, "draft-steps %s fdl1=%llx finish=%d", kind, (unsigned long long) options->fdl1_address, (int) options->plan.finish) < 0)
+                return -1;
+        *ret = fake_add_job(s, kind, JOB_STATE_DRAFT, false);
+        (*ret)->uid = uid;
+        return 0;
+}
+int job_add_steps(Job *job, const StepRequest *steps, size_t n, CallError *e) {
+        return ask(job->station, e, "steps %zu %s %s at=%llx offset=%llu length=%llu file=%s any=%d", n, step_kind_to_string(steps[0].kind),
+                   steps[0].partition, (unsigned long long) steps[0].address, (unsigned long long) steps[0].offset,
+                   (unsigned long long) steps[0].length, steps[0].file, steps[0].any_image);
+}
+int job_attach_file(Job *job, const char *key, int fd, CallError *e) {
+        int r = ask(job->station, e, "attach %s", key);
+
+        if (r == 0)
+                close(fd);
+        return r;
+}
+const char *job_outputs(const Job *job _unused_) {
+        return "boot 4096 8192 abc part\nmisc 0 16 def whole\n";
 }

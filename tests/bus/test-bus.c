@@ -186,6 +186,57 @@ START_TEST(test_history) {
 }
 END_TEST
 
+START_TEST(test_steps) {
+        const World w = world_make();
+        sd_bus_message *m;
+        const char *path, *name, *sum;
+        char job[BUS_PATH_MAX];
+        uint64_t id, skip, bytes;
+        int fd = memfd_create("image", MFD_CLOEXEC), whole;
+
+        m = call(BUS_ROOT, MANAGER, "CreateJob", NULL, "soa{sv}", "read", "/", 2, "package", "o", w.paths[OBJECT_PACKAGE], "finish", "s", "nothing");
+        check_asked("draft-steps read fdl1=ffffffffffffffff finish=2");
+        ck_assert_int_ge(sd_bus_message_read(m, "to", &id, &path), 0);
+        snprintf(job, sizeof(job), "%s", path);
+        sd_bus_message_unref(m);
+        ok(call(job, BUS_NAME ".Job", "AddSteps", NULL, "a(sa{sv})", 2, "read", 4, "partition", "s", "boot", "offset", "t", (uint64_t) 4096,
+                "length", "t", (uint64_t) 8192, "file", "s", "out", "erase", 1, "address", "t", (uint64_t) 0x60000000));
+        check_asked("steps 2 read boot at=ffffffffffffffff offset=4096 length=8192 file=out any=0");
+        ok(call(job, BUS_NAME ".Job", "AttachFiles", NULL, "a{sh}a{sv}", 1, "out", fd, 0));
+        check_asked("attach out");
+        m = call(job, PROPERTIES, "Get", NULL, "ss", BUS_NAME ".Job", "Outputs");
+        ck_assert_int_ge(sd_bus_message_enter_container(m, 'v', "a(sttsb)"), 0);
+        ck_assert_int_ge(sd_bus_message_enter_container(m, 'a', "(sttsb)"), 0);
+        ck_assert_int_gt(sd_bus_message_read(m, "(sttsb)", &name, &skip, &bytes, &sum, &whole), 0);
+        ck_assert_str_eq(name, "boot");
+        ck_assert_uint_eq(skip, 4096);
+        ck_assert_uint_eq(bytes, 8192);
+        ck_assert_int_eq(whole, 0);
+        sd_bus_message_unref(m);
+        close(fd);
+}
+END_TEST
+
+START_TEST(test_steps_refuse) {
+        const World w = world_make();
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        char job[BUS_PATH_MAX];
+
+        snprintf(job, sizeof(job), "%s", w.paths[OBJECT_JOB]);
+        call(job, BUS_NAME ".Job", "AddSteps", &e, "a(sa{sv})", 1, "format", 1, "partition", "s", "boot");
+        check_error(&e, ERROR("InvalidOption"), "write, read, erase");
+        call(job, BUS_NAME ".Job", "AddSteps", &e, "a(sa{sv})", 1, "read", 1, "colour", "s", "red");
+        check_error(&e, ERROR("InvalidOption"), "colour");
+        call(job, BUS_NAME ".Job", "AddSteps", &e, "a(sa{sv})", 1, "read", 0);
+        check_error(&e, ERROR("InvalidOption"), "partition or an address");
+        call(job, BUS_NAME ".Job", "AddSteps", &e, "a(sa{sv})", 1, "read", 2, "partition", "s", "a", "length", "t", (uint64_t) 0);
+        check_error(&e, ERROR("InvalidOption"), "length 0");
+        call(job, BUS_NAME ".Job", "AddSteps", &e, "a(sa{sv})", 0);
+        check_error(&e, ERROR("InvalidOption"), "empty");
+        ck_assert_str_eq(fake_asked(fx.station), "");
+}
+END_TEST
+
 START_TEST(test_history_refuses) {
         sd_bus_error e = SD_BUS_ERROR_NULL;
         int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -314,8 +365,8 @@ START_TEST(test_bad_values) {
         check_error(&e, ERROR("InvalidOption"), "gently");
         call(BUS_ROOT, MANAGER, "Inhibit", &e, "sss", "test", "why not", "sleep");
         check_error(&e, ERROR("InvalidOption"), "sleep");
-        call(BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "read", "/", 1, "package", "o", package);
-        check_error(&e, ERROR("InvalidOption"), "'read'");
+        call(BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "frob", "/", 1, "package", "o", package);
+        check_error(&e, ERROR("InvalidOption"), "'frob'");
         call(BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "flash", "/", 0);
         check_error(&e, ERROR("InvalidOption"), "'package'");
         call(BUS_ROOT, MANAGER, "Explain", &e, "s", "nonsense");
@@ -1076,6 +1127,8 @@ int main(void) {
                 test_introspection,
                 test_history,
                 test_history_refuses,
+                test_steps,
+                test_steps_refuse,
                 test_every_method_has_an_action,
                 test_flash,
                 test_import,

@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "flash/plan-steps.h"
 #include "station/internal.h"
+#include "store/spool.h"
 
 /* ---- time ---- */
 
@@ -126,6 +128,47 @@ int store_reserve_ids(Store *s _unused_, unsigned n, void (*cb)(int, uint64_t, u
 int store_list_jobs(Store *s _unused_, uint64_t b _unused_, unsigned l _unused_, StoreJobsCallback cb _unused_,
                     void *u _unused_) {
         return 0;
+}
+
+/* ---- jobs made of steps: no files here ---- */
+
+const uint8_t *mapped_file_data(const MappedFile *m _unused_) {
+        return NULL;
+}
+
+const char *step_kind_to_string(StepKind kind _unused_) {
+        return "read";
+}
+StepKind step_kind_from_string(const char *word _unused_) {
+        return STEP_READ;
+}
+int plan_steps_loaders(const Pac *pac _unused_, StepsInput *ret _unused_, Failure *f _unused_) {
+        return 0;
+}
+int plan_steps_check(const StepsInput *input _unused_, Failure *f _unused_) {
+        return 0;
+}
+int plan_make_steps(const StepsInput *input _unused_, Plan **ret _unused_, Failure *f _unused_) {
+        return -ENOMEM;
+}
+int spool_fd_check(int fd _unused_, bool output _unused_, CallError *e _unused_) {
+        return 0;
+}
+int spool_map(const char *d _unused_, uint64_t job _unused_, MappedFile **ret _unused_) {
+        return -ENOENT;
+}
+int spool_read_description(const char *d _unused_, uint64_t job _unused_, char **ret _unused_) {
+        return -ENOENT;
+}
+void spool_remove(const char *d _unused_, uint64_t job _unused_) {
+}
+void spool_sweep(const char *d _unused_, bool (*wanted)(uint64_t, void *) _unused_, void *userdata _unused_) {
+}
+SpoolTask *spool_task_new(const char *d _unused_, uint64_t job _unused_, uint64_t quota _unused_, SpoolFile *files _unused_, size_t n _unused_) {
+        return NULL;
+}
+SpoolTask *spool_task_free(SpoolTask *t _unused_) {
+        return NULL;
 }
 
 const PacFile *pac_find_file(const Pac *pac _unused_, const char *id _unused_) {

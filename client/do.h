@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <json-c/json.h>
+#include <systemd/sd-bus.h>
+
+#include "find.h"
+
+/* What verbs that start work have in common. */
+
+#define TARGETS_MAX 512
+
+/* A list of object paths that belong to us. */
+typedef struct Paths {
+        char *items[TARGETS_MAX];
+        size_t n;
+} Paths;
+void paths_add(Paths *p, const char *path);
+void paths_clear(Paths *p);
+
+/* By --slot=, --device= and --all. One device: that one. None: "/", the next that comes. Several: the user must say which. Exit code. */
+int choose_targets(struct json_object *objects, Paths *targets);
+/* A package of the store, or a file, which is imported. Exit code. */
+int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
+/* Appends the job that a start method has answered with. Exit code. */
+int read_job_reply(sd_bus_message *reply, Paths *jobs);
+int follow_started(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt);
+/* As --wait and --no-wait say. */
+int follow_or_print(sd_bus *bus, const Paths *jobs);

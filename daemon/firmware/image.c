@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "firmware/image.h"
+
+#define DHTB_SIZE 512U
+
+static bool begins(const uint8_t *p, size_t have, size_t at, const void *magic, size_t n) {
+        return have >= at + n && memcmp(p + at, magic, n) == 0;
+}
+
+static ImageKind plain_kind(const uint8_t *p, size_t n) {
+        static const struct {
+                size_t at, size;
+                const char *magic;
+                ImageKind kind;
+        } known[] = {
+                {0, 8, "ANDROID!", IMAGE_BOOT},
+                {0, 8, "VNDRBOOT", IMAGE_VENDOR_BOOT},
+                {0, 4, "AVB0", IMAGE_VBMETA},
+                {0, 4, "\xd7\xb7\xab\x1e", IMAGE_DTBO},
+                {0, 4, "\x3a\xff\x26\xed", IMAGE_SPARSE},
+                {1024, 4, "\xe2\xe1\xf5\xe0", IMAGE_EROFS},
+                {1024 + 0x38, 2, "\x53\xef", IMAGE_EXT4},
+                {0, 4, "VN\0\0", IMAGE_NV_DUMP},
+                {0, 8, "B\0P\0_\0R\0", IMAGE_PACKAGE},
+                {0, 4, "PK\3\4", IMAGE_ARCHIVE},
+                {0, 3, "\x1f\x8b\x08", IMAGE_ARCHIVE},
+                {0, 6, "\xfd" "7zXZ\0", IMAGE_ARCHIVE},
+                {0, 6, "7z\xbc\xaf\x27\x1c", IMAGE_ARCHIVE},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(known); i++)
+                if (begins(p, n, known[i].at, known[i].magic, known[i].size))
+                        return known[i].kind;
+        return IMAGE_UNKNOWN;
+}
+
+ImageKind image_kind(const void *data, size_t head, uint64_t size) {
+        const uint8_t *p = data;
+        size_t n = (size_t) MIN((uint64_t) head, size);
+        ImageKind inner;
+
+        if (!begins(p, n, 0, "DHTB", 4))
+                return plain_kind(p, n);
+        inner = n > DHTB_SIZE ? plain_kind(p + DHTB_SIZE, n - DHTB_SIZE) : IMAGE_UNKNOWN;
+        return inner == IMAGE_UNKNOWN ? IMAGE_DHTB : inner;
+}
+
+const char *image_kind_to_string(ImageKind kind) {
+        static const char *const words[IMAGE_KIND_MAX] = {
+                [IMAGE_UNKNOWN] = "data of no known kind",
+                [IMAGE_DHTB] = "a signed image",
+                [IMAGE_BOOT] = "an Android boot image",
+                [IMAGE_VENDOR_BOOT] = "an Android vendor boot image",
+                [IMAGE_VBMETA] = "a vbmeta image",
+                [IMAGE_DTBO] = "a device tree overlay image",
+                [IMAGE_SPARSE] = "an Android sparse image",
+                [IMAGE_EXT4] = "an ext4 file system",
+                [IMAGE_EROFS] = "an EROFS file system",
+                [IMAGE_NV_DUMP] = "a raw dump of an NV partition, header and all",
+                [IMAGE_PACKAGE] = "a whole firmware package",
+                [IMAGE_ARCHIVE] = "an archive that is not unpacked",
+        };
+
+        return words[kind];
+}
+
+/* The name without the slot and without what marks a second copy. */
+static bool is_partition(const char *name, const char *base) {
+        size_t n = strlen(base);
+
+        return strncmp(name, base, n) == 0 && (name[n] == '\0' || streq(name + n, "_a") || streq(name + n, "_b") || streq(name + n, "_bak"));
+}
+
+static bool is_loader_partition(const char *name) {
+        static const char *const names[] = {"splloader", "uboot", "sml", "trustos", "teecfg", "lk"};
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (is_partition(name, names[i]))
+                        return true;
+        return false;
+}
+
+/* What an image that is surely something else must not be written to. Places that are not named here take anything. */
+bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
+        static const struct {
+                const char *name;
+                ImageKind kind;
+                const char *why;
+        } places[] = {
+                {"boot", IMAGE_BOOT, "an Android boot image"},         {"recovery", IMAGE_BOOT, "an Android boot image"},
+                {"init_boot", IMAGE_BOOT, "an Android boot image"},    {"vendor_boot", IMAGE_VENDOR_BOOT, "an Android vendor boot image"},
+                {"vbmeta", IMAGE_VBMETA, "a vbmeta image"},            {"vbmeta_system", IMAGE_VBMETA, "a vbmeta image"},
+                {"vbmeta_vendor", IMAGE_VBMETA, "a vbmeta image"},     {"dtbo", IMAGE_DTBO, "a device tree overlay image"},
+        };
+
+        *ret_why = "the contents of the partition itself";
+        if (kind == IMAGE_PACKAGE || kind == IMAGE_ARCHIVE)
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(places); i++)
+                if (is_partition(partition, places[i].name)) {
+                        *ret_why = places[i].why;
+                        return kind == places[i].kind || kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
+                }
+        if (is_loader_partition(partition)) {
+                *ret_why = "a loader";
+                return kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
+        }
+        if (partition_is_nv(partition)) {
+                *ret_why = "an NV image without the loader's header";
+                return kind == IMAGE_UNKNOWN;
+        }
+        return true;
+}
+
+bool partition_is_nv(const char *partition) {
+        return strstr(partition, "fixnv") != NULL;
+}
+
+bool partition_is_running_nv(const char *partition) {
+        return strstr(partition, "runtimenv") != NULL;
+}
+
+bool partition_is_identity(const char *partition) {
+        return partition_is_nv(partition) || is_partition(partition, "prodnv") || is_partition(partition, "miscdata") ||
+               is_partition(partition, "calinv") || is_partition(partition, "persist");
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "common/macro.h"
+
+/* What an image is by its first bytes, and whether that belongs where it is to be written. Signed images are wrapped in a DHTB header
+ * of 512 bytes (bsl-protocol §6.5, §13); what is inside is looked at then. */
+
+typedef enum ImageKind {
+        IMAGE_UNKNOWN,
+        IMAGE_DHTB,        /* signed, contents not known */
+        IMAGE_BOOT,        /* Android boot or recovery */
+        IMAGE_VENDOR_BOOT,
+        IMAGE_VBMETA,
+        IMAGE_DTBO,
+        IMAGE_SPARSE,
+        IMAGE_EXT4,
+        IMAGE_EROFS,
+        IMAGE_NV_DUMP,     /* NV with the loader's header: a dump of the raw partition */
+        IMAGE_PACKAGE,     /* a whole .pac */
+        IMAGE_ARCHIVE,     /* zip, gzip, xz, 7z: not unpacked */
+        IMAGE_KIND_MAX,
+} ImageKind;
+
+/* `size` of the whole image, of which at least the first IMAGE_HEAD bytes (or all) are at `data`. */
+#define IMAGE_HEAD 4096
+ImageKind image_kind(const void *data, size_t head, uint64_t size);
+const char *image_kind_to_string(ImageKind kind); /* for sentences: "an Android boot image" */
+
+/* True if an image of this kind may be written to the partition; else *ret_why says what belongs there ("a vbmeta image"). */
+bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
+
+/* Partitions that hold calibration (bsl-protocol §9.2), whose images are written with a checksum: "l_fixnv1", "nr_fixnv1_a". */
+bool partition_is_nv(const char *partition);
+/* Running NV: made anew by the unit from the fixed NV. */
+bool partition_is_running_nv(const char *partition);
+/* Identity or production data that a unit cannot get back from a package. */
+bool partition_is_identity(const char *partition);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/engine-private.h"
+
+#include <stdio.h>
+
+#include "firmware/image.h"
+
+/* Steps that a person chose, against the device's own table: every name, size and image is looked at before the first write. */
+
+/* The loader does not name its unit: 1 KiB where sectors have 512 bytes, 8 KiB where they have 4096 (bsl-protocol §6.6). */
+static uint64_t unit_of(const Engine *e, const BslPartition *live, size_t n) {
+        if (e->plan->n_partitions > 0)
+                return engine_live_unit(e->plan, live, n);
+        return e->info.present && e->info.storage == BSL_STORAGE_UFS ? 8192 : 1024;
+}
+
+/* The table as lines "name bytes", for whoever looks at the device; several facts, as one has little room. */
+static void tell_table(Engine *e, const BslPartition *live, size_t n, uint64_t unit) {
+        char lines[480] = "";
+        size_t used = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                used += (size_t) snprintf(lines + used, sizeof(lines) - used, "%s %llu\n", live[i].name,
+                                          (unsigned long long) live[i].size * unit);
+                if (used + 64 > sizeof(lines) || i + 1 == n) {
+                        engine_fact(e, "partitions", "%s", lines);
+                        used = 0;
+                }
+        }
+}
+
+/* Places that loaders know although no table lists them (bsl-protocol §9.1). */
+static bool is_special(const char *name) {
+        static const char *const names[] = {"splloader", "splloader_bak", "user_partition", "uboot", "uboot_bak"};
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (streq(names[i], name))
+                        return true;
+        return false;
+}
+
+static const BslPartition *find(const BslPartition *live, size_t n, const char *name, const char *suffix) {
+        char whole[48];
+
+        snprintf(whole, sizeof(whole), "%s%s", name, suffix);
+        for (size_t i = 0; i < n; i++)
+                if (streq(live[i].name, whole))
+                        return live + i;
+        return NULL;
+}
+
+/* Letters that differ; small is alike. */
+static unsigned distance(const char *a, const char *b) {
+        unsigned row[40];
+        size_t n = MIN(strlen(b), (size_t) 36);
+
+        for (size_t k = 0; k <= n; k++)
+                row[k] = (unsigned) k;
+        for (; *a; a++) {
+                unsigned before = row[0]++;
+                for (size_t k = 1; k <= n; k++) {
+                        unsigned above = row[k], best = MIN(row[k], row[k - 1]) + 1;
+                        row[k] = MIN(best, before + (*a != b[k - 1]));
+                        before = above;
+                }
+        }
+        return row[n];
+}
+
+static void list_alike(const BslPartition *live, size_t n, const char *name, char *ret, size_t size) {
+        size_t used = 0;
+
+        ret[0] = '\0';
+        for (size_t i = 0; i < n; i++) {
+                bool alike = distance(name, live[i].name) <= 2 || strstr(live[i].name, name) || strstr(name, live[i].name);
+                if (alike && used + strlen(live[i].name) + 3 < size)
+                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used > 0 ? ", " : "", live[i].name);
+        }
+}
+
+static int unknown_name(Engine *e, const PlanStep *s, const BslPartition *live, size_t n) {
+        char alike[100];
+
+        if (find(live, n, s->partition, "_a") && find(live, n, s->partition, "_b"))
+                return engine_fail(e, CLASS_PLAN, "slot",
+                                   "this device has two slots: say %s_a or %s_b instead of %s; nothing was written",
+                                   s->partition, s->partition, s->partition);
+        list_alike(live, n, s->partition, alike, sizeof(alike));
+        return engine_fail(e, CLASS_PLAN, "partition", "the device has no partition %s%s%s; nothing was written", s->partition,
+                           alike[0] ? "; it has " : "", alike);
+}
+
+static const char *bytes_text(uint64_t bytes, char ret[static 32]) {
+        snprintf(ret, 32, "%llu bytes", (unsigned long long) bytes);
+        return ret;
+}
+
+static int fit_read(Engine *e, unsigned i, uint64_t room) {
+        const PlanStep *s = e->plan->steps + i;
+        char a[32];
+
+        if (room == U64_UNKNOWN && s->size == U64_UNKNOWN)
+                return engine_fail(e, CLASS_PLAN, "length", "the device does not tell how large %s is: give a length", s->partition);
+        if (room != U64_UNKNOWN && (s->skip >= room || (s->size != U64_UNKNOWN && s->size > room - s->skip)))
+                return engine_fail(e, CLASS_PLAN, "length", "what is to be read of %s lies beyond its end: it has %s", s->partition,
+                                   bytes_text(room, a));
+        e->sizes[i] = s->size == U64_UNKNOWN ? room - s->skip : s->size;
+        if (s->size == U64_UNKNOWN)
+                e->report->bytes_total += e->sizes[i];
+        return 0;
+}
+
+static int fit_write(Engine *e, const PlanStep *s, uint64_t room) {
+        char a[32], b[32];
+
+        if (room == U64_UNKNOWN || s->size <= room || engine_is_sparse(e, s))
+                return 0;
+        return engine_fail(e, CLASS_PLAN, "size", "the file for %s has %s, the partition %s; nothing was written", s->partition,
+                           bytes_text(s->size, a), bytes_text(room, b));
+}
+
+static int fit_image(Engine *e, const PlanStep *s) {
+        uint8_t head[IMAGE_HEAD];
+        size_t n = (size_t) MIN(s->size, sizeof(head));
+        const char *wanted;
+        ImageKind kind;
+        int r;
+
+        if (s->any_image || !s->partition[0])
+                return 0;
+        r = engine_copy(e, s->offset, head, n);
+        if (r != 0)
+                return r;
+        kind = image_kind(head, n, s->size);
+        if (image_fits(kind, s->partition, &wanted))
+                return 0;
+        return engine_fail(e, CLASS_PLAN, "image-type", "the file for %s is %s, and %s belongs there; nothing was written", s->partition,
+                           image_kind_to_string(kind), wanted);
+}
+
+/* Without a table only the device knows whether a name exists. */
+static int resolve_one(Engine *e, unsigned i, const BslPartition *live, size_t n, uint64_t unit) {
+        const PlanStep *s = e->plan->steps + i;
+        const BslPartition *l = find(live, n, s->partition, "");
+        uint64_t room = U64_UNKNOWN;
+
+        /* The loader finds calibration under the plain name and that of the slot (bsl-protocol §9.2). */
+        if (!l && partition_is_nv(s->partition))
+                l = find(live, n, s->partition, "_a");
+        if (!l && n > 0 && !is_special(s->partition))
+                return unknown_name(e, s, live, n);
+        if (l && __builtin_mul_overflow(l->size, unit, &room))
+                room = U64_UNKNOWN;
+        if (s->op == PLAN_READ)
+                return fit_read(e, i, room);
+        return s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV ? fit_write(e, s, room) : 0;
+}
+
+static bool is_chosen(const PlanStep *s) {
+        return s->op == PLAN_READ || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV || s->op == PLAN_ERASE;
+}
+
+int engine_resolve(Engine *e, const BslPartition *live, size_t n) {
+        uint64_t unit = n > 0 ? unit_of(e, live, n) : 0;
+        int r = 0;
+
+        if (n > 0)
+                tell_table(e, live, n, unit);
+        for (unsigned i = 0; r == 0 && i < e->plan->n_steps; i++) {
+                const PlanStep *s = e->plan->steps + i;
+
+                if (!is_chosen(s))
+                        continue;
+                e->sizes[i] = s->size;
+                if (s->partition[0])
+                        r = resolve_one(e, i, live, n, unit);
+                if (r == 0 && (s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV))
+                        r = fit_image(e, s);
+        }
+        return r;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "flash/plan-steps.h"
+
+#include "firmware/image.h"
+
+/* Payloads of one packet that every loader takes while escaping is on (module §5.2, bsl-protocol §8.1). */
+#define BLOCK_ROM 0x210U
+#define BLOCK_PDL 0x800U
+#define BLOCK_FDL1 0x840U
+#define BLOCK_NAME 0x5000U
+#define BLOCK_ADDRESS 0x800U
+#define BLOCK_READ 0x3000U
+/* What is read of calibration before it may be changed; loaders give less if there is less. */
+#define NV_READ 0x100000U
+#define FIXED_NV 0xfe000003U
+
+static const char *const kind_words[STEP_KIND_MAX] = {
+        [STEP_WRITE] = "write",
+        [STEP_READ] = "read",
+        [STEP_ERASE] = "erase",
+};
+
+const char *step_kind_to_string(StepKind kind) {
+        return kind < STEP_KIND_MAX ? kind_words[kind] : NULL;
+}
+
+StepKind step_kind_from_string(const char *word) {
+        unsigned i = 0;
+
+        while (i < STEP_KIND_MAX && !streq(kind_words[i], word))
+                i++;
+        return (StepKind) i;
+}
+
+/* ---- loaders ---- */
+
+int plan_steps_loaders(const Pac *pac, StepsInput *ret, Failure *f) {
+        const PacFile *loader[2];
+        int r;
+
+        r = plan_find_loaders(pac, loader, f);
+        if (r != 0)
+                return r;
+        for (size_t i = 0; i < 2; i++) {
+                ret->loader[i] = (StepLoader) {};
+                if (!loader[i])
+                        continue;
+                if (!loader[i]->has_data || loader[i]->n_blocks != 1 || loader[i]->blocks[0].base > UINT32_MAX)
+                        return failure_set(f, CLASS_PLAN, "loader", "The loader %s has no data or no usable address.", loader[i]->id);
+                ret->loader[i] = (StepLoader){loader[i]->blocks[0].base, loader[i]->offset, loader[i]->size};
+        }
+        snprintf(ret->family, sizeof(ret->family), "%s", pac_family(pac));
+        ret->second_enumeration = pac->second_enumeration;
+        ret->pac = pac;
+        return 0;
+}
+
+static int check_loaders(const StepsInput *in, Failure *f) {
+        unsigned needed = plan_family_loaders(in->family);
+
+        if (needed == 0)
+                return failure_set(f, CLASS_PLAN, "family", "The loaders belong to no family that is supported.");
+        if (in->loader[0].size == 0 || (needed > 1 && in->loader[1].size == 0))
+                return failure_set(f, CLASS_PLAN, "loader", "Devices of the family %s need %s.", in->family,
+                                   needed > 1 ? "a first and a second loader" : "a loader");
+        for (size_t i = 0; i < 2; i++)
+                if (in->loader[i].size > UINT32_MAX || in->loader[i].address > UINT32_MAX - in->loader[i].size)
+                        return failure_set(f, CLASS_PLAN, "loader", "The address 0x%llx of a loader is not within 32 bits.",
+                                           (unsigned long long) in->loader[i].address);
+        return 0;
+}
+
+/* ---- checks ---- */
+
+static bool family_has_names(const char *family) {
+        return streq(family, "phone");
+}
+
+static int check_name(const StepsInput *in, const StepRequest *s, Failure *f) {
+        size_t n = strlen(s->partition);
+
+        if (!family_has_names(in->family))
+                return failure_set(f, CLASS_PLAN, "names", "Devices of the family %s have no named partitions; give addresses instead of \"%s\".",
+                                   in->family, s->partition);
+        if (n > 35)
+                return failure_set(f, CLASS_PLAN, "partition", "The name \"%s\" is longer than the 35 characters that loaders know.", s->partition);
+        for (const char *c = s->partition; *c; c++)
+                if (*c <= 0x20 || *c >= 0x7f)
+                        return failure_set(f, CLASS_PLAN, "partition", "A partition's name has a character that no loader knows.");
+        if (s->kind == STEP_WRITE && streq(s->partition, "user_partition"))
+                return failure_set(f, CLASS_PLAN, "partition", "user_partition is the whole user area; loaders only read it.");
+        if (streq(s->partition, "erase_all"))
+                return failure_set(f, CLASS_PLAN, "erase-all", "Erasing everything is not a step; it is an option of factory and research jobs.");
+        if (s->kind != STEP_READ && s->offset > 0)
+                return failure_set(f, CLASS_PLAN, "offset",
+                                   "%s: the protocol has no offset within a named partition; whole partitions are written and erased.", s->partition);
+        return 0;
+}
+
+static bool in_flash(uint64_t address) {
+        return address >= 0x60000000 && address < 0x80000000;
+}
+
+static int check_address(const StepsInput *in, const StepRequest *s, Failure *f) {
+        bool module = streq(in->family, "uis8910") || streq(in->family, "uis8850");
+
+        if (family_has_names(in->family))
+                return failure_set(f, CLASS_PLAN, "address", "Phones are addressed by partition name, not by the address 0x%llx.",
+                                   (unsigned long long) s->address);
+        if (s->address > UINT32_MAX || (s->length != U64_UNKNOWN && s->length > UINT32_MAX))
+                return failure_set(f, CLASS_PLAN, "address", "The range at 0x%llx is not within 32 bits.", (unsigned long long) s->address);
+        if (s->kind == STEP_READ && s->length == U64_UNKNOWN)
+                return failure_set(f, CLASS_PLAN, "length", "How much is to be read at 0x%llx? Give a length.", (unsigned long long) s->address);
+        if (s->kind == STEP_ERASE && module && in_flash(s->address) &&
+            (s->length == U64_UNKNOWN || s->length == 0 || s->address % 4096 || s->length % 4096))
+                return failure_set(f, CLASS_PLAN, "alignment", "Modules erase whole blocks of 4096 bytes: address and length must be multiples of it.");
+        if (s->kind == STEP_ERASE && s->address == 0)
+                return failure_set(f, CLASS_PLAN, "erase-all", "Erasing everything is not a step; it is an option of factory and research jobs.");
+        if (s->kind != STEP_READ && s->offset > 0)
+                return failure_set(f, CLASS_PLAN, "offset", "Give the address itself instead of an offset.");
+        return 0;
+}
+
+static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
+        if (s->kind >= STEP_KIND_MAX)
+                return failure_set(f, CLASS_PLAN, "step", "There is no such step.");
+        if (s->length == 0)
+                return failure_set(f, CLASS_PLAN, "length", "A length of 0 bytes does nothing.");
+        if (s->kind != STEP_ERASE && !s->file[0])
+                return failure_set(f, CLASS_PLAN, "file", "A step %s needs a file.", step_kind_to_string(s->kind));
+        return s->partition[0] ? check_name(in, s, f) : check_address(in, s, f);
+}
+
+int plan_steps_check(const StepsInput *in, Failure *f) {
+        int r = check_loaders(in, f);
+
+        if (r == 0 && in->n_steps > STEPS_MAX)
+                r = failure_set(f, CLASS_PLAN, "steps", "A job has at most %d steps.", STEPS_MAX);
+        for (size_t i = 0; r == 0 && i < in->n_steps; i++)
+                r = check_step(in, in->steps + i, f);
+        return r;
+}
+
+/* ---- making ---- */
+
+typedef struct Steps {
+        const StepsInput *in;
+        Plan *plan;
+        size_t room;
+} Steps;
+
+static PlanStep *add(Steps *m, PlanOp op, Stage stage) {
+        Plan *plan = m->plan;
+
+        plan->steps[plan->n_steps] = (PlanStep){.op = op, .stage = stage, .backup = -1, .write = -1, .offset = U64_UNKNOWN};
+        return plan->steps + plan->n_steps++;
+}
+
+static void add_loader(Steps *m, unsigned which) {
+        const StepLoader *l = m->in->loader + which;
+        bool pdl = which == 0 && m->plan->protocol == PLAN_PDL;
+        PlanStep *s = add(m, PLAN_LOAD, which == 0 ? STAGE_LOAD_FDL1 : STAGE_LOAD_FDL2);
+
+        snprintf(s->id, sizeof(s->id), which == 0 ? "FDL1" : "FDL2");
+        s->protocol = pdl ? PLAN_PDL : PLAN_BSL;
+        s->address = l->address;
+        s->offset = l->offset;
+        s->size = l->size;
+        s->block = which > 0 ? BLOCK_FDL1 : pdl ? BLOCK_PDL : BLOCK_ROM;
+        s = add(m, PLAN_EXEC, which == 0 ? STAGE_EXEC_FDL1 : STAGE_EXEC_FDL2);
+        s->protocol = pdl ? PLAN_PDL : PLAN_BSL;
+        s->address = l->address;
+        snprintf(s->id, sizeof(s->id), which == 0 ? "FDL1" : "FDL2");
+}
+
+static bool is_nv_step(const StepRequest *s) {
+        return s->partition[0] ? partition_is_nv(s->partition) : s->address == FIXED_NV;
+}
+
+static bool is_spl(const StepRequest *s) {
+        return s->partition[0] ? strncmp(s->partition, "splloader", 9) == 0 : s->address == 0x60000000 || s->address == 0x80000000;
+}
+
+static void set_target(PlanStep *step, const StepRequest *s) {
+        if (s->partition[0]) {
+                snprintf(step->partition, sizeof(step->partition), "%s", s->partition);
+                snprintf(step->id, sizeof(step->id), "%s", s->partition);
+        } else {
+                snprintf(step->id, sizeof(step->id), "0x%llx", (unsigned long long) s->address);
+                step->address = s->address;
+        }
+}
+
+static bool has_backup(const Plan *plan, const StepRequest *s) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].op == PLAN_BACKUP && streq(plan->steps[i].partition, s->partition) &&
+                    plan->steps[i].address == (s->partition[0] ? 0 : s->address))
+                        return true;
+        return false;
+}
+
+/* Calibration and identity are on disk before anything may destroy them, whatever a person asks for. */
+static void add_backups(Steps *m) {
+        for (size_t i = 0; i < m->in->n_steps; i++) {
+                const StepRequest *s = m->in->steps + i;
+                PlanStep *step;
+
+                if (s->kind == STEP_READ || has_backup(m->plan, s) ||
+                    !(is_nv_step(s) || (s->partition[0] && partition_is_identity(s->partition))))
+                        continue;
+                step = add(m, PLAN_BACKUP, STAGE_BACKUP);
+                set_target(step, s);
+                step->size = s->partition[0] ? NV_READ : 0x20000;
+                step->block = BLOCK_READ;
+                step->optional = true; /* erased, damaged, or never there: nothing that could be lost */
+        }
+}
+
+static void add_chosen(Steps *m, const StepRequest *s) {
+        static const PlanOp ops[] = {[STEP_WRITE] = PLAN_WRITE, [STEP_READ] = PLAN_READ, [STEP_ERASE] = PLAN_ERASE};
+        static const Stage stages[] = {[STEP_WRITE] = STAGE_WRITE, [STEP_READ] = STAGE_READ, [STEP_ERASE] = STAGE_ERASE};
+        PlanStep *step = add(m, s->kind == STEP_WRITE && is_nv_step(s) ? PLAN_WRITE_NV : ops[s->kind], stages[s->kind]);
+
+        set_target(step, s);
+        step->block = s->kind == STEP_READ ? BLOCK_READ : s->partition[0] && !is_nv_step(s) ? BLOCK_NAME : BLOCK_ADDRESS;
+        step->destructive = s->kind != STEP_READ;
+        step->critical = step->destructive && is_spl(s);
+        step->any_image = s->any_image;
+        switch (s->kind) {
+        case STEP_WRITE:
+                step->offset = s->data_offset;
+                step->size = s->size;
+                break;
+        case STEP_READ:
+                step->skip = s->offset;
+                step->size = s->length;
+                step->output = s->output;
+                break;
+        default:
+                /* A named partition is erased whole; its size is not looked at (bsl-protocol §4.4). */
+                step->size = s->partition[0] || s->length == U64_UNKNOWN ? 0 : s->length;
+        }
+}
+
+/* The boot loader comes last: as long as it is missing an interrupted unit enters download mode by itself. */
+static void add_all_chosen(Steps *m) {
+        for (unsigned round = 0; round < 2; round++)
+                for (size_t i = 0; i < m->in->n_steps; i++) {
+                        const StepRequest *s = m->in->steps + i;
+                        if ((s->kind == STEP_WRITE && is_spl(s)) == (round == 1))
+                                add_chosen(m, s);
+                }
+}
+
+static int copy_table(Plan *plan, const Pac *pac) {
+        plan->partition_unit = pac ? pac->partition_unit : -1;
+        if (!pac || pac->n_partitions == 0)
+                return 0;
+        plan->partitions = reallocarray(NULL, pac->n_partitions, sizeof(PacPartition));
+        if (!plan->partitions)
+                return -ENOMEM;
+        memcpy(plan->partitions, pac->partitions, pac->n_partitions * sizeof(PacPartition));
+        plan->n_partitions = pac->n_partitions;
+        return 0;
+}
+
+static int fill(Steps *m) {
+        Plan *plan = m->plan;
+        int r;
+
+        plan->steps = calloc(m->in->n_steps * 2 + 10, sizeof(PlanStep));
+        if (!plan->steps)
+                return -ENOMEM;
+        plan->options = m->in->options;
+        plan->chosen = true;
+        plan->protocol = streq(m->in->family, "uis8910") ? PLAN_PDL : PLAN_BSL;
+        plan->single_loader = m->in->loader[1].size == 0;
+        snprintf(plan->family, sizeof(plan->family), "%s", m->in->family);
+        r = copy_table(plan, m->in->pac);
+        if (r < 0)
+                return r;
+        add(m, PLAN_HANDSHAKE, STAGE_HANDSHAKE);
+        add_loader(m, 0);
+        if (m->in->second_enumeration)
+                add(m, PLAN_REENUMERATE, STAGE_REENUMERATE);
+        if (!plan->single_loader)
+                add_loader(m, 1);
+        add(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
+        add_backups(m);
+        add_all_chosen(m);
+        if (plan->options.finish != FINISH_NOTHING)
+                add(m, plan->options.finish == FINISH_RESET ? PLAN_RESET : PLAN_POWER_OFF, STAGE_FINISH);
+        for (size_t i = 0; i < plan->n_steps; i++)
+                plan->bytes_total += plan_step_bytes(plan->steps + i);
+        return 0;
+}
+
+int plan_make_steps(const StepsInput *in, Plan **ret, Failure *f) {
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        int r;
+
+        r = plan_steps_check(in, f);
+        if (r != 0)
+                return r;
+        plan = calloc(1, sizeof(*plan));
+        if (!plan)
+                return -ENOMEM;
+        r = fill(&(Steps){.in = in, .plan = plan});
+        if (r == 0)
+                *ret = TAKE_PTR(plan);
+        return r;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "flash/plan.h"
+
+/* Plans of jobs whose steps a person chose: write this, read that. Loaders come from a package or from files; all bytes lie in one mapped
+ * file (PlanStep.offset), outputs are numbered. */
+
+typedef enum StepKind { STEP_WRITE, STEP_READ, STEP_ERASE, STEP_KIND_MAX } StepKind;
+const char *step_kind_to_string(StepKind kind);
+StepKind step_kind_from_string(const char *word); /* STEP_KIND_MAX: none */
+
+/* One step as asked for. By partition name, or by address where that is empty. */
+typedef struct StepRequest {
+        StepKind kind;
+        char partition[37];
+        uint64_t address;
+        uint64_t offset;           /* READ: where it begins within the partition or range */
+        uint64_t length;           /* READ, ERASE of an address; U64_UNKNOWN: all of the partition */
+        bool any_image;            /* WRITE: whatever the file looks like */
+        char file[64];             /* key of the attached file or output, "" none */
+        /* WRITE, once the file is there: */
+        uint64_t data_offset, size;
+        unsigned output;           /* READ, 1 … */
+} StepRequest;
+
+#define STEPS_MAX 512
+#define STEP_FILES_MAX 512
+
+typedef struct StepLoader {
+        uint64_t address, offset, size; /* size 0: there is none */
+} StepLoader;
+
+typedef struct StepsInput {
+        char family[32];           /* word of pac_family() */
+        StepLoader loader[2];
+        bool second_enumeration;
+        const Pac *pac;            /* the package that the loaders are from, for its partition list; may be NULL */
+        PlanOptions options;
+        size_t n_steps;
+        const StepRequest *steps;
+} StepsInput;
+
+/* The loaders of a package, as it wants them. 0; 1 with *f. */
+int plan_steps_loaders(const Pac *pac, StepsInput *ret, Failure *f);
+/* What can be said without the files: families, names, ranges, alignments. 0; 1 with *f (class plan). */
+int plan_steps_check(const StepsInput *input, Failure *f);
+/* 0; 1 with *f; -ENOMEM. Without steps the plan ends after identify. */
+int plan_make_steps(const StepsInput *input, Plan **ret, Failure *f);
