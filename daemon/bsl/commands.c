@@ -288,6 +288,10 @@ int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f) {
         return r;
 }
 
+int bsl_enable_write_flash(BslSession *s, Failure *f) {
+        return command_ack(s, BSL_CMD_ENABLE_WRITE_FLASH, NULL, 0, s->deadlines.other, f);
+}
+
 int bsl_ext_table(BslSession *s, const void *payload, size_t size, Failure *f) {
         return command_ack(s, BSL_CMD_EXT_TABLE, payload, size, s->deadlines.other, f);
 }

@@ -157,6 +157,8 @@ int bsl_read_end(BslSession *s, Failure *f);
 /* *ret: malloc'ed array, at most 862 entries. */
 int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f);
 int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f);
+/* Where START or REPARTITION was answered with AC: the loader's switch against writing by mistake. */
+int bsl_enable_write_flash(BslSession *s, Failure *f);
 /* What kind of data partitions hold; changes nothing in flash. */
 int bsl_ext_table(BslSession *s, const void *payload, size_t size, Failure *f);
 /* The three words as they came, big-endian on the wire: a flag, then block and page size of the NAND in either order (§15 U6).

@@ -37,6 +37,7 @@ typedef struct Engine {
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
         BslDeviceInfo info;
+        bool write_enabled;      /* the loader's switch against writing by mistake was turned */
         char flash_key[48], rf_key[48]; /* variants of files that are meant for this unit; "" not asked */
 
         unsigned step;

@@ -28,14 +28,34 @@ int engine_erase(Engine *e) {
         return r;
 }
 
-static int start(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *checksum) {
-        uint64_t announced = size + size % 2;
+static int start_once(Engine *e, const PlanStep *s, uint64_t announced, const uint32_t *checksum) {
+        if (s->partition[0])
+                return bsl_start_name(e->session, s->partition, announced, checksum, e->failure);
+        return bsl_start_address(e->session, (uint32_t) s->address, (uint32_t) announced, checksum, e->failure);
+}
+
+/* Loaders with a switch against writing by mistake say so; others do not know the command that turns it. */
+static int enable_write(Engine *e) {
         int r;
 
-        if (s->partition[0])
-                r = bsl_start_name(e->session, s->partition, announced, checksum, e->failure);
-        else
-                r = bsl_start_address(e->session, (uint32_t) s->address, (uint32_t) announced, checksum, e->failure);
+        engine_forget(e);
+        r = bsl_enable_write_flash(e->session, e->failure);
+        if (r == 0) {
+                e->write_enabled = true;
+                engine_fact(e, "note", "the loader was told to allow writing");
+        }
+        return r;
+}
+
+static int start(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *checksum) {
+        uint64_t announced = size + size % 2;
+        int r = start_once(e, s, announced, checksum);
+
+        if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0xac && !e->write_enabled) {
+                r = enable_write(e);
+                if (r == 0)
+                        r = start_once(e, s, announced, checksum);
+        }
         if (r == 0 || (r == 1 && !untouched(e->failure)))
                 e->report->wrote = true;
         return r;

@@ -237,6 +237,20 @@ static void tell_slow_from_silent(Engine *e) {
                 (void) bsl_listen(e->session, LISTEN_MS, f);
 }
 
+/* "Unknown" to what every loader knows: it obeys only who has proven himself (bsl-protocol §12 F9). */
+static void tell_unauthorised(Engine *e) {
+        static const char why[] = ": it accepts only the authorised tool of its maker";
+        Failure *f = e->failure;
+        size_t n = strlen(f->text);
+
+        if (f->class != CLASS_REFUSED || f->reply != 0xfe || e->text_complete || n == 0 || n + sizeof(why) > sizeof(f->text) ||
+            (e->stage != STAGE_BACKUP && e->stage != STAGE_ERASE && e->stage != STAGE_WRITE))
+                return;
+        if (f->text[n - 1] == '.')
+                n--;
+        strcpy(f->text + n, why);
+}
+
 /* 1 and -ECANCELED leave with everything filled in; our own faults become class host, so that the record has their
  * place. */
 static int leave(Engine *e, int r) {
@@ -253,6 +267,7 @@ static int leave(Engine *e, int r) {
                 failure_set_errno(e->failure, r, "this computer could not go on: %s", strerror(-r));
         }
         tell_slow_from_silent(e);
+        tell_unauthorised(e);
         complete_failure(e);
         return 1;
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* flashcheck PACKAGE BEFORE AFTER: is a simulated unit's flash, byte for byte, what an upgrade with the package must make of what
- * it held before? The expectation is computed without the daemon's plan. */
+/* flashcheck PACKAGE BEFORE AFTER [VARIANT]: is a simulated unit's flash, byte for byte, what an upgrade with the package must make of what
+ * it held before? The expectation is computed without the daemon's plan. VARIANT: of files that are chosen by the unit's flash
+ * ("_b256k_p4k"); "no-apr": its loader cannot write when the package was built. */
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/mapped-file.h"
@@ -82,13 +85,51 @@ static BenchFlash *read_flash(const char *directory) {
         return bench_flash(&b);
 }
 
-static int compare(const Pac *pac, const uint8_t *package, const char *before, const char *after) {
+/* What is written beside the files: when the package was built, and when the unit was flashed. */
+static void expect_times(BenchFlash *want, BenchFlash *have, const Pac *pac, const struct stat *st) {
+        uint8_t *there = bench_flash_file(have, "parts/miscdata", NULL), built[8];
+
+        if (pac->apr) {
+                put_le64(built, ((uint64_t) st->st_mtime + 11644473600u) * 10000000u);
+                bench_flash_patch(want, "parts/miscdata", 0x81400, built, sizeof(built));
+        }
+        for (size_t i = 0; i < pac->n_files; i++)
+                if (streq(pac->files[i].type, "MiscDataCode2") && !streq(pac->files[i].blocks[0].name, "miscdata")) {
+                        uint64_t stamp = get_le64(there + 0x2704), now = (uint64_t) time(NULL);
+
+                        ck_assert_uint_le(stamp, now);
+                        ck_assert_uint_gt(stamp, now - 600);
+                        ck_assert_uint_eq(get_le32(there + 0x2700), 0x5445537e);
+                        bench_flash_patch(want, "parts/miscdata", 0x2700, there + 0x2700, 12);
+                }
+}
+
+/* The variant stands behind the name's stem, in front of the extension. */
+static void choose(Pac *pac, const char *key) {
+        for (size_t i = 0; i < pac->n_files; i++) {
+                PacFile *f = pac->files + i;
+                size_t stem = strcspn(f->file_name, "_");
+
+                for (size_t k = 0; f->select_by_flash && k < pac->n_attachments; k++) {
+                        const PacAttachment *a = pac->attachments + k;
+
+                        if (strncmp(a->file_name, f->file_name, stem) != 0 || !strstr(a->file_name, key))
+                                continue;
+                        f->offset = a->offset;
+                        f->size = a->size;
+                }
+        }
+}
+
+static int compare(const Pac *pac, const uint8_t *package, const char *before, const char *after,
+                   const struct stat *st) {
         static const char *const boot_areas[] = { "boot1.bin", "boot2.bin", "mtd-", NULL };
         BenchFlash *want = read_flash(before), *have = read_flash(after);
         const char *differs;
         int r = 0;
 
         expect_upgrade(want, pac, package);
+        expect_times(want, have, pac, st);
         differs = bench_flash_differs(want, have, boot_areas);
         if (differs[0]) {
                 fprintf(stderr, "flashcheck: %s/%s differs from what it must be\n", after, differs);
@@ -115,11 +156,17 @@ START_TEST(test_flash) {
         Failure f = FAILURE_INIT;
         Pac *pac = NULL;
         PacReader reader;
+        struct stat st;
 
+        ck_assert_int_eq(stat(arguments[1], &st), 0);
         ck_assert_int_eq(mapped_file_open(arguments[1], &file), 0);
         reader = pac_reader_for_memory(mapped_file_data(file), mapped_file_size(file));
         ck_assert_msg(pac_parse(&reader, &pac, &f) == 0, "%s", f.text);
-        ck_assert_int_eq(compare(pac, mapped_file_data(file), arguments[2], arguments[3]), 0);
+        if (arguments[4] && streq(arguments[4], "no-apr"))
+                pac->apr = false;
+        else if (arguments[4])
+                choose(pac, arguments[4]);
+        ck_assert_int_eq(compare(pac, mapped_file_data(file), arguments[2], arguments[3], &st), 0);
         pac_free(pac);
         mapped_file_unref(file);
 }
@@ -131,8 +178,8 @@ int main(int argc, char **argv) {
         SRunner *runner = srunner_create(suite);
         int failed;
 
-        if (argc != 4) {
-                fprintf(stderr, "usage: flashcheck PACKAGE BEFORE AFTER\n");
+        if (argc != 4 && argc != 5) {
+                fprintf(stderr, "usage: flashcheck PACKAGE BEFORE AFTER [VARIANT]\n");
                 return 2;
         }
         arguments = argv;

@@ -24,6 +24,7 @@ static const char usage[] =
         "  --second-enum         the first loader wants to come back on another port\n"
         "  --variant=ID=NAME[=SIZE]  another variant of a file as an entry without an ID; SIZE as the file's\n"
         "  --select=ID=flash|rf  the file is chosen by the unit's NAND, or by its radio chip\n"
+        "  --attributes=ID=TEXT  more of <File>: CheckCali=\"GSM,LTE\"\n"
         "  --product-xml=TEXT    more of <Product>: <APR>1</APR>, <ExtTable>…, <RF enable=\"1\">…\n\n"
         "Wrong ones:\n"
         "  --poke=PLACE=HEX      these bytes in the header, or with PLACE = ENTRY+OFFSET in the table\n"
@@ -132,6 +133,12 @@ static void select_by(PacMaker *m, char *arg) {
         if (strcmp(v, "flash") != 0 && strcmp(v, "rf") != 0)
                 fail("flash or rf", v);
         snprintf(file_of(m, arg)->attributes, sizeof(file_of(m, arg)->attributes), "selby%s=\"1\"", v);
+}
+
+static void set_attributes(PacMaker *m, char *arg) {
+        const char *v = value_of(arg);
+
+        snprintf(file_of(m, arg)->attributes, sizeof(file_of(m, arg)->attributes), "%s", v);
 }
 
 static void remove_file(PacMaker *m, const char *id) {
@@ -285,6 +292,9 @@ static void apply(PacMaker *m, int option, char *arg) {
         case 'b':
                 select_by(m, arg);
                 break;
+        case 't':
+                set_attributes(m, arg);
+                break;
         case 'x':
                 snprintf(m->product_extra, sizeof(m->product_extra), "%s\n", arg);
                 break;
@@ -309,6 +319,7 @@ int main(int argc, char *argv[]) {
                 {"second-enum", no_argument, NULL, 'e'},
                 {"variant", required_argument, NULL, 'v'},
                 {"select", required_argument, NULL, 'b'},
+                {"attributes", required_argument, NULL, 't'},
                 {"product-xml", required_argument, NULL, 'x'},
                 {"poke", required_argument, NULL, 'P'},
                 {"break", required_argument, NULL, 'B'},

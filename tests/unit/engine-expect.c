@@ -362,11 +362,11 @@ static bool mtd_holds(BenchFlash *f, const char *name, const uint8_t *image, siz
         area = bench_flash_file(f, file, &n);
         bad = bench_flash_file(f, map, &n_blocks);
         for (size_t i = 0; area && bad && done < size && i < n_blocks; i++) {
-                size_t step = MIN(size - done, (size_t) PHONE_NAND_BLOCK);
+                size_t block = n / n_blocks, step = MIN(size - done, block);
 
                 if (bad[i])
                         continue;
-                if (memcmp(area + i * PHONE_NAND_BLOCK, image + done, step) != 0)
+                if (memcmp(area + i * block, image + done, step) != 0)
                         return false;
                 done += step;
         }

@@ -420,7 +420,6 @@ START_TEST(gates_are_named) {
                 {"phone-emmc,fast,gate=challenge", "identify-refused-challenge"},
                 {"phone-emmc,fast,gate=auth", "backup-refused-fe"},
                 {"phone-emmc,fast,gate=silent", "exec-fdl2-silent"},
-                {"phone-emmc,fast,gate=write-protect", "write-refused-ac"},
                 {"phone-emmc,fast,brom-refuse=a6", "load-fdl1-refused-a6"},
                 {"phone-emmc,fast,brom-refuse=silent", "exec-fdl1-silent"},
                 {"phone-emmc,fast,brom-refuse=drop", "exec-fdl1-gone"},
@@ -793,7 +792,7 @@ static void add_device_cases(Suite *s) {
         tcase_add_loop_test(t, faults_have_names, 0, (int) ELEMENTSOF(faults));
         tcase_add_loop_test(t, harmless_faults_do_no_harm, 0, (int) ELEMENTSOF(harmless));
         tcase_add_loop_test(t, a_refused_write_is_never_closed, 0, 3);
-        tcase_add_loop_test(t, gates_are_named, 0, 14);
+        tcase_add_loop_test(t, gates_are_named, 0, 13);
         tcase_add_test(t, pdl_errors_are_named);
         tcase_add_loop_test(t, another_table_is_refused, 0, (int) ELEMENTSOF(tables));
         tcase_add_test(t, a_file_larger_than_its_partition_is_refused);
