@@ -208,6 +208,9 @@ int call_require(Call *c, Action action);
 void questions_answered(Bus *b, const sd_bus_message *m); /* the message is done with */
 void questions_forget(Bus *b, const Peer *p);             /* NULL: all */
 
+/* limits.c: 0, or -1 with *c->e when the user has enough of what the method makes. */
+int limits_check(Call *c, const Method *method);
+
 /* log-control.c: /org/freedesktop/LogControl1 */
 int log_control_publish(Bus *b);
 

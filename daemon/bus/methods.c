@@ -74,6 +74,8 @@ static int run(Call *c) {
                         return r;
                 if (r == 0) /* held */
                         return 1;
+                if (limits_check(c, method) < 0)
+                        return -1;
         }
         return method->handler(c);
 }

@@ -34,6 +34,7 @@ static const struct {
 
 void settings_default(Settings *s) {
         *s = (Settings){.max_parallel_jobs = 64, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30};
+        s->limits = (UserLimits){.jobs = 256, .drafts = 64, .imports = 4, .bytes = 8ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
         bsl_deadlines_default(&s->deadlines);
@@ -228,6 +229,21 @@ static int set_station(Parser *p, const char *key, const char *value) {
         return bad(p, "There is no setting %s= in [Station].", key);
 }
 
+static int set_limit(Parser *p, const char *key, const char *value) {
+        UserLimits *l = &p->s->limits;
+        unsigned *count = streq(key, "JobsPerUser") ? &l->jobs : streq(key, "DraftsPerUser") ? &l->drafts : streq(key, "ImportsPerUser") ? &l->imports : NULL;
+        uint64_t v;
+
+        if (streq(key, "BytesPerUser"))
+                return parse_size(value, &l->bytes) ? 1 : bad(p, "BytesPerUser=%s must be a number of bytes, with K, M, G or T if you like.", value);
+        if (!count)
+                return bad(p, "There is no setting %s= in [Limits].", key);
+        if (!parse_size(value, &v) || v < 1 || v > 100000)
+                return bad(p, "%s=%s must be a number from 1 to 100000.", key, value);
+        *count = (unsigned) v;
+        return 1;
+}
+
 static int set_value(Parser *p, const char *key, const char *value) {
         const char *section = p->section;
 
@@ -235,6 +251,8 @@ static int set_value(Parser *p, const char *key, const char *value) {
                 return set_station(p, key, value);
         if (streq(section, "Timeouts"))
                 return set_timeout(p, key, value);
+        if (streq(section, "Limits"))
+                return set_limit(p, key, value);
         if (streq(section, "Store")) {
                 if (!streq(key, "PackageQuota") && !streq(key, "SpoolQuota"))
                         return bad(p, "There is no setting %s= in [Store].", key);
@@ -254,7 +272,7 @@ static int set_value(Parser *p, const char *key, const char *value) {
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_slot_id)
                                               : bad(p, "There is no setting %s= in [Slot …].", key);
         }
-        return bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.",
+        return bad(p, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
                    section);
 }
 
@@ -282,9 +300,9 @@ static void note_section(Parser *p, const char *line) {
         }
         memcpy(p->section, at + 1, n);
         p->section[n] = '\0';
-        if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Timeouts") ||
+        if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Limits") || streq(p->section, "Timeouts") ||
               streq(p->section, "Devices") || strncmp(p->section, "Slot ", 5) == 0))
-                bad(p, "There is no section [%.140s]; there are Station, Store, Timeouts, Devices and Slot <port>.",
+                bad(p, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
                     p->section);
 }
 

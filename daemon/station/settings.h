@@ -3,12 +3,19 @@
 
 #include "bsl/session.h"
 
+/* What one user, other than root, may have at a time. */
+typedef struct UserLimits {
+        unsigned jobs, drafts, imports; /* JobsPerUser= and so on */
+        uint64_t bytes;                 /* of packages in the store */
+} UserLimits;
+
 /* fdld.conf and its drop-ins (libinih). Unknown sections or keys are an error with file and line. */
 typedef struct Settings {
         char station_name[64];      /* [Station] Name= */
         unsigned max_parallel_jobs; /* [Station] MaxParallelJobs=, 64 */
         uint64_t package_quota;     /* [Store] PackageQuota= bytes, suffix K M G T; 16G */
         uint64_t spool_quota;       /* [Store] SpoolQuota= bytes of files attached to jobs; 16G */
+        UserLimits limits;          /* [Limits] */
         BslDeadlines deadlines;     /* [Timeouts] SyncBromSec= … one key for each of BSL_DEADLINES, floors apply */
         char slot_options[64][160]; /* [Slot <ID_PATH>] AllowIds=0525:a4a7 : opt-in of foreign ids, "port ids" */
         size_t n_slot_options;

@@ -436,6 +436,10 @@ const char *station_name(const Station *s) {
 
 /* ---- numbers, inhibition, old jobs ---- */
 
+const UserLimits *station_limits(const Station *s) {
+        return &s->settings.limits;
+}
+
 unsigned station_jobs_running(const Station *s) {
         return s->n_running;
 }

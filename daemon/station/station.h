@@ -161,6 +161,8 @@ Slot *station_slots(Station *s);
 Package *station_packages(Station *s);
 Job *station_jobs(Station *s);              /* in memory: unfinished and lately finished, by id */
 const char *station_name(const Station *s); /* [Station] Name=, clean UTF-8 */
+struct UserLimits;
+const struct UserLimits *station_limits(const Station *s); /* station/settings.h */
 unsigned station_jobs_running(const Station *s);
 unsigned station_jobs_queued(const Station *s);
 Device *station_find_device(Station *s, uint64_t number);

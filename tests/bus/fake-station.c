@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fake-station.h"
+#include "station/settings.h"
 
 #include "station/history.h"
 #include "station/steps.h"
@@ -262,6 +263,12 @@ Package *station_packages(Station *s) {
 
 Job *station_jobs(Station *s) {
         return s->jobs;
+}
+
+const UserLimits *station_limits(const Station *s _unused_) {
+        static const UserLimits limits = {.jobs = 5, .drafts = 3, .imports = 2, .bytes = 1000000};
+
+        return &limits;
 }
 
 const char *station_name(const Station *s _unused_) {

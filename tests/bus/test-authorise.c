@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "every-method.h"
 #include "mock-polkit.h"
+#include "station/settings.h"
 
 /* Who may do what: every method by every sort of caller, on a bus of our own with something that answers as polkit does. The daemon's
  * side trusts nobody for its uid. */
@@ -502,6 +503,52 @@ START_TEST(test_polkit_hangs) {
 }
 END_TEST
 
+/* One user cannot take what others need; root can. */
+START_TEST(test_user_limits) {
+        World w = world_make();
+        const char *package = w.paths[OBJECT_PACKAGE];
+        const UserLimits *l = station_limits(fx.station);
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        Job *jobs[16];
+        size_t n = 0;
+
+        start_polkit(POLKIT_ALLOWS);
+        for (unsigned i = 0; i < l->imports; i++) {
+                jobs[n] = fake_add_job(fx.station, "import", JOB_STATE_RUNNING, true);
+                jobs[n++]->uid = stranger_uid;
+        }
+        call_on(stranger, BUS_ROOT, MANAGER, "ImportPackage", &e, "hsa{sv}", STDIN_FILENO, "b.pac", 0);
+        check_error(&e, ERROR("QuotaExceeded"), "ImportsPerUser=");
+        fake_finish(fx.station, jobs[0], JOB_RESULT_DONE);
+        w.package->imported_uid = stranger_uid;
+        w.package->size = l->bytes;
+        call_on(stranger, BUS_ROOT, MANAGER, "ImportPackage", &e, "hsa{sv}", STDIN_FILENO, "b.pac", 0);
+        check_error(&e, ERROR("QuotaExceeded"), "BytesPerUser=");
+        w.package->size = l->bytes - 1;
+        sd_bus_message_unref(call_on(stranger, BUS_ROOT, MANAGER, "ImportPackage", NULL, "hsa{sv}", STDIN_FILENO, "b.pac", 0));
+        for (unsigned i = 0; i < l->jobs; i++) {
+                jobs[n] = fake_add_job(fx.station, "flash", JOB_STATE_QUEUED, true);
+                jobs[n++]->uid = stranger_uid;
+        }
+        call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 0);
+        check_error(&e, ERROR("QuotaExceeded"), "JobsPerUser=");
+        call_on(stranger, w.paths[OBJECT_JOB], BUS_NAME ".Job", "Retry", &e, "a{sv}", 0);
+        check_error(&e, ERROR("QuotaExceeded"), "JobsPerUser=");
+        /* Their jobs count, not those of others. */
+        jobs[n - 1]->uid = stranger_uid + 1;
+        sd_bus_message_unref(call_on(stranger, BUS_ROOT, MANAGER, "Flash", NULL, "ooa{sv}", "/", package, 0));
+        for (unsigned i = 0; i < l->drafts; i++)
+                sd_bus_message_unref(call_on(stranger, BUS_ROOT, MANAGER, "CreateJob", NULL, "soa{sv}", "flash", "/", 1, "package", "o", package));
+        call_on(stranger, BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "flash", "/", 1, "package", "o", package);
+        check_error(&e, ERROR("QuotaExceeded"), "DraftsPerUser=");
+        if (getuid() == 0) {
+                w.job->uid = 0;
+                for (unsigned i = 0; i <= l->drafts; i++)
+                        sd_bus_message_unref(call(BUS_ROOT, MANAGER, "CreateJob", NULL, "soa{sv}", "flash", "/", 1, "package", "o", package));
+        }
+}
+END_TEST
+
 /* Written properties, which sd-bus cannot let wait: the log's level is everyone's to read and the administrator's to change. */
 START_TEST(test_log_control) {
         const char *path = "/org/freedesktop/LogControl1", *interface = "org.freedesktop.LogControl1";
@@ -554,7 +601,7 @@ int main(void) {
         const TTest *const tests[] = {
                 test_every_interface_has_a_row, test_policy_file,  test_names_are_unambiguous, test_owners,      test_details, test_risk,
                 test_draft_is_asked_for_once,   test_caller_dies,  test_caller_floods,         test_object_goes_away,
-                test_polkit_hangs,              test_end_while_asking, test_log_control,
+                test_polkit_hangs,              test_end_while_asking, test_log_control, test_user_limits,
         };
         TCase *c = tcase_create("authorise");
         Suite *s = suite_create("authorise");

@@ -42,6 +42,22 @@ static void teardown(void) {
         }
 }
 
+START_TEST(test_limits) {
+        ck_assert_uint_eq(s.limits.jobs, 256);
+        put("fdld.conf", "[Limits]\nJobsPerUser=10\nDraftsPerUser=2\nImportsPerUser=1\nBytesPerUser=3G\n");
+        ck_assert_int_eq(settings_load(&s, directory, &e), 0);
+        ck_assert_uint_eq(s.limits.jobs, 10);
+        ck_assert_uint_eq(s.limits.drafts, 2);
+        ck_assert_uint_eq(s.limits.imports, 1);
+        ck_assert_uint_eq(s.limits.bytes, 3ULL << 30);
+        put("fdld.conf", "[Limits]\nJobsPerUser=0\n");
+        ck_assert_int_eq(settings_load(&s, directory, &e), -1);
+        put("fdld.conf", "[Limits]\nFriendsPerUser=1\n");
+        ck_assert_int_eq(settings_load(&s, directory, &e), -1);
+        ck_assert_uint_eq(s.limits.jobs, 10);
+}
+END_TEST
+
 START_TEST(nothing_there) {
         ck_assert_int_eq(settings_load(&s, directory, &e), 0);
         ck_assert_uint_eq(s.max_parallel_jobs, 64);
@@ -152,6 +168,7 @@ START_TEST(shipped_file) {
         const char *top = getenv("FDLD_SOURCE");
         char path[512], line[512], text[16384] = "", station[sizeof(s.station_name)];
         BslDeadlines deadlines;
+        Settings defaults;
         unsigned keys = 0;
         size_t n = 0;
         FILE *f;
@@ -171,8 +188,10 @@ START_TEST(shipped_file) {
         put("fdld.conf", text);
         ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
         bsl_deadlines_default(&deadlines);
+        settings_default(&defaults);
         ck_assert_int_eq(memcmp(&s.deadlines, &deadlines, sizeof(deadlines)), 0);
-        ck_assert_uint_eq(keys, sizeof(BslDeadlines) / sizeof(uint32_t) + 2);
+        ck_assert_uint_ge(keys, sizeof(BslDeadlines) / sizeof(uint32_t) + 7);
+        ck_assert_int_eq(memcmp(&s.limits, &defaults.limits, sizeof(s.limits)), 0);
         ck_assert_uint_eq(s.max_parallel_jobs, 64);
         ck_assert_uint_eq(s.package_quota, 16ULL << 30);
         ck_assert_str_eq(s.station_name, station);
@@ -187,6 +206,7 @@ int main(void) {
         int failed;
 
         tcase_add_checked_fixture(t, setup, teardown);
+        tcase_add_test(t, test_limits);
         tcase_add_test(t, nothing_there);
         tcase_add_test(t, everything);
         tcase_add_test(t, drop_ins_in_order);
