@@ -17,6 +17,10 @@ extern const char *arg_operator;
 extern const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
 extern uint64_t arg_offset, arg_length;
 extern bool arg_any_image, arg_force;
+/* batches, arm */
+extern const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
+extern const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
+extern bool arg_reflash, arg_once;
 /* history, export */
 extern const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
 extern const char *arg_prune, *arg_format, *arg_cursor_file;
@@ -47,6 +51,18 @@ int verb_read(int argc, char **argv);
 int verb_erase(int argc, char **argv);
 int verb_reset(int argc, char **argv);
 int verb_label(int argc, char **argv);
+
+int verb_start_batch(int argc, char **argv);
+int verb_pause_batch(int argc, char **argv);
+int verb_resume_batch(int argc, char **argv);
+int verb_drain_batch(int argc, char **argv);
+int verb_stop_batch(int argc, char **argv);
+int verb_confirm(int argc, char **argv);
+int verb_batches(int argc, char **argv);
+int verb_profiles(int argc, char **argv);
+int verb_arm(int argc, char **argv);
+int verb_disarm(int argc, char **argv);
+int verb_clear(int argc, char **argv);
 
 int verb_history(int argc, char **argv);
 int verb_export(int argc, char **argv);

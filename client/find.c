@@ -70,6 +70,14 @@ int find_package(struct json_object *objects, const char *text, char ret[static 
         return find(objects, FDLD_IFACE("Package"), "package", text, match_package, ret);
 }
 
+static bool match_profile(struct json_object *o, const char *text) {
+        return streq(json_text(o, "Name"), text);
+}
+
+int find_profile(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
+        return find(objects, FDLD_IFACE("Profile"), "profile", text, match_profile, ret);
+}
+
 int find_job(const char *text, char ret[static PATH_TEXT_MAX]) {
         static const char prefix[] = FDLD_ROOT "/jobs/_";
         const char *digits = strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text;

@@ -12,6 +12,7 @@
 int find_slot(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);      /* label, port, path */
 int find_device(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);    /* number, port, path */
 int find_package(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);   /* digest start, name, path */
+int find_profile(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);   /* name, path */
 /* Jobs need not be listed: the path follows from the number. EXIT_USAGE if the text is neither number nor path. */
 int find_job(const char *text, char ret[static PATH_TEXT_MAX]);
 /* Can be flashed: in boot mode, present or idle. */

@@ -26,6 +26,9 @@ const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind
 const char *arg_prune, *arg_format, *arg_cursor_file;
 bool arg_check, arg_follow;
 uint64_t arg_limit, arg_cursor;
+const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
+const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
+bool arg_reflash, arg_once;
 
 int usage_error(const char *format, ...) {
         va_list ap;
@@ -94,6 +97,13 @@ static int read_word(const Option *o, const char *value) {
         return -1;
 }
 
+static int read_first_article(const Option *o, const char *value) {
+        if (value && !streq(value, "yes") && !streq(value, "no") && !streq(value, "confirm"))
+                return usage_error("\"%s\" cannot follow --%s; possible are yes, no and confirm.", value, o->name);
+        *(const char **) o->target = value ? value : "yes";
+        return -1;
+}
+
 static int read_seconds(const Option *o, const char *value) {
         char *end;
         double s = strtod(value, &end);
@@ -153,7 +163,9 @@ static void print_version(void) {
 
 /* ---- the table ---- */
 
-#define FLASHES " flash plan "
+#define FLASHES " flash plan start-batch arm "
+#define BATCH " start-batch "
+#define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
 #define STEPS " write read erase backup restore "
 #define TARGETS " flash probe history export write read erase backup restore reset "
@@ -171,8 +183,8 @@ static const Option options[] = {
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
-        { "operator", 0, "NAME", read_text, &arg_operator, " flash " STEPS, "Who stands at the station, for the record", NULL },
-        { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS, "Package of the store, or file, with the loaders", NULL },
+        { "operator", 0, "NAME", read_text, &arg_operator, " flash start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
+        { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
         { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },
         { "fdl2", 0, "FILE@ADDR", read_text, &arg_fdl2, STEPS, "Second loader", NULL },
         { "family", 0, "FAMILY", read_text, &arg_family, STEPS, "Of the loaders: phone, feature, uis8910, uis8850", NULL },
@@ -181,6 +193,17 @@ static const Option options[] = {
         { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
         { "force", 0, NULL, read_true, &arg_force, " read backup ", "Overwrite files that are there", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
+        { "slots", 0, "SLOT,…", read_text, &arg_slots, BATCH, "Slots of the batch (default: all that are free)", NULL },
+        { "name", 0, "NAME", read_text, &arg_name, " import " BATCH, "How the batch, or a package from a pipe, is called", NULL },
+        { "profile", 0, "PROFILE", read_text, &arg_profile, BATCH_OR_ARM, "Take what is not said here from a profile", NULL },
+        { "count", 0, "N", read_text, &arg_count, BATCH_OR_ARM, "End when so many units passed", NULL },
+        { "first-article", 0, "[confirm]", read_first_article, &arg_first_article, BATCH, "One unit must pass (be confirmed) before the rest", NULL },
+        { "stop-after", 0, "K/N", read_text, &arg_stop_after, BATCH_OR_ARM, "Pause when K of the last N fail alike (3/10), or never", NULL },
+        { "retry", 0, "N", read_text, &arg_retry, BATCH_OR_ARM, "Attempts after a failure that can heal (1), or class:n …", NULL },
+        { "reflash", 0, NULL, read_true, &arg_reflash, BATCH_OR_ARM, "Also units that passed with this package before", NULL },
+        { "straggler", 0, "WAY", read_word, &arg_straggler, BATCH, "Slow units: flag (default), park or off", "off|flag|park" },
+        { "stop-on-difference", 0, "YES", read_word, &arg_stop_on_difference, BATCH, "Pause at a unit unlike the others: yes (default), no", "yes|no" },
+        { "quarantine-after", 0, "N", read_text, &arg_quarantine_after, BATCH, "Close a slot after N lost connections in a row", NULL },
         { "serial", 0, "SN", read_text, &arg_serial, RECORDS, "Records of this serial number", NULL },
         { "chip", 0, "UID", read_text, &arg_chip, RECORDS, "Records of this chip", NULL },
         { "batch", 0, "N", read_text, &arg_batch, RECORDS, "Records of this batch", NULL },
@@ -197,7 +220,6 @@ static const Option options[] = {
         { "follow", 'f', NULL, read_true, &arg_follow, " export ", "Go on as units end", NULL },
         { "cursor", 0, "N", read_number, &arg_cursor, " export ", "Records after this one", NULL },
         { "cursor-file", 0, "FILE", read_text, &arg_cursor_file, " export ", "Keep the last record's number there", NULL },
-        { "name", 0, "NAME", read_text, &arg_name, " import ", "What to call a package that comes from a pipe", NULL },
         { "host", 'H', "HOST", read_text, &arg_host, NULL, "[USER@]HOST to look after, over ssh; status -H a,b", NULL },
         { "no-ask-password", 0, NULL, read_false, &arg_client.ask_password, NULL, "Do not ask for a password", NULL },
         { "no-pager", 0, NULL, read_false, &arg_pager, NULL, "Long lists without a pager", NULL },
@@ -220,12 +242,18 @@ void options_help(void) {
                         continue;
                 if (o->letter)
                         snprintf(letter, sizeof(letter), "-%c", o->letter);
-                snprintf(left, sizeof(left), "%s --%s%s%s", letter, o->name, o->value ? "=" : "", o->value ? o->value : "");
+                snprintf(left, sizeof(left), "%s --%s%s%s", letter, o->name, o->value && o->value[0] != '[' ? "=" : "",
+                         !o->value ? "" : o->value[0] == '[' ? "[=confirm]" : o->value);
                 if (strlen(left) > 24)
                         printf("  %s\n  %25s %s\n", left, "", o->help);
                 else
                         printf("  %-25s %s\n", left, o->help);
         }
+}
+
+/* A value in brackets may be left out. */
+static int argument_of(const Option *o) {
+        return !o->value ? no_argument : o->value[0] == '[' ? optional_argument : required_argument;
 }
 
 int options_parse(int argc, char **argv) {
@@ -237,7 +265,7 @@ int options_parse(int argc, char **argv) {
         for (size_t i = 0; i < ELEMENTSOF(options); i++) {
                 const Option *o = options + i;
                 if (o->name)
-                        longs[n++] = (struct option) { o->name, o->value ? required_argument : no_argument, NULL, 256 + (int) i };
+                        longs[n++] = (struct option) { o->name, argument_of(o), NULL, 256 + (int) i };
                 if (o->letter)
                         letters[at++] = (char) o->letter;
                 if (o->letter && o->value)

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "output.h"
 #include "remote.h"
+#include "package-argument.h"
 
 void paths_add(Paths *p, const char *path) {
         if (p->n < TARGETS_MAX && (p->items[p->n] = strdup(path)))
@@ -218,6 +219,18 @@ static bool means_file(struct json_object *objects, const char *text) {
                 known |= streq(json_text(json_object_array_get_idx(list, i), "Name"), text);
         json_object_put(list);
         return !known && looks_like_file(text);
+}
+
+int package_from_argument(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
+        int code;
+
+        if (means_file(objects, text))
+                code = import_file(bus, text, ret);
+        else
+                code = find_package(objects, text, ret);
+        if (code == 0)
+                say_warnings(bus, ret);
+        return code;
 }
 
 static int list_choices(struct json_object *ready) {

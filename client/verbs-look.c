@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
 
+#include "board.h"
 #include "bus-client.h"
 #include "common/failure.h"
 #include "common/macro.h"
@@ -24,6 +25,11 @@ static const Column slot_columns[] = {
         { "FAILED", "Failed", CELL_NUMBER, false }, { "LAST", "LastResult", CELL_TEXT, false },
         { "CODE", "LastCode", CELL_TEXT, false },   { "UNPLUG", "SafeToUnplug", CELL_BOOL, false },
         { "", "path", CELL_TEXT, true },            { "", "Enabled", CELL_BOOL, true },
+        { "ACTION", "Action", CELL_TEXT, false },   { "HEALTH", "Health", CELL_TEXT, false },
+        { "LISTED", "Listed", CELL_BOOL, false },   { "", "Batch", CELL_TEXT, true },
+        { "", "Quarantine", CELL_TEXT, true },      { "", "Units", CELL_NUMBER, true },
+        { "", "Timeouts", CELL_NUMBER, true },      { "", "Resets", CELL_NUMBER, true },
+        { "", "Garbled", CELL_NUMBER, true },       { "", "Rate", CELL_NUMBER, true },
         { "", "Device", CELL_TEXT, true },          { "", "Job", CELL_TEXT, true },
 };
 
@@ -126,7 +132,7 @@ int verb_packages(int argc _unused_, char **argv _unused_) {
 
 int verb_status(int argc _unused_, char **argv _unused_) {
         struct json_object *objects = NULL, *manager = NULL;
-        char name[128];
+        char name[128], banner[700];
         sd_bus *bus = NULL;
         int code = get_objects(&bus, &objects);
 
@@ -140,9 +146,12 @@ int verb_status(int argc _unused_, char **argv _unused_) {
                 json_print(manager);
         } else if (code == 0) {
                 const char *station = json_text(manager, "StationName");
-                printf("fdld %s%s%s: %" PRIu64 " running, %" PRIu64 " queued%s\n\n", json_text(manager, "Version"),
+                batch_banner(objects, banner, sizeof(banner));
+                printf("fdld %s%s%s: %" PRIu64 " running, %" PRIu64 " queued%s%s%s\n\n", json_text(manager, "Version"),
                        station[0] ? " at " : "", safe_text(station, name, sizeof(name)), json_u64(manager, "JobsRunning"),
-                       json_u64(manager, "JobsQueued"), json_flag(manager, "Inhibited") ? ", starting is inhibited" : "");
+                       json_u64(manager, "JobsQueued"), json_flag(manager, "Inhibited") ? ", starting is inhibited" : "",
+                       banner[0] ? "; " : "", banner);
+                print_open_batches(objects);
                 print_kind(objects, FDLD_IFACE("Device"), device_columns, ELEMENTSOF(device_columns), "device");
                 putchar('\n');
                 print_kind(objects, FDLD_IFACE("Job"), job_columns, ELEMENTSOF(job_columns), "job");
@@ -160,6 +169,7 @@ static const char *interface_of_path(const char *path) {
         } folders[] = {
                 { FDLD_ROOT "/jobs/", FDLD_IFACE("Job") },         { FDLD_ROOT "/devices/", FDLD_IFACE("Device") },
                 { FDLD_ROOT "/slots/", FDLD_IFACE("Slot") },       { FDLD_ROOT "/packages/", FDLD_IFACE("Package") },
+                { FDLD_ROOT "/batches/", FDLD_IFACE("Batch") },    { FDLD_ROOT "/profiles/", FDLD_IFACE("Profile") },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(folders); i++)

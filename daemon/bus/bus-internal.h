@@ -219,6 +219,8 @@ int grade_flash(Call *c, Action *ret);
 int grade_create_job(Call *c, Action *ret);
 int grade_submit(Call *c, Action *ret);
 int grade_retry(Call *c, Action *ret);
+int grade_start_batch(Call *c, Action *ret);
+int grade_arm(Call *c, Action *ret);
 int grade_own(Call *c, Action *ret); /* nothing for the user whose job it is */
 
 int manager_import_package(Call *c);
@@ -243,6 +245,15 @@ int slot_method_set_label(Call *c);
 int slot_method_set_enabled(Call *c);
 int slot_method_reset_counters(Call *c);
 int slot_method_clear_wedged(Call *c);
+int slot_method_arm(Call *c);
+int slot_method_disarm(Call *c);
+int slot_method_set_listed(Call *c);
+int manager_start_batch(Call *c);
+int batch_method_pause(Call *c);
+int batch_method_resume(Call *c);
+int batch_method_drain(Call *c);
+int batch_method_stop(Call *c);
+int batch_method_confirm(Call *c);
 int package_method_remove(Call *c);
 int job_method_add_steps(Call *c);
 int job_method_attach_files(Call *c);
@@ -259,7 +270,8 @@ typedef struct RootInterface {
 } RootInterface;
 extern const RootInterface root_interfaces[]; /* ends with a NULL name */
 
-extern const sd_bus_vtable history_vtable[], manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[];
+extern const sd_bus_vtable history_vtable[], manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[],
+        batch_vtable[], profile_vtable[];
 
 /* manager-object.c */
 void leases_free(Bus *b);

@@ -36,6 +36,8 @@ GETTER(get_uid, Job, j, sd_bus_message_append(reply, "u", j->uid))
 GETTER(get_retry_of, Job, j, sd_bus_message_append(reply, "t", j->retry_of))
 GETTER(get_note, Job, j, append_string(reply, j->note))
 GETTER(get_outputs, Job, j, append_outputs(reply, j))
+GETTER(get_straggler, Job, j, sd_bus_message_append(reply, "b", (int) j->straggler))
+GETTER(get_batch, Job, j, sd_bus_message_append(reply, "t", j->batch))
 
 const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -72,9 +74,11 @@ const sd_bus_vtable job_vtable[] = {
         PROPERTY("StartedUSec", "t", get_started),
         PROPERTY("FinishedUSec", "t", get_finished),
         CONSTANT("RequestedByUID", "u", get_uid),
+        CONSTANT("Batch", "t", get_batch),
         CONSTANT("RetryOf", "t", get_retry_of),
         PROPERTY("Note", "s", get_note),
         PROPERTY("Outputs", "a(sttsb)", get_outputs),
+        PROPERTY("Straggler", "b", get_straggler),
         SD_BUS_VTABLE_END,
 };
 

@@ -10,6 +10,7 @@ GETTER(get_version, Station, s, ((void) s, append_string(reply, PACKAGE_VERSION)
 GETTER(get_station_name, Station, s, append_string(reply, station_name(s)))
 GETTER(get_jobs_running, Station, s, sd_bus_message_append(reply, "u", station_jobs_running(s)))
 GETTER(get_jobs_queued, Station, s, sd_bus_message_append(reply, "u", station_jobs_queued(s)))
+GETTER(get_batches_running, Station, s, sd_bus_message_append(reply, "u", station_batches_running(s)))
 GETTER(get_inhibited, Station, s,
        ((void) s, sd_bus_message_append(reply, "b", ((BusObject *) userdata)->bus->n_leases > 0)))
 
@@ -27,6 +28,8 @@ const sd_bus_vtable manager_vtable[] = {
         METHOD("GetSlotByPort", SD_BUS_ARGS("s", port), SD_BUS_RESULT("o", slot), bus_dispatch, FOR_ALL),
         METHOD("GetDeviceBySysfs", SD_BUS_ARGS("s", path), SD_BUS_RESULT("o", device), bus_dispatch, FOR_ALL),
         METHOD("ListJobs", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("a(tsoosd)", jobs), bus_dispatch, FOR_ALL),
+        METHOD("StartBatch", SD_BUS_ARGS("s", name, "o", package, "ao", slots, "a{sv}", options), SD_BUS_RESULT("o", batch),
+               bus_dispatch, FOR_ALL),
         METHOD("Inhibit", SD_BUS_ARGS("s", who, "s", why, "s", what), SD_BUS_RESULT("h", lease), bus_dispatch, FOR_ALL),
         METHOD("Explain", SD_BUS_ARGS("s", code), SD_BUS_RESULT("a{sv}", explanation), bus_dispatch, FOR_ALL),
         METHOD("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
@@ -36,6 +39,7 @@ const sd_bus_vtable manager_vtable[] = {
         PROPERTY("StationName", "s", get_station_name),
         PROPERTY("JobsRunning", "u", get_jobs_running),
         PROPERTY("JobsQueued", "u", get_jobs_queued),
+        PROPERTY("BatchesRunning", "u", get_batches_running),
         PROPERTY("Inhibited", "b", get_inhibited),
         SD_BUS_VTABLE_END,
 };

@@ -4,12 +4,16 @@
 #include <stdio.h>
 
 #include "bus/bus-internal.h"
+#include "station/batch.h"
+#include "station/profile.h"
 
 static const ObjectClass classes[] = {
         [OBJECT_STATION] = {BUS_ROOT, BUS_NAME ".Manager", manager_vtable, BUS_ERROR_HOST},
         [OBJECT_DEVICE] = {BUS_ROOT "/devices", BUS_NAME ".Device", device_vtable, BUS_ERROR_NO_SUCH_DEVICE},
         [OBJECT_SLOT] = {BUS_ROOT "/slots", BUS_NAME ".Slot", slot_vtable, BUS_ERROR_NO_SUCH_SLOT},
         [OBJECT_PACKAGE] = {BUS_ROOT "/packages", BUS_NAME ".Package", package_vtable, BUS_ERROR_NO_SUCH_PACKAGE},
+        [OBJECT_PROFILE] = {BUS_ROOT "/profiles", BUS_NAME ".Profile", profile_vtable, BUS_ERROR_NO_SUCH_PROFILE},
+        [OBJECT_BATCH] = {BUS_ROOT "/batches", BUS_NAME ".Batch", batch_vtable, BUS_ERROR_NO_SUCH_BATCH},
         [OBJECT_JOB] = {BUS_ROOT "/jobs", BUS_NAME ".Job", job_vtable, BUS_ERROR_NO_SUCH_JOB},
 };
 
@@ -45,6 +49,14 @@ const char *object_path(ObjectKind kind, const void *object, char buffer[static 
                 return buffer;
         case OBJECT_PACKAGE:
                 snprintf(buffer, BUS_PATH_MAX, "%s/%s", classes[kind].prefix, ((const Package *) object)->digest);
+                return buffer;
+        case OBJECT_PROFILE:
+                if (sd_bus_path_encode(classes[kind].prefix, ((const Profile *) object)->name, &encoded) < 0)
+                        return "/";
+                snprintf(buffer, BUS_PATH_MAX, "%s", encoded);
+                return buffer;
+        case OBJECT_BATCH:
+                snprintf(buffer, BUS_PATH_MAX, "%s/_%" PRIu64, classes[kind].prefix, ((const Batch *) object)->id);
                 return buffer;
         case OBJECT_JOB:
                 return job_path(((const Job *) object)->id, buffer);
@@ -465,7 +477,14 @@ static int adopt_silently(Bus *b, ObjectKind kind, void *object) {
 }
 
 static int adopt_all(Bus *b) {
+        size_t n_profiles = 0;
+        Profile *profiles = station_profiles(b->station, &n_profiles);
         int r = 0;
+
+        for (size_t i = 0; i < n_profiles && r >= 0; i++)
+                r = adopt_silently(b, OBJECT_PROFILE, profiles + i);
+        for (Batch *i = station_batches(b->station); i && r >= 0; i = i->next)
+                r = adopt_silently(b, OBJECT_BATCH, i);
 
         for (Device *d = station_devices(b->station); d && r >= 0; d = d->next)
                 r = adopt_silently(b, OBJECT_DEVICE, d);

@@ -13,6 +13,16 @@ GETTER(get_failed, Slot, s, sd_bus_message_append(reply, "t", s->failed))
 GETTER(get_last_result, Slot, s, append_string(reply, s->last_result))
 GETTER(get_last_code, Slot, s, append_string(reply, s->last_code))
 GETTER(get_safe_to_unplug, Slot, s, sd_bus_message_append(reply, "b", (int) s->safe_to_unplug))
+GETTER(get_listed, Slot, s, sd_bus_message_append(reply, "b", (int) s->listed))
+GETTER(get_batch, Slot, s, append_object(reply, OBJECT_BATCH, s->batch))
+GETTER(get_quarantine, Slot, s, append_string(reply, s->quarantine))
+GETTER(get_action, Slot, s, append_string(reply, s->action))
+GETTER(get_health, Slot, s, append_string(reply, s->health ? s->health : "unknown"))
+GETTER(get_units, Slot, s, sd_bus_message_append(reply, "t", s->units))
+GETTER(get_timeouts, Slot, s, sd_bus_message_append(reply, "t", s->timeouts))
+GETTER(get_resets, Slot, s, sd_bus_message_append(reply, "t", s->resets))
+GETTER(get_garbled, Slot, s, sd_bus_message_append(reply, "t", s->garbled))
+GETTER(get_rate, Slot, s, sd_bus_message_append(reply, "t", s->rate))
 
 const sd_bus_vtable slot_vtable[] = {
         SD_BUS_VTABLE_START(0),
@@ -20,6 +30,9 @@ const sd_bus_vtable slot_vtable[] = {
         METHOD("SetEnabled", SD_BUS_ARGS("b", enabled), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("ResetCounters", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("ClearWedged", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("SetListed", SD_BUS_ARGS("b", listed), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("Arm", SD_BUS_ARGS("o", profile, "a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
+        METHOD("Disarm", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         CONSTANT("Port", "s", get_port),
         PROPERTY("Label", "s", get_label),
         PROPERTY("Enabled", "b", get_enabled),
@@ -31,6 +44,16 @@ const sd_bus_vtable slot_vtable[] = {
         PROPERTY("LastResult", "s", get_last_result),
         PROPERTY("LastCode", "s", get_last_code),
         PROPERTY("SafeToUnplug", "b", get_safe_to_unplug),
+        PROPERTY("Listed", "b", get_listed),
+        PROPERTY("Batch", "o", get_batch),
+        PROPERTY("Quarantine", "s", get_quarantine),
+        PROPERTY("Action", "s", get_action),
+        PROPERTY("Health", "s", get_health),
+        PROPERTY("Units", "t", get_units),
+        PROPERTY("Timeouts", "t", get_timeouts),
+        PROPERTY("Resets", "t", get_resets),
+        PROPERTY("Garbled", "t", get_garbled),
+        PROPERTY("Rate", "t", get_rate),
         SD_BUS_VTABLE_END,
 };
 

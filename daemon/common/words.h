@@ -60,6 +60,13 @@ typedef enum FlashMode {
         FLASH_MODE_INVALID = -22,
 } FlashMode;
 
+typedef enum BatchState {
+#define BATCH_STATE_WORDS(name, word) BATCH_STATE_##name,
+#include "common/words.def"
+        BATCH_STATE_MAX,
+        BATCH_STATE_INVALID = -22,
+} BatchState;
+
 DECLARE_WORDS(Stage, stage)
 DECLARE_WORDS(FailClass, fail_class)
 DECLARE_WORDS(JobState, job_state)
@@ -67,3 +74,4 @@ DECLARE_WORDS(JobResult, job_result)
 DECLARE_WORDS(DeviceState, device_state)
 DECLARE_WORDS(SlotState, slot_state)
 DECLARE_WORDS(FlashMode, flash_mode)
+DECLARE_WORDS(BatchState, batch_state)

@@ -126,13 +126,21 @@ void device_classify_all(Station *s) {
         }
 }
 
-/* Found at start: was this very unit used before the daemon stopped? Then it is nobody's "next unit". */
-static bool used_before_start(const Device *d) {
+static bool was_interrupted(const Device *d) {
         const Station *s = d->station;
 
         for (size_t i = 0; i < s->n_interrupted_ports; i++)
                 if (streq(s->interrupted_ports[i], d->port))
                         return true;
+        return false;
+}
+
+/* Found at start: was this very unit used before the daemon stopped? Then it is nobody's "next unit". */
+static bool used_before_start(const Device *d) {
+        const Station *s = d->station;
+
+        if (was_interrupted(d))
+                return true;
         if (d->initialized_usec <= 1) /* not known */
                 return false;
         for (const Job *j = s->jobs; j; j = j->next)
@@ -165,6 +173,7 @@ static Device *device_new(Station *s, Slot *slot, const HotplugDevice *h) {
                 .initialized_usec = h->initialized_usec,
                 .appeared_usec = now_realtime(),
                 .since_usec = mono,
+                .appeared_mono = mono,
         };
         if (h->initialized_usec > 1 && h->initialized_usec < mono) {
                 d->appeared_usec -= mono - h->initialized_usec;
@@ -203,6 +212,8 @@ static void device_remove(Device *d) {
                   d->product);
         if (slot->device == d)
                 slot->device = NULL;
+        slot->left_usec = now_monotonic();
+        slot->retry_now = false;
         /* its own reset takes a good unit off the bus; what leaves later was unplugged */
         slot->passed_and_left = d->passed_usec > 0 && now_monotonic() - d->passed_usec < LEAVE_USEC;
         if (slot->wedged && slot->wedged_job == 0)
@@ -258,6 +269,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
         d->touched = !s->enumerated && used_before_start(d);
         if (d->touched && h->initialized_usec <= 1)
                 d->since_usec = 0; /* it was there before this daemon */
+        d->resumable = d->touched && was_interrupted(d);
         slot->device = d;
         classify(d);
         d->announced = true;

@@ -6,6 +6,8 @@
 #include "common/pool.h"
 #include "flash/worker.h"
 #include "hotplug.h"
+#include "station/batch.h"
+#include "station/profile.h"
 #include "station/settings.h"
 #include "station/station.h"
 #include "store/package-store.h"
@@ -71,6 +73,10 @@ typedef struct JobRun {
         JobTrail *trail;         /* what its record will tell; NULL before it met a device */
         bool concluding;         /* over; the row is on its way to the disk */
         JobResult result;
+        JobResult verdict;       /* decided here before the worker ended: skipped, or failed with verdict_failure */
+        Failure verdict_failure;
+        bool changed_flash;      /* a GO was given */
+        unsigned smaller_blocks; /* halve the blocks so often: the last attempts were garbled */
         uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];
         unsigned n_samples;
 } JobRun;
@@ -91,6 +97,8 @@ struct Station {
         Device *devices;
         Slot *slots;
         Package *packages;
+        Batch *batches;
+        char boot_id[40];
         Job *jobs, *jobs_tail; /* by id */
         Job *job_hash[JOB_HASH];
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
@@ -176,7 +184,25 @@ void job_free_all(Station *s);
 /* A restored job gets its plan once its package is verified (or fails). */
 void job_package_ready(Package *p);
 
+/* batch.c */
+void batch_restore(Station *s, const StoreBatch *row);
+void batch_restored(Station *s);  /* after all of them */
+void batch_package_ready(Package *p);
+void batch_slot_added(Slot *slot);
+void batch_free_all(Station *s);
+/* Should the batch of this slot begin with this device now? */
+bool batch_wants(const Device *d);
+void batch_start_unit(Device *d);
+void batch_job_fact(Job *job, const char *key, const char *value);
+void batch_job_ended(Job *job, JobResult result);
+/* slot.c */
+bool slot_usable(const Slot *slot); /* enabled, listed, not in quarantine */
+/* ledger.c */
+void slot_note_link(Slot *slot, const Job *job, JobResult result);
+void slot_update_health(Slot *slot);
+
 /* queue.c */
+bool queue_may_start(const Station *s);
 void queue_add(Job *job);
 void queue_remove(Job *job);
 void queue_run(Station *s);

@@ -147,6 +147,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
                 .step_count = job->step_count,
                 .failure = job->failure,
                 .retry_of = job->retry_of,
+                .batch = job->batch,
         };
         snprintf(ret->kind, sizeof(ret->kind), "%s", job->kind);
         snprintf(ret->target_port, sizeof(ret->target_port), "%s",
@@ -384,11 +385,14 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
         }
         job_set_action(job, "");
         last_words(job, &words);
-        unbind_package(job);
         steps_done(job);
-        if (slot)
+        if (slot) {
+                slot_note_link(slot, job, result);
                 slot_count(slot, job, result);
+        }
         write_row(job, &words.row, words.recorded ? &words.record : NULL, true);
+        batch_job_ended(job, result); /* its row comes after that of the unit */
+        unbind_package(job);
 }
 
 /* The row is on disk, or cannot be brought there: then the result is given all the same, and the journal says so. */
@@ -421,6 +425,8 @@ static void restore_interrupted(Job *job) {
         job->finished_usec = now_realtime();
         if (job->slot && run->port[0])
                 slot_note_interrupted(job->slot, job->code);
+        if (job->slot && job->batch > 0)
+                job->slot->retry_of = job->id; /* the batch goes on with it if it is still there */
 }
 
 static bool was_running(const StoreJob *row) {
@@ -486,6 +492,7 @@ void job_restore(Station *s, const StoreJob *row) {
                 job->slot = slot_find_or_new(s, row->target_port);
         job->uid = row->uid;
         job->retry_of = row->retry_of;
+        job->batch = row->batch;
         job->created_usec = row->created_usec;
         job->started_usec = row->started_usec;
         job->finished_usec = row->finished_usec;
@@ -542,5 +549,6 @@ void job_package_ready(Package *p) {
                 failure_set(&f, CLASS_PLAN, "package", "%s", e.text);
                 job_conclude(j, JOB_RESULT_FAILED, &f);
         }
+        batch_package_ready(p);
         queue_run(s);
 }

@@ -34,7 +34,7 @@ static bool device_free_now(const Device *d) {
         const Slot *slot = d->slot;
 
         return d->acted_on && d->state == DEVICE_STATE_IDLE && !d->job && !d->broken && slot->device == d &&
-               !slot->running && !slot->wedged && slot->enabled;
+               !slot->running && !slot->wedged && slot_usable(slot);
 }
 
 /* A unit that a job has used and that never left is nobody's "next unit": it is used again only on request. */
@@ -68,7 +68,7 @@ static unsigned count_free(const Station *s) {
 /* ---- words for people: queued until it can run, waiting while there is nothing to run it on ---- */
 
 static bool slot_occupied(const Slot *slot) {
-        return slot->running || slot->wedged || !slot->enabled;
+        return slot->running || slot->wedged || !slot_usable(slot);
 }
 
 /* Everything that it needs besides a device is there. */
@@ -91,8 +91,17 @@ static void show_waiting(Job *job, bool have_device) {
                                                                                                               : "plug-in");
 }
 
-static bool may_start(const Station *s) {
+bool queue_may_start(const Station *s) {
         return s->inhibited == 0 && !s->stopping && s->n_active - s->n_imports < s->settings.max_parallel_jobs;
+}
+
+/* What was asked for by name comes first; the rest of what is plugged in belongs to the batches. */
+static void start_batch_units(Station *s) {
+        for (Device *d = s->devices, *next; d && queue_may_start(s); d = next) {
+                next = d->next;
+                if (device_free_now(d) && batch_wants(d))
+                        batch_start_unit(d);
+        }
 }
 
 static void queue_pass(Station *s) {
@@ -103,7 +112,7 @@ static void queue_pass(Station *s) {
                 Device *d = ready ? find_device(job, n_free) : NULL;
 
                 next = job->queue_next;
-                if (d && may_start(s)) {
+                if (d && queue_may_start(s)) {
                         n_free -= n_free > 0 && !d->touched;
                         job_start(job, d);
                         continue;
@@ -112,6 +121,7 @@ static void queue_pass(Station *s) {
                 if (job->state == JOB_STATE_WAITING ? n_waiting++ < EXPORTED_WAITING : n_queued++ < EXPORTED_QUEUED)
                         job_export(job);
         }
+        start_batch_units(s);
 }
 
 void queue_run(Station *s) {

@@ -184,6 +184,8 @@ static struct json_object *record_object(const Job *job, const StoreJob *row, co
         add_text(o, "slot", r->label);
         add_text(o, "port", r->port);
         add_number(o, "uid", job->uid);
+        if (job->batch > 0)
+                add_number(o, "batch", job->batch);
         if (job->digest[0])
                 add(o, "package", package_object(job));
         if (streq(job->kind, "flash"))
@@ -214,6 +216,7 @@ static void fill_columns(const Job *job, const StoreJob *row, StoreRecord *r) {
         const char *written = trail_find(job, "serial-written"), *seen = trail_find(job, "serial");
 
         r->job = job->id;
+        r->batch = job->batch;
         r->started_usec = job->started_usec;
         r->finished_usec = job->finished_usec;
         snprintf(r->kind, sizeof(r->kind), "%s", job->kind);

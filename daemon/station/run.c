@@ -7,6 +7,8 @@
 
 /* A job on its device: from worker_start() to RECORD_DONE. */
 
+#define SMALLEST_BLOCK 0x100
+
 /* ---- jobs at work ---- */
 
 void active_add(Job *job) {
@@ -60,6 +62,13 @@ int small_plan(bool reset, bool power_off, Plan **ret) {
         return 0;
 }
 
+/* After garbled attempts: what is lost on a bad line is less with smaller frames. */
+static void shrink_blocks(Plan *plan, unsigned times) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                for (unsigned n = 0; n < times && plan->steps[i].block / 2 >= SMALLEST_BLOCK; n++)
+                        plan->steps[i].block = plan->steps[i].block / 2 & ~3U;
+}
+
 static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         JobSpec *spec = calloc(1, sizeof(JobSpec));
         int r;
@@ -80,6 +89,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
                 }
         } else if (job->run->cache) {
                 spec->plan = plan_cache_take(job->package, job->run->cache);
+                if (spec->plan)
+                        shrink_blocks(spec->plan, job->run->smaller_blocks);
                 spec->package = mapped_file_ref(job->package->map);
         } else if (small_plan(streq(job->kind, "reset"), job->run->power_off, &spec->plan) < 0)
                 spec->plan = NULL;
@@ -224,6 +235,10 @@ static void handle_done(Job *job, const WorkerRecord *r) {
                                                    : JOB_RESULT_FAILED;
 
         job->run->worker = worker_reap(job->run->worker);
+        if (r->result == -ECANCELED && job->run->verdict != JOB_RESULT_NONE) {
+                word = job->run->verdict;
+                f = job->run->verdict_failure;
+        }
         if (r->result != 0 && f.stage == STAGE_INVALID)
                 f.stage = job->stage;
         if (word == JOB_RESULT_FAILED && f.class == CLASS_NONE)
@@ -239,7 +254,7 @@ static void handle_done(Job *job, const WorkerRecord *r) {
         if (job->device)
                 job->device->resting = r->report.resting;
         release_device(job, r->result, &f, word);
-        job_conclude(job, word, word == JOB_RESULT_DONE ? NULL : &f);
+        job_conclude(job, word, word == JOB_RESULT_DONE || word == JOB_RESULT_SKIPPED ? NULL : &f);
         slot_update(slot);
         queue_run(s);
 }
@@ -287,7 +302,16 @@ void job_request_cancel(Job *job) {
 typedef struct GoContext {
         Station *station;
         uint64_t job;
+        bool intent;
 } GoContext;
+
+/* Between the question and its answer it may have turned out that the unit is not to be written at all. */
+static bool refused_meanwhile(Job *job) {
+        if (job->run->verdict == JOB_RESULT_NONE || job->run->changed_flash)
+                return false;
+        job->run->destructive = job->run->wrote = false;
+        return true;
+}
 
 static void go(int error, void *userdata) {
         GoContext *context = userdata;
@@ -298,7 +322,9 @@ static void go(int error, void *userdata) {
                 job->run->held--;
         if (job && job->run->worker) {
                 job->run->active_usec = now_monotonic();
-                worker_go(job->run->worker, error);
+                if (error >= 0 && context->intent && !refused_meanwhile(job))
+                        job->run->changed_flash = true;
+                worker_go(job->run->worker, error >= 0 && refused_meanwhile(job) ? -ECANCELED : error);
         }
         if (error < 0)
                 log_write(LOG_ERR, &(LogFields){.job = context->job},
@@ -316,7 +342,7 @@ static GoContext *hold(Job *job) {
                 worker_go(job->run->worker, -ENOMEM);
                 return NULL;
         }
-        *context = (GoContext){job->station, job->id};
+        *context = (GoContext){.station = job->station, .job = job->id};
         job->run->held++;
         job->station->writes_pending++;
         return context;
@@ -332,6 +358,7 @@ static void handle_intent(Job *job, const WorkerRecord *r) {
         context = hold(job);
         if (!context)
                 return;
+        context->intent = true;
         e = store_put_intent(job->station->store, job->id, r->step, r->stage, r->partition, go, context);
         if (e < 0)
                 go(e, context);
@@ -412,6 +439,7 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 return;
         }
         trail_fact(job, r->key, r->value);
+        batch_job_fact(job, r->key, r->value);
         if (job->device && !trail_of_job(r->key))
                 device_fact(job->device, r->key, r->value);
 }

@@ -226,6 +226,10 @@ static int set_station(Parser *p, const char *key, const char *value) {
                 p->s->max_parallel_jobs = (unsigned) v;
                 return 1;
         }
+        if (streq(key, "ResumeBatchesAfterReboot")) {
+                p->s->resume_after_reboot = streq(value, "yes");
+                return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "ResumeBatchesAfterReboot=%s must be yes or no.", value);
+        }
         return bad(p, "There is no setting %s= in [Station].", key);
 }
 
@@ -380,6 +384,8 @@ int settings_load(Settings *s, const char *directory, CallError *e) {
                 free(list[i]);
         }
         free(list);
+        if (r == 0)
+                r = profiles_load(directory, &loaded.profiles, e);
         if (r == 0)
                 *s = loaded;
         return r;

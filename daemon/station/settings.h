@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bsl/session.h"
+#include "station/profile.h"
 
 /* What one user, other than root, may have at a time. */
 typedef struct UserLimits {
@@ -21,6 +22,8 @@ typedef struct Settings {
         size_t n_slot_options;
         char allow_ids[8][10]; /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */
         size_t n_allow_ids;
+        bool resume_after_reboot; /* [Station] ResumeBatchesAfterReboot=no: batches are paused after a reboot */
+        ProfileList profiles;     /* profiles.d */
 } Settings;
 
 void settings_default(Settings *s);

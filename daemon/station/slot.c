@@ -3,6 +3,17 @@
 
 #include "station/internal.h"
 
+static bool list_exists(const Station *s) {
+        for (const Slot *slot = s->slots; slot; slot = slot->next)
+                if (slot->listed)
+                        return true;
+        return false;
+}
+
+bool slot_usable(const Slot *slot) {
+        return slot->enabled && !slot->quarantine[0] && (slot->listed || !list_exists(slot->station));
+}
+
 static SlotState slot_state_now(const Slot *slot) {
         const Device *d = slot->device;
 
@@ -10,9 +21,11 @@ static SlotState slot_state_now(const Slot *slot) {
                 return SLOT_STATE_WEDGED;
         if (slot->running)
                 return SLOT_STATE_BUSY;
-        if (!slot->enabled)
+        if (slot->quarantine[0])
+                return SLOT_STATE_QUARANTINED;
+        if (!slot_usable(slot))
                 return SLOT_STATE_DISABLED;
-        if (slot->passed_and_left || (d && d->outcome == JOB_RESULT_DONE))
+        if (slot->passed_and_left || (d && (d->outcome == JOB_RESULT_DONE || d->outcome == JOB_RESULT_SKIPPED)))
                 return SLOT_STATE_PASSED;
         if (!d)
                 return SLOT_STATE_EMPTY;
@@ -33,8 +46,45 @@ static void slot_enter_state(Slot *slot, SlotState state) {
         NOTIFY(slot->station, OBJECT_SLOT, slot, "State");
 }
 
+static const char *unit_action(const Slot *slot, const Device *d) {
+        bool batch = slot->batch && slot->batch->state == BATCH_STATE_RUNNING;
+
+        switch (d ? d->outcome : JOB_RESULT_NONE) {
+        case JOB_RESULT_DONE:
+        case JOB_RESULT_SKIPPED:
+                return "unplug";
+        case JOB_RESULT_FAILED:
+                return batch && slot->retry_now ? "" : batch && slot->retry_of > 0 ? "replug" : "unplug";
+        default:
+                return d && (d->broken || (batch && d->touched && !d->resumable)) ? "replug" : "";
+        }
+}
+
+/* What is asked of the person at the station, in the order of urgency. */
+const char *slot_action(const Slot *slot) {
+        const Batch *b = slot->batch;
+
+        switch (slot->state) {
+        case SLOT_STATE_WEDGED:
+                return slot->device ? "unplug" : "clear";
+        case SLOT_STATE_QUARANTINED:
+                return "clear";
+        case SLOT_STATE_BUSY:
+        case SLOT_STATE_DISABLED:
+                return "";
+        default:
+                break;
+        }
+        if (slot->device)
+                return unit_action(slot, slot->device);
+        if (slot->passed_and_left)
+                return "unplug";
+        return b && b->state == BATCH_STATE_RUNNING ? "plug-in" : "";
+}
+
 void slot_update(Slot *slot) {
         Job *job = next_job(slot);
+        const char *action;
         bool safe = !slot->running || !slot->running->run->destructive;
 
         if (slot->wedged) /* a thread that does not answer may still be writing */
@@ -52,6 +102,11 @@ void slot_update(Slot *slot) {
                 NOTIFY(slot->station, OBJECT_SLOT, slot, "Device");
         }
         slot_enter_state(slot, slot_state_now(slot));
+        action = slot_action(slot);
+        if (!streq(action, slot->action)) {
+                snprintf(slot->action, sizeof(slot->action), "%s", action);
+                NOTIFY(slot->station, OBJECT_SLOT, slot, "Action");
+        }
 }
 
 static void row_written(int error, void *userdata) {
@@ -66,6 +121,13 @@ static int put_row(Slot *slot) {
         snprintf(row.label, sizeof(row.label), "%s", slot->label);
         snprintf(row.last_result, sizeof(row.last_result), "%s", slot->last_result);
         snprintf(row.last_code, sizeof(row.last_code), "%s", slot->last_code);
+        snprintf(row.quarantine, sizeof(row.quarantine), "%s", slot->quarantine);
+        row.listed = slot->listed;
+        row.units = slot->units;
+        row.timeouts = slot->timeouts;
+        row.resets = slot->resets;
+        row.garbled = slot->garbled;
+        row.rate = slot->rate;
         slot->station->writes_pending++;
         r = store_put_slot(slot->station->store, &row, row_written, slot->station);
         if (r < 0)
@@ -100,6 +162,7 @@ static Slot *slot_new(Station *s, const char *port) {
         slot->station = s;
         slot->enabled = slot->safe_to_unplug = true;
         slot->state = SLOT_STATE_EMPTY;
+        slot->health = "unknown";
         snprintf(slot->port, sizeof(slot->port), "%s", port);
         while (*tail)
                 tail = &(*tail)->next;
@@ -121,8 +184,10 @@ Slot *slot_find_or_new(Station *s, const char *port) {
         if (slot || s->n_slots >= SLOTS_MAX)
                 return slot;
         slot = slot_new(s, port);
-        if (slot)
-                notify_added(s, OBJECT_SLOT, slot);
+        if (!slot)
+                return NULL;
+        notify_added(s, OBJECT_SLOT, slot);
+        batch_slot_added(slot);
         return slot;
 }
 
@@ -160,6 +225,13 @@ void slot_restore(Station *s, const StoreSlot *row) {
         slot->failed = row->failed;
         snprintf(slot->last_result, sizeof(slot->last_result), "%s", row->last_result);
         snprintf(slot->last_code, sizeof(slot->last_code), "%s", row->last_code);
+        snprintf(slot->quarantine, sizeof(slot->quarantine), "%s", row->quarantine);
+        slot->listed = row->listed;
+        slot->units = row->units;
+        slot->timeouts = row->timeouts;
+        slot->resets = row->resets;
+        slot->garbled = row->garbled;
+        slot->rate = row->rate;
         slot->state = slot_state_now(slot);
 }
 
@@ -246,9 +318,51 @@ int slot_reset_counters(Slot *slot, CallError *e) {
         return 0;
 }
 
+static void update_all(Station *s) {
+        for (Slot *slot = s->slots; slot; slot = slot->next)
+                slot_update(slot);
+}
+
+int slot_set_listed(Slot *slot, bool listed, CallError *e) {
+        int r;
+
+        if (slot->listed == listed)
+                return 0;
+        slot->listed = listed;
+        r = put_row(slot);
+        if (r < 0) {
+                slot->listed = !listed;
+                return refused_by_store(e, r);
+        }
+        NOTIFY(slot->station, OBJECT_SLOT, slot, "Listed");
+        update_all(slot->station); /* the first and the last change what may be done with all the others */
+        queue_run(slot->station);
+        return 0;
+}
+
+static int leave_quarantine(Slot *slot, CallError *e) {
+        char before[sizeof(slot->quarantine)];
+        int r;
+
+        memcpy(before, slot->quarantine, sizeof(before));
+        slot->quarantine[0] = '\0';
+        r = put_row(slot);
+        if (r < 0) {
+                memcpy(slot->quarantine, before, sizeof(before));
+                return refused_by_store(e, r);
+        }
+        slot->bad_links = 0;
+        NOTIFY(slot->station, OBJECT_SLOT, slot, "Quarantine");
+        slot_update(slot);
+        queue_run(slot->station);
+        return 0;
+}
+
 int slot_clear_wedged(Slot *slot, CallError *e) {
+        if (!slot->wedged && slot->quarantine[0])
+                return leave_quarantine(slot, e);
         if (!slot->wedged)
-                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Slot %s is not wedged.", slot->port);
+                return call_error_set(e, BUS_ERROR_WRONG_STATE, "Slot %s is not wedged and not in quarantine.", slot->port);
         if (slot->device)
                 return call_error_set(
                         e, BUS_ERROR_WRONG_STATE,

@@ -253,12 +253,29 @@ static bool is_unfinished(uint64_t id, void *userdata) {
         return job && job->state != JOB_STATE_FINISHED && !job->run->concluding;
 }
 
+/* The unit hands it over, as /proc/sys is hidden from the daemon. Not known: every start counts as one after a reboot. */
+static void read_boot_id(Station *s) {
+        const char *given = getenv("FDLD_BOOT_ID");
+        FILE *f = given && given[0] ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
+
+        if (given && given[0])
+                text_clean(s->boot_id, sizeof(s->boot_id), given);
+        else if (!f || !fgets(s->boot_id, sizeof(s->boot_id), f))
+                snprintf(s->boot_id, sizeof(s->boot_id), "unknown-%llu", (unsigned long long) now_realtime());
+        s->boot_id[strcspn(s->boot_id, "\n")] = '\0';
+        if (f)
+                fclose(f);
+}
+
 static void restore(Station *s, const StoreSnapshot *snapshot) {
         note_interrupted(s, snapshot);
         for (size_t i = 0; i < snapshot->n_slots; i++)
                 slot_restore(s, snapshot->slots + i);
         for (size_t i = 0; i < snapshot->n_packages; i++)
                 package_restore(s, snapshot->packages + i);
+        read_boot_id(s);
+        for (size_t i = 0; i < snapshot->n_batches; i++)
+                batch_restore(s, snapshot->batches + i);
         for (size_t i = 0; i < snapshot->n_jobs; i++)
                 job_restore(s, snapshot->jobs + i);
         spool_sweep(s->directory, is_unfinished, s);
@@ -356,6 +373,7 @@ Station *station_free(Station *s) {
         job_free_all(s);
         if (s->mailbox)
                 mailbox_free(s->mailbox);
+        batch_free_all(s);
         device_free_all(s);
         package_free_all(s);
         slot_free_all(s);
@@ -421,13 +439,37 @@ int station_reload(Station *s, CallError *e) {
         settings_default(&fresh);
         if (s->load(s->load_userdata, &fresh, e) < 0)
                 return -1;
+        for (size_t i = 0; i < s->settings.profiles.n; i++)
+                notify_removed(s, OBJECT_PROFILE, s->settings.profiles.items + i);
         fresh.package_quota = s->settings.package_quota; /* the store took it at start */
         s->settings = fresh;
         log_notice("The configuration was read again.");
         NOTIFY(s, OBJECT_STATION, s, "StationName");
+        for (size_t i = 0; i < s->settings.profiles.n; i++)
+                notify_added(s, OBJECT_PROFILE, s->settings.profiles.items + i);
         device_classify_all(s);
         queue_run(s);
         return 0;
+}
+
+Profile *station_profiles(Station *s, size_t *ret_n) {
+        *ret_n = s->settings.profiles.n;
+        return s->settings.profiles.items;
+}
+
+Profile *station_find_profile(Station *s, const char *name) {
+        for (size_t i = 0; i < s->settings.profiles.n; i++)
+                if (streq(s->settings.profiles.items[i].name, name))
+                        return s->settings.profiles.items + i;
+        return NULL;
+}
+
+unsigned station_batches_running(const Station *s) {
+        unsigned n = 0;
+
+        for (const Batch *b = s->batches; b; b = b->next)
+                n += b->state == BATCH_STATE_RUNNING;
+        return n;
 }
 
 const char *station_name(const Station *s) {

@@ -17,6 +17,8 @@ typedef struct Device Device;
 typedef struct Slot Slot;
 typedef struct Package Package;
 typedef struct Job Job;
+typedef struct Batch Batch;     /* station/batch.h */
+typedef struct Profile Profile; /* station/profile.h */
 
 typedef struct DeviceFact {
         char key[32], value[512];
@@ -38,7 +40,7 @@ struct Device {
         char loader_version[96], chip[64];
         Job *job;         /* running on it */
         char *partitions; /* live table as JSON-free text lines "name size", NULL unknown */
-        uint64_t appeared_usec;
+        uint64_t appeared_usec, appeared_mono; /* CLOCK_REALTIME, CLOCK_MONOTONIC */
         size_t n_facts; /* what jobs learned: "chip-uid", "storage", "identity"; personal, not for properties */
         DeviceFact facts[12];
         /* the rest is of station/ alone */
@@ -51,6 +53,7 @@ struct Device {
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;
         EngineResting resting; /* the loader that our last job has left in good order */
+        bool resumable; /* found at start, with work of ours that was interrupted */
         Device *next;
 };
 
@@ -64,10 +67,22 @@ struct Slot {
         uint64_t passed, failed;
         char last_result[16], last_code[FAILURE_CODE_MAX];
         bool safe_to_unplug; /* no flash is being changed there now */
+        bool listed;         /* of the station's sockets; once there are such, the others are left alone */
+        Batch *batch;        /* that flashes what appears here, NULL none */
+        char quarantine[160]; /* "" or why it takes no work until a person looked */
+        char action[16];     /* what a person has to do here: "" "plug-in" "unplug" "replug" "clear" "confirm" */
+        const char *health;  /* "unknown" "good" "suspect" "bad" */
+        uint64_t units, timeouts, resets, garbled; /* what happened here, for good */
+        uint64_t rate;       /* bytes/s as usual here, 0 unknown */
         /* the rest is of station/ alone */
         bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the
                                          socket */
         uint64_t wedged_job;
+        unsigned attempts, garbled_attempts; /* of the batch, on what is likely one unit */
+        unsigned bad_links;                  /* failures of the link in a row */
+        uint64_t retry_of, left_usec;        /* the job that the next unit repeats; when the last device left */
+        unsigned quick_failures; /* of what came back by itself */
+        bool retry_now, parked;
         Device *shown_device;
         Job *running;
         Slot *next;
@@ -116,13 +131,15 @@ struct Job {
         uint32_t uid;
         char operator_name[64]; /* who stands at the station, as the caller says; "" not told */
         uint64_t retry_of;
+        uint64_t batch;         /* 0 none */
+        bool straggler;         /* much slower than its cohort */
         Job *next;
         /* the rest is of station/ alone */
         struct JobRun *run;
         Job *prev, *hash_next, *queue_next, *queue_prev, *finished_next;
 };
 
-typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PACKAGE, OBJECT_JOB } ObjectKind;
+typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PACKAGE, OBJECT_PROFILE, OBJECT_BATCH, OBJECT_JOB } ObjectKind;
 
 /* Called on the main thread, after the fact. Jobs: `added` and `removed` follow Job.exported (running and waiting ones,
  * the next 64 queued, the last 64 finished); `changed` comes for exported jobs only. A job that is not exported is
@@ -163,6 +180,7 @@ Job *station_jobs(Station *s);              /* in memory: unfinished and lately 
 const char *station_name(const Station *s); /* [Station] Name=, clean UTF-8 */
 struct UserLimits;
 const struct UserLimits *station_limits(const Station *s); /* station/settings.h */
+unsigned station_batches_running(const Station *s);
 unsigned station_jobs_running(const Station *s);
 unsigned station_jobs_queued(const Station *s);
 Device *station_find_device(Station *s, uint64_t number);

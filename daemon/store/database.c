@@ -12,6 +12,8 @@
 #define BUSY_TIMEOUT_MS 5000
 #define FINISHED_IN_SNAPSHOT 64
 #define ROWS_MAX 1000000
+#define OPEN_BATCHES_MAX 1024
+#define ENDED_BATCHES_IN_SNAPSHOT 16
 
 typedef enum StatementId {
         STATEMENT_BEGIN,
@@ -27,6 +29,9 @@ typedef enum StatementId {
         STATEMENT_FINISHED_JOBS,
         STATEMENT_SLOTS,
         STATEMENT_PACKAGES,
+        STATEMENT_OPEN_BATCHES,
+        STATEMENT_ENDED_BATCHES,
+        STATEMENT_COUNT_UNITS,
         STATEMENT_PUT, /* one for each table from here */
         STATEMENT_MAX = STATEMENT_PUT + TABLE_MAX,
 } StatementId;
@@ -47,7 +52,8 @@ static const struct {
         {STATEMENT_REMOVE_PACKAGE, -1, "DELETE FROM packages WHERE digest = ?1"},
         {STATEMENT_SET_NEXT_ID, -1, "INSERT OR REPLACE INTO meta VALUES('next-id', ?1)"},
         {STATEMENT_NEXT_ID, -1,
-         "SELECT max(coalesce((SELECT value FROM meta WHERE key = 'next-id'), 1), coalesce((SELECT max(id) FROM jobs), 0) + 1)"},
+         "SELECT max(coalesce((SELECT value FROM meta WHERE key = 'next-id'), 1), coalesce((SELECT max(id) FROM jobs), 0) + 1, "
+         "coalesce((SELECT max(id) FROM batches), 0) + 1)"},
         {STATEMENT_SET_OPENED, -1, "INSERT OR REPLACE INTO meta VALUES('opened', ?1)"},
         {STATEMENT_LIST_JOBS, TABLE_JOBS, "WHERE id < ?1 ORDER BY id DESC LIMIT ?2"},
         {STATEMENT_GET_JOB, TABLE_JOBS, "WHERE id = ?1"},
@@ -56,6 +62,10 @@ static const struct {
          "WHERE id IN (SELECT id FROM jobs WHERE state = 'finished' ORDER BY id DESC LIMIT ?1) ORDER BY id"},
         {STATEMENT_SLOTS, TABLE_SLOTS, "ORDER BY port LIMIT ?1"},
         {STATEMENT_PACKAGES, TABLE_PACKAGES, "ORDER BY imported_usec, digest LIMIT ?1"},
+        {STATEMENT_OPEN_BATCHES, TABLE_BATCHES, "WHERE state NOT IN ('stopped', 'complete') ORDER BY id LIMIT ?1"},
+        {STATEMENT_ENDED_BATCHES, TABLE_BATCHES,
+         "WHERE id IN (SELECT id FROM batches WHERE state IN ('stopped', 'complete') ORDER BY id DESC LIMIT ?1) ORDER BY id"},
+        {STATEMENT_COUNT_UNITS, -1, "SELECT result, count(*) FROM records WHERE batch = ?1 GROUP BY result"},
 };
 
 /* SQLite forgets it on some paths (a failed commit); then the last errno of the thread is the one, if it can be one. */
@@ -491,6 +501,52 @@ static int load_jobs(Database *d, StoreSnapshot *ret) {
         return 0;
 }
 
+/* The record of a unit and the count of its batch are written one after the other: after a crash in between the records know. Some of
+ * them may have been pruned, so never less than the row says. */
+static int count_units(Database *d, StoreBatch *b) {
+        sqlite3_stmt *statement = statement_of(d, STATEMENT_COUNT_UNITS);
+        int rc;
+
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64) b->id);
+        while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+                const char *word = (const char *) sqlite3_column_text(statement, 0);
+                JobResult result = word ? job_result_from_string(word) : JOB_RESULT_INVALID;
+                uint64_t n = (uint64_t) sqlite3_column_int64(statement, 1);
+
+                if (result == JOB_RESULT_DONE)
+                        b->passed = MAX(b->passed, n);
+                else if (result == JOB_RESULT_FAILED)
+                        b->failed = MAX(b->failed, n);
+                else if (result == JOB_RESULT_SKIPPED)
+                        b->skipped = MAX(b->skipped, n);
+        }
+        sqlite3_reset(statement);
+        return rc == SQLITE_DONE ? 0 : code_to_errno(d, rc);
+}
+
+static int load_batches(Database *d, StoreSnapshot *ret) {
+        _cleanup_free_ void *open = NULL, *ended = NULL;
+        size_t n = 0, m = 0;
+        int r;
+
+        r = fetch_up_to(d, STATEMENT_OPEN_BATCHES, TABLE_BATCHES, OPEN_BATCHES_MAX, &open, &n);
+        if (r == 0)
+                r = fetch_up_to(d, STATEMENT_ENDED_BATCHES, TABLE_BATCHES, ENDED_BATCHES_IN_SNAPSHOT, &ended, &m);
+        if (r < 0 || n + m == 0)
+                return r;
+        ret->batches = reallocarray(NULL, n + m, sizeof(StoreBatch));
+        if (!ret->batches)
+                return -ENOMEM;
+        if (n > 0)
+                memcpy(ret->batches, open, n * sizeof(StoreBatch));
+        if (m > 0)
+                memcpy(ret->batches + n, ended, m * sizeof(StoreBatch));
+        ret->n_batches = n + m;
+        for (size_t i = 0; r == 0 && i < ret->n_batches; i++)
+                r = count_units(d, ret->batches + i);
+        return r;
+}
+
 int database_load(Database *d, StoreSnapshot *ret) {
         void *slots = NULL, *packages = NULL;
         int r;
@@ -502,5 +558,5 @@ int database_load(Database *d, StoreSnapshot *ret) {
                 r = fetch_up_to(d, STATEMENT_PACKAGES, TABLE_PACKAGES, ROWS_MAX, &packages, &ret->n_packages);
         ret->slots = slots;
         ret->packages = packages;
-        return r;
+        return r == 0 ? load_batches(d, ret) : r;
 }

@@ -24,6 +24,7 @@ DEFINE_FIELD_WORDS(stage, Stage, STAGE_INVALID)
 DEFINE_FIELD_WORDS(fail_class, FailClass, CLASS_HOST)
 DEFINE_FIELD_WORDS(job_state, JobState, JOB_STATE_FINISHED)
 DEFINE_FIELD_WORDS(job_result, JobResult, JOB_RESULT_FAILED)
+DEFINE_FIELD_WORDS(batch_state, BatchState, BATCH_STATE_STOPPED)
 DEFINE_FIELD_WORDS(flash_mode, FlashMode, FLASH_MODE_UPGRADE)
 
 typedef struct Field {
@@ -79,6 +80,7 @@ static const Field job_fields[] = {
         FIELD(U64, StoreJob, retry_of, "retry_of"),
         FIELD(TEXT, StoreJob, note, "note"),
         FIELD(TEXT, StoreJob, operator_name, "operator"),
+        FIELD(U64, StoreJob, batch, "batch"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -89,6 +91,13 @@ static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, last_result, "last_result"),
         FIELD(TEXT, StoreSlot, last_code, "last_code"),
         FIELD(U64, StoreSlot, last_job, "last_job"),
+        FIELD(BOOL, StoreSlot, listed, "listed"),
+        FIELD(TEXT, StoreSlot, quarantine, "quarantine"),
+        FIELD(U64, StoreSlot, units, "units"),
+        FIELD(U64, StoreSlot, timeouts, "timeouts"),
+        FIELD(U64, StoreSlot, resets, "resets"),
+        FIELD(U64, StoreSlot, garbled, "garbled"),
+        FIELD(U64, StoreSlot, rate, "rate"),
 };
 static const Field package_fields[] = {
         FIELD(TEXT, StorePackage, digest, "digest"),
@@ -113,6 +122,30 @@ static const Field backup_fields[] = {
         FIELD(U64, StoreBackup, size, "size"),
         FIELD(U64, StoreBackup, usec, "usec"),
 };
+static const Field batch_fields[] = {
+        FIELD(U64, StoreBatch, id, "id"),
+        FIELD(TEXT, StoreBatch, name, "name"),
+        FIELD(TEXT, StoreBatch, digest, "digest"),
+        FIELD(TEXT, StoreBatch, package_name, "package_name"),
+        FIELD(TEXT, StoreBatch, profile, "profile"),
+        FIELD(TEXT, StoreBatch, operator_name, "operator"),
+        WORD(batch_state, StoreBatch, state, "state"),
+        FIELD(TEXT, StoreBatch, reason, "reason"),
+        FIELD(TEXT, StoreBatch, slots, "slots"),
+        FIELD(BOOL, StoreBatch, all_slots, "all_slots"),
+        FIELD(BOOL, StoreBatch, armed, "armed"),
+        FIELD(TEXT, StoreBatch, policy, "policy"),
+        FIELD(U32, StoreBatch, uid, "uid"),
+        FIELD(U64, StoreBatch, created_usec, "created_usec"),
+        FIELD(U64, StoreBatch, finished_usec, "finished_usec"),
+        FIELD(TEXT, StoreBatch, boot_id, "boot_id"),
+        FIELD(U64, StoreBatch, passed, "passed"),
+        FIELD(U64, StoreBatch, failed, "failed"),
+        FIELD(U64, StoreBatch, skipped, "skipped"),
+        FIELD(TEXT, StoreBatch, first_article, "first_article"),
+        FIELD(TEXT, StoreBatch, cohort, "cohort"),
+        FIELD(TEXT, StoreBatch, recent, "recent"),
+};
 
 static const struct {
         const char *name;
@@ -125,6 +158,7 @@ static const struct {
         [TABLE_PACKAGES] = {"packages", package_fields, ELEMENTSOF(package_fields), sizeof(StorePackage), false},
         [TABLE_INTENTS] = {"intents", intent_fields, ELEMENTSOF(intent_fields), sizeof(StoreIntent), true},
         [TABLE_BACKUPS] = {"backups", backup_fields, ELEMENTSOF(backup_fields), sizeof(StoreBackup), true},
+        [TABLE_BATCHES] = {"batches", batch_fields, ELEMENTSOF(batch_fields), sizeof(StoreBatch), false},
 };
 
 /* Each step is frozen once it was released: later versions add steps and leave these alone. */
@@ -177,6 +211,20 @@ static const char *const migrations[SCHEMA_VERSION] = {
         " head INTEGER NOT NULL, head_hash TEXT NOT NULL) @STRICT@;"
         "INSERT INTO chain VALUES(1, 0, '', 0, '');",
         "ALTER TABLE jobs ADD COLUMN operator TEXT NOT NULL DEFAULT '';",
+        "ALTER TABLE jobs ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN quarantine TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE slots ADD COLUMN units INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN timeouts INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN resets INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN garbled INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN rate INTEGER NOT NULL DEFAULT 0;"
+        "CREATE TABLE batches(id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, package_name TEXT NOT NULL,"
+        " profile TEXT NOT NULL, operator TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, slots TEXT NOT NULL,"
+        " all_slots INTEGER NOT NULL, armed INTEGER NOT NULL, policy TEXT NOT NULL, uid INTEGER NOT NULL,"
+        " created_usec INTEGER NOT NULL, finished_usec INTEGER NOT NULL, boot_id TEXT NOT NULL, passed INTEGER NOT NULL,"
+        " failed INTEGER NOT NULL, skipped INTEGER NOT NULL, first_article TEXT NOT NULL, cohort TEXT NOT NULL,"
+        " recent TEXT NOT NULL) @STRICT@;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

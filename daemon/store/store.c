@@ -51,7 +51,7 @@ struct Request {
                 StoreIntent intent;
                 StoreBackup backup;
         } row;
-        void *data; /* of a backup */
+        void *data; /* of a backup; a row that is too large for `row` */
         size_t size;
         bool in_vault;
         uint64_t first; /* ids: of the block; list: before; get: id */
@@ -183,7 +183,7 @@ static int execute_one(Store *s, Request *r) {
 
         switch (r->kind) {
         case REQUEST_PUT:
-                return database_put(s->db, r->table, &r->row);
+                return database_put(s->db, r->table, r->data ? r->data : &r->row);
         case REQUEST_REMOVE_PACKAGE:
                 return database_remove_package(s->db, r->row.package.digest);
         case REQUEST_BACKUP:
@@ -556,6 +556,7 @@ void store_snapshot_clear(StoreSnapshot *s) {
         free(s->slots);
         free(s->packages);
         free(s->jobs);
+        free(s->batches);
         *s = (StoreSnapshot) {};
 }
 
@@ -736,6 +737,30 @@ int store_prune_records(Store *s, uint64_t before_usec, StorePruneCallback cb, v
 
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata) {
         return slot->port[0] ? put(s, TABLE_SLOTS, slot, cb, userdata) : -EINVAL;
+}
+
+int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *userdata) {
+        StoreBatch *copy;
+        Request *r;
+        int e;
+
+        if (!valid_id(batch->id) || !batch_state_to_string(batch->state))
+                return -EINVAL;
+        r = request_new(REQUEST_PUT, userdata);
+        copy = malloc(sizeof(*copy));
+        if (!r || !copy) {
+                free(r);
+                free(copy);
+                return -ENOMEM;
+        }
+        *copy = *batch;
+        r->table = TABLE_BATCHES;
+        r->data = copy;
+        r->cb = cb;
+        e = enqueue(s, r);
+        if (e < 0)
+                free(copy);
+        return e;
 }
 
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata) {

@@ -15,7 +15,28 @@ typedef struct StoreSlot {
         uint64_t passed, failed;
         char last_result[16], last_code[FAILURE_CODE_MAX];
         uint64_t last_job;
+        bool listed;               /* belongs to the list of this station's sockets */
+        char quarantine[160];      /* "" or why it takes no work */
+        uint64_t units, timeouts, resets, garbled; /* what happened there, for good */
+        uint64_t rate;             /* bytes/s as usual there, 0 unknown */
 } StoreSlot;
+
+/* A batch as it is kept: one row, replaced as it moves on. */
+typedef struct StoreBatch {
+        uint64_t id;
+        char name[65], digest[65], package_name[256], profile[65], operator_name[64];
+        BatchState state;
+        char reason[512];          /* of a pause */
+        char slots[16384];         /* ports, lines */
+        bool all_slots, armed;
+        char policy[2048];         /* station/policy.h, lines */
+        uint32_t uid;
+        uint64_t created_usec, finished_usec;
+        char boot_id[40];          /* of the boot in which it last ran */
+        uint64_t passed, failed, skipped;
+        char first_article[16];
+        char cohort[4096], recent[4096]; /* station/batch.c, lines */
+} StoreBatch;
 
 typedef struct StorePackage {
         char digest[65];           /* SHA-256, lower-case hex */
@@ -46,6 +67,7 @@ typedef struct StoreJob {
         uint64_t retry_of;
         char note[512];            /* what could not be proven or recorded, lines; nothing personal */
         char operator_name[64];
+        uint64_t batch;            /* 0 none */
 } StoreJob;
 
 typedef struct StoreBackup {
@@ -98,6 +120,8 @@ typedef struct StoreSnapshot {
         StorePackage *packages;
         StoreJob *jobs;            /* all unfinished, then the newest 64 finished, by id */
         uint64_t next_id;          /* first id that was never handed out */
+        size_t n_batches;
+        StoreBatch *batches;       /* all unfinished, then the newest 16 finished, by id; units are counted by their records */
 } StoreSnapshot;
 
 typedef struct Store Store;
@@ -124,6 +148,7 @@ void store_dispatch(Store *s);        /* main thread */
  * -ENOSPC, -EROFS, -EIO, … The store goes on after each of them and works again once the cause is gone. */
 int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata);
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata);
+int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *userdata);
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
 int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);

@@ -3,12 +3,17 @@
 
 #include <stdio.h>
 
+#include "station/batch.h"
+#include "station/profile.h"
+
 const InterfaceRow interfaces[] = {
         {"Manager", OBJECT_STATION},
         {"History", OBJECT_STATION},
         {"Device", OBJECT_DEVICE},
         {"Slot", OBJECT_SLOT},
         {"Package", OBJECT_PACKAGE},
+        {"Batch", OBJECT_BATCH},
+        {"Profile", OBJECT_PROFILE},
         {"Job", OBJECT_JOB},
 };
 const size_t n_interfaces = ELEMENTSOF(interfaces);
@@ -21,11 +26,14 @@ World world_make(void) {
         w.device = fake_add_device(fx.station, "pci-0000:00:14.0-usb-0:2");
         w.package = fake_add_package(fx.station, '0', "a.pac");
         w.job = fake_add_job(fx.station, "flash", JOB_STATE_RUNNING, true);
+        w.batch = fake_add_batch(fx.station, "b");
         objects[OBJECT_STATION] = fx.station;
         objects[OBJECT_DEVICE] = w.device;
         objects[OBJECT_SLOT] = w.slot;
         objects[OBJECT_PACKAGE] = w.package;
         objects[OBJECT_JOB] = w.job;
+        objects[OBJECT_BATCH] = w.batch;
+        objects[OBJECT_PROFILE] = fake_add_profile(fx.station);
         for (ObjectKind k = OBJECT_STATION; k <= OBJECT_JOB; k++) {
                 char buffer[BUS_PATH_MAX];
                 snprintf(w.paths[k], BUS_PATH_MAX, "%s", object_path(k, objects[k], buffer));
@@ -81,7 +89,7 @@ static int append_good(sd_bus_message *m, const World *w, const char *method, co
                 return sd_bus_message_append(m, "u", 1);
         if (streq(type, "o"))
                 return sd_bus_message_append(m, "o", streq(name, "package") ? w->paths[OBJECT_PACKAGE] : "/");
-        if (streq(method, "CreateJob") && streq(type, "a{sv}"))
+        if ((streq(method, "CreateJob") || streq(method, "Arm")) && streq(type, "a{sv}"))
                 return sd_bus_message_append(m, "a{sv}", 1, "package", "o", w->paths[OBJECT_PACKAGE]);
         if (type[0] == 'a') {
                 int r = sd_bus_message_open_container(m, 'a', type + 1);

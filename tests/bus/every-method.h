@@ -28,6 +28,7 @@ typedef struct World {
         Slot *slot;
         Device *device;
         Package *package;
+        Batch *batch;
         Job *job;
         char paths[OBJECT_JOB + 1][BUS_PATH_MAX];
 } World;

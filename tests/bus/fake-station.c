@@ -2,8 +2,10 @@
 #include "fake-station.h"
 #include "station/settings.h"
 
+#include "station/batch.h"
 #include "station/history.h"
 #include "station/steps.h"
+#include "station/profile.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +19,8 @@ typedef struct Question {
 
 struct Station {
         StationObserver observer;
+        Profile profile;
+        Batch *batches;
         Device *devices;
         Slot *slots;
         Package *packages;
@@ -47,6 +51,7 @@ Station *fake_station_new(void) {
         }
 
 void fake_station_free(Station *s) {
+        FREE_LIST(Batch, s->batches)
         FREE_LIST(Device, s->devices)
         FREE_LIST(Slot, s->slots)
         FREE_LIST(Package, s->packages)
@@ -514,4 +519,73 @@ int job_attach_file(Job *job, const char *key, int fd, CallError *e) {
 }
 const char *job_outputs(const Job *job _unused_) {
         return "boot 4096 8192 abc part\nmisc 0 16 def whole\n";
+}
+
+/* ---- batches and profiles ---- */
+
+Profile *station_profiles(Station *s, size_t *ret_n) {
+        *ret_n = s->profile.name[0] != '\0';
+        return &s->profile;
+}
+Profile *fake_add_profile(Station *s) {
+        snprintf(s->profile.name, sizeof(s->profile.name), "line-1");
+        policy_default(&s->profile.policy);
+        s->profile.policy.plan.mode = FLASH_MODE_FACTORY;
+        s->profile.policy.stop_after = 5;
+        added(s, OBJECT_PROFILE, &s->profile);
+        return &s->profile;
+}
+Batch *station_batches(Station *s) {
+        return s->batches;
+}
+unsigned station_batches_running(const Station *s _unused_) {
+        return 2;
+}
+bool batch_ended(const Batch *b) {
+        return b->state == BATCH_STATE_STOPPED || b->state == BATCH_STATE_COMPLETE;
+}
+const char *first_state_to_string(FirstState state _unused_) {
+        return "off";
+}
+Batch *fake_add_batch(Station *s, const char *name) {
+        Batch *b = calloc(1, sizeof(*b));
+
+        b->station = s;
+        b->id = s->next_job++;
+        b->state = BATCH_STATE_PAUSED;
+        policy_default(&b->policy);
+        snprintf(b->name, sizeof(b->name), "%s", name);
+        snprintf(b->reason, sizeof(b->reason), "because");
+        APPEND(s->batches, b);
+        added(s, OBJECT_BATCH, b);
+        return b;
+}
+int station_start_batch(Station *s, const BatchRequest *q, Batch **ret, CallError *e) {
+        if (ask(s, e, "start-batch name=%s package=%.4s mode=%s profile=%s count=%llu stop=%u/%u first=%d slots=%zu all=%d armed=%d uid=%u", q->name,
+                q->package->digest, flash_mode_to_string(q->policy.plan.mode), q->profile ? q->profile : "", (unsigned long long) q->policy.count,
+                q->policy.stop_after, q->policy.stop_window, (int) q->policy.first_article, q->n_slots, q->all_slots, q->armed, q->uid) < 0)
+                return -1;
+        *ret = fake_add_batch(s, q->name);
+        return 0;
+}
+int batch_pause(Batch *b, CallError *e) {
+        return ask(b->station, e, "pause %s", b->name);
+}
+int batch_resume(Batch *b, CallError *e) {
+        return ask(b->station, e, "resume %s", b->name);
+}
+int batch_drain(Batch *b, CallError *e) {
+        return ask(b->station, e, "drain %s", b->name);
+}
+int batch_stop(Batch *b, CallError *e) {
+        return ask(b->station, e, "stop %s", b->name);
+}
+int batch_confirm(Batch *b, CallError *e) {
+        return ask(b->station, e, "confirm %s", b->name);
+}
+int slot_disarm(Slot *slot, CallError *e) {
+        return ask(slot->station, e, "disarm");
+}
+int slot_set_listed(Slot *slot, bool listed, CallError *e) {
+        return ask(slot->station, e, "listed %d", listed);
 }

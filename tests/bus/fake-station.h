@@ -28,3 +28,5 @@ void fake_add_old_job(Station *s, uint64_t id, const char *port);
 /* Answers the questions about old jobs that wait; false if there was none. */
 bool fake_answer_old(Station *s);
 unsigned fake_inhibitors(Station *s);
+Batch *fake_add_batch(Station *s, const char *name);
+Profile *fake_add_profile(Station *s);

@@ -27,6 +27,7 @@ int clock_gettime(clockid_t clock, struct timespec *t) {
 
 typedef struct Pending {
         StoreCallback cb;
+        StoreRecordsCallback records;
         void (*ids)(int error, uint64_t first, unsigned n, void *userdata);
         void *userdata;
         unsigned n;
@@ -42,6 +43,11 @@ static struct {
         size_t n_rows;
         unsigned n_intents, n_backups;
         StoreSlot slot;
+        StoreBatch batch;
+        unsigned n_batch_rows, n_asked;
+        StoreRecordFilter asked;
+        const StoreRecord *found; /* the answer */
+        size_t n_found;
         StoreSnapshot snapshot;
         unsigned n_records;
         StoreRecord record; /* the last one */
@@ -79,7 +85,9 @@ void store_dispatch(Store *s _unused_) {
         while (disk.n_pending > 0 && !disk.held) {
                 Pending p = disk.pending[0];
                 memmove(disk.pending, disk.pending + 1, --disk.n_pending * sizeof(Pending));
-                if (p.ids) {
+                if (p.records)
+                        p.records(disk.error, disk.found, disk.n_found, p.userdata);
+                else if (p.ids) {
                         p.ids(disk.error, disk.next_id, p.n, p.userdata);
                         disk.next_id += p.n;
                 } else
@@ -104,6 +112,16 @@ int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, S
 int store_put_slot(Store *s _unused_, const StoreSlot *slot, StoreCallback cb, void *userdata) {
         disk.slot = *slot;
         return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_put_batch(Store *s _unused_, const StoreBatch *batch, StoreCallback cb, void *userdata) {
+        disk.batch = *batch;
+        disk.n_batch_rows++;
+        return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_list_records(Store *s _unused_, const StoreRecordFilter *filter, StoreRecordsCallback cb, void *userdata) {
+        disk.asked = *filter;
+        disk.n_asked++;
+        return pend((Pending){.records = cb, .userdata = userdata});
 }
 int store_put_package(Store *s _unused_, const StorePackage *p _unused_, StoreCallback cb, void *userdata) {
         return pend((Pending){.cb = cb, .userdata = userdata});
@@ -228,6 +246,10 @@ int package_store_remove(PackageStore *p _unused_, const char *d _unused_) {
 }
 MappedFile *mapped_file_ref(MappedFile *m) {
         return m;
+}
+static bool map_bad;
+bool mapped_file_ok(MappedFile *m _unused_) {
+        return !map_bad;
 }
 MappedFile *mapped_file_unref(MappedFile *m _unused_) {
         return NULL;
@@ -416,7 +438,7 @@ void settings_default(Settings *s) {
 /* ---- what the observer saw ---- */
 
 static struct {
-        unsigned finished, actions, added[5], removed[5];
+        unsigned finished, actions, added[OBJECT_JOB + 1], removed[OBJECT_JOB + 1];
         JobResult last;
         char action[32];
 } seen;
