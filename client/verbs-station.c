@@ -120,13 +120,13 @@ static void print_batch(const char *path) {
                 printf("batch %s\n", number ? number + 1 : path);
 }
 
-static int start_batch(Session *s, const char *package) {
+static int start_batch(Session *s, const char *name, const char *package) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         const char *path;
         int code = 0, r = sd_bus_message_new_method_call(s->bus, &m, FDLD_NAME, FDLD_ROOT, MANAGER, "StartBatch");
 
         if (r >= 0)
-                r = sd_bus_message_append(m, "so", arg_name ? arg_name : "", package);
+                r = sd_bus_message_append(m, "so", name ? name : "", package);
         if (r < 0)
                 return client_report("start-batch", NULL, r);
         code = append_slots(s, m, arg_slots);
@@ -144,6 +144,7 @@ static int start_batch(Session *s, const char *package) {
 
 int verb_start_batch(int argc, char **argv) {
         char package[PATH_TEXT_MAX] = "/";
+        const char *name = TAKE_PTR(arg_name); /* of the batch, not of what is imported for it */
         Session s;
         int code = session_open(&s);
 
@@ -154,7 +155,7 @@ int verb_start_batch(int argc, char **argv) {
         if (code == 0 && argc > 1)
                 code = package_from_argument(s.bus, s.objects, argv[1], package);
         if (code == 0)
-                code = start_batch(&s, package);
+                code = start_batch(&s, name, package);
         session_close(&s);
         return code;
 }
