@@ -36,9 +36,10 @@ wait "$demo" || status=$?
 [ "$status" -eq 0 ] || fail "in a log the demo ends with $status"
 [ "$on_terminal" -eq 0 ] || fail "on a terminal the demo ends with $on_terminal"
 
-has "$WORK/log" 'generated packages' 'failed, write-gone' 'what to do:' "exit code is 10" 'job 10: done' 'every unit passed'
+has "$WORK/log" 'generated packages' 'failed, write-gone' 'what to do:' "exit code is 10" 'job 16: done' 'every unit passed'
 ! grep -q $'[\033\r]' "$WORK/log" || fail "there are control characters in the log"
-[ "$(grep -c '^socket [1-6] .* passed .* done ' "$WORK/log")" -eq 11 ] || fail "the tables do not show five, then six units that passed"
+[ "$(grep -cE '^[1-8] [a-z0-9-]+ .* passed .* done ' "$WORK/log")" -eq 15 ] || fail "the tables do not show seven, then eight units that passed"
+[ "$(grep -oE '^[1-8] [a-z0-9-]+' "$WORK/log" | sed 's/^. //' | sort -u | wc -l)" -ge 5 ] || fail "fewer than five families"
 while read -r line; do
         [ ${#line} -le 140 ] || fail "a line of the log is too long: $line"
 done <"$WORK/log"

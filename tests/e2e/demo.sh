@@ -6,6 +6,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FDLD_BUILD=${FDLD_BUILD:?FDLD_BUILD is not set; use ./run demo}
 
+# What is plugged in, socket by socket, and what is flashed onto it.
+families=(phone-emmc phone-ufs-ab phone-nand uis8910 uis8850 feature-nor phone-old uis8910)
+packages=(phone.pac phone-ab.pac phone-nand.pac uis8910_full.pac uis8850_full.pac feature.pac phone-old.pac uis8910_full.pac)
+
 # Colours on a terminal only, not in a log.
 bold='' cyan='' plain=''
 if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then
@@ -22,7 +26,10 @@ outside() {
         trap 'rm -rf "$WORK"' EXIT
         trap 'exit 130' INT TERM
         export WORK FDLD_BUILD
-        "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+        local family
+        for family in phone phone-ab phone-nand phone-old feature; do
+                "$FDLD_BUILD/pacmaker" "$family" "$WORK/$family.pac" >/dev/null
+        done
         if [ -n "${FDLD_TEST_PACS:-}" ]; then
                 local package
                 for package in uis8850_full.pac uis8910_full.pac; do
@@ -36,35 +43,38 @@ outside() {
                 "$FDLD_BUILD/pacmaker" uis8850 "$WORK/uis8850_full.pac" >/dev/null
                 "$FDLD_BUILD/pacmaker" uis8910 "$WORK/uis8910_full.pac" >/dev/null
         fi
-        "$FDLD_BUILD/usbsim" --storage="$WORK/flash" \
-                --device=phone-emmc,port=1-1 --device=phone-emmc,port=1-2 \
-                --device=uis8910,port=1-3 --device=uis8910,port=1-4 \
-                --device=uis8850,port=1-5 --device=uis8850,port=1-6 \
+        local devices=() i
+        for i in "${!families[@]}"; do
+                devices+=("--device=${families[i]},port=1-$((i + 1))")
+        done
+        "$FDLD_BUILD/usbsim" --storage="$WORK/flash" "${devices[@]}" \
                 -- bash "$here/demo.sh" --inside
 }
 
 # job_of SLOT PACKAGE: queues a flash for the device in that socket, and says the job's number.
 job_of() { fdlctl -q flash "$2" --slot="$1" --no-wait | sed 's/^job //'; }
 
+label_of() { echo "$1 ${families[$1 - 1]}"; }
+
 label_slots() {
         local i port
         i=0
         for port in $(fdlctl slots --json=short | grep -o '"Port":"[^"]*"' | cut -d'"' -f4 | sort); do
                 i=$((i + 1))
-                fdlctl label "$port" "socket $i"
+                fdlctl label "$port" "$(label_of "$i")"
         done
-        [ "$i" -eq 6 ] || fail "six devices are plugged in, but $i slots are known"
+        [ "$i" -eq "${#families[@]}" ] || fail "${#families[@]} devices are plugged in, but $i slots are known"
 }
 
 # What the devices hold now, compared by a program that knows nothing of the daemon.
 compare_flash() {
         local i package
         [ -x "$FDLD_BUILD/flashcheck" ] || return 0 # built only where the unit test library is
-        for i in 0 1 2 3 4 5; do
-                package=${*:i + 1:1}
+        for i in "${!packages[@]}"; do
+                package=${packages[i]}
                 "$FDLD_BUILD/flashcheck" "$WORK/$package" "$WORK/before/$i" "$WORK/flash/$i" || fail "flash of device $((i + 1)) is not what it must be"
         done
-        say "All six flash memories were compared byte for byte: the packages' bytes, and each unit's own calibration and IMEIs."
+        say "All eight flash memories were compared byte for byte: the packages' bytes, and each unit's own calibration and IMEIs."
 }
 
 inside() {
@@ -78,17 +88,18 @@ inside() {
         start_daemon
 
         cp -a "$WORK/flash" "$WORK/before"
-        say "Six devices in boot mode are plugged in: two phones, four cellular modules of two kinds."
+        say "Eight devices of seven families in boot mode are plugged in: phones with eMMC, with UFS and two slots, with NAND, an old
+one, a feature phone, and cellular modules of two kinds."
         label_slots
         run fdlctl devices
-        say "Three firmware packages are copied into the store and checked."
-        (cd "$WORK" && run fdlctl -q import phone.pac uis8910_full.pac uis8850_full.pac)
+        say "Seven firmware packages are copied into the store and checked."
+        (cd "$WORK" && run fdlctl -q import phone.pac phone-ab.pac phone-nand.pac uis8910_full.pac uis8850_full.pac feature.pac phone-old.pac)
         run fdlctl packages
 
-        say "All six are flashed at the same time."
-        local jobs=() i packages=(phone.pac phone.pac uis8910_full.pac uis8910_full.pac uis8850_full.pac uis8850_full.pac)
-        for i in 1 2 3 4 5 6; do
-                jobs+=("$(job_of "socket $i" "${packages[i - 1]}")")
+        say "All eight are flashed at the same time."
+        local jobs=() i
+        for i in $(seq "${#packages[@]}"); do
+                jobs+=("$(job_of "$(label_of "$i")" "${packages[i - 1]}")")
         done
         (
                 # Somebody pulls the fourth device while it is being written.
@@ -98,7 +109,7 @@ inside() {
         local puller=$! status=0
         run fdlctl wait "${jobs[@]}" || status=$?
         wait "$puller"
-        say "fdlctl's exit code is $status: the unit in socket 4 must be flashed again. The others did not notice."
+        say "fdlctl's exit code is $status: the unit in socket 4, the module, must be flashed again. The others did not notice."
         [ "$status" -eq 10 ] || fail "the pulled device should have given exit code 10, not $status"
         run fdlctl slots
 
@@ -114,7 +125,7 @@ inside() {
         say "The end: every unit passed."
         run fdlctl jobs
         run fdlctl slots
-        compare_flash "${packages[@]}"
+        compare_flash
         stop_station
         trap - EXIT
 }
