@@ -15,6 +15,7 @@ bold='' cyan='' plain=''
 if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then
         bold=$'\033[1m' cyan=$'\033[36m' plain=$'\033[0m'
 fi
+export PAGER=cat # nobody is there to leave a pager
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 run() {
         printf '%s$ %s%s\n' "$cyan" "$*" "$plain"
