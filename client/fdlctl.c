@@ -38,6 +38,8 @@ static const Verb verbs[] = {
         { "write", "PART=FILE…", "Write files to partitions or addresses", 1, -1, verb_write },
         { "read", "PART=FILE…", "Read partitions or ranges into files", 1, -1, verb_read },
         { "erase", "PART…", "Erase partitions or ranges", 1, -1, verb_erase },
+        { "backup", "DIR [PART…]", "Read a whole device into a folder", 1, -1, verb_backup },
+        { "restore", "DIR [PART…]", "Write a backup back to its device", 1, -1, verb_restore },
         { "reset", "[DEVICE]", "Restart a device", 0, 1, verb_reset },
         { "wait", "JOB…", "Wait until jobs are finished", 1, -1, verb_wait },
         { "cancel", "JOB…", "End jobs at the next safe point", 1, -1, verb_cancel },

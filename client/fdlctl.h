@@ -50,6 +50,8 @@ int verb_write(int argc, char **argv);
 int verb_read(int argc, char **argv);
 int verb_erase(int argc, char **argv);
 int verb_reset(int argc, char **argv);
+int verb_backup(int argc, char **argv);
+int verb_restore(int argc, char **argv);
 int verb_label(int argc, char **argv);
 
 int verb_start_batch(int argc, char **argv);

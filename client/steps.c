@@ -170,6 +170,10 @@ static int append_steps(sd_bus_message *m, const StepJob *j) {
                         r = sd_bus_message_append(m, "{sv}", "file", "s", key);
                 if (r >= 0 && s->any_image)
                         r = sd_bus_message_append(m, "{sv}", "any-image", "b", 1);
+                if (r >= 0 && s->exact)
+                        r = sd_bus_message_append(m, "{sv}", "exact", "b", 1);
+                if (r >= 0 && s->optional)
+                        r = sd_bus_message_append(m, "{sv}", "optional", "b", 1);
                 if (r >= 0)
                         r = sd_bus_message_close_container(m);
                 if (r >= 0)

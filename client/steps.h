@@ -12,7 +12,7 @@ typedef struct Step {
         char name[STEP_NAME_MAX];  /* partition, "" by address */
         uint64_t address, offset, length; /* length UINT64_MAX: all */
         char file[4096];           /* "" none */
-        bool any_image;
+        bool any_image, exact, optional;
 } Step;
 
 typedef struct StepJob {

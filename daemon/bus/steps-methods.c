@@ -52,10 +52,21 @@ static int parse_any_image(const void *value, void *target, CallError *e _unused
         return 0;
 }
 
+static int parse_exact(const void *value, void *target, CallError *e _unused_) {
+        ((StepRequest *) target)->exact = *(const int *) value;
+        return 0;
+}
+
+static int parse_optional(const void *value, void *target, CallError *e _unused_) {
+        ((StepRequest *) target)->optional = *(const int *) value;
+        return 0;
+}
+
 static int read_step(sd_bus_message *m, StepRequest *ret, CallError *e) {
         static const OptionSpec specs[] = {
                 {"partition", 's', parse_partition}, {"address", 't', parse_address}, {"offset", 't', parse_offset},
                 {"length", 't', parse_length},       {"file", 's', parse_file},       {"any-image", 'b', parse_any_image},
+                {"exact", 'b', parse_exact},         {"optional", 'b', parse_optional},
         };
         StepRequest s = {.length = U64_UNKNOWN, .address = U64_UNKNOWN};
         const char *word;

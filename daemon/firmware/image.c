@@ -112,15 +112,22 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
         return true;
 }
 
+/* The first copy, which loaders check and mirror; the second is a partition like any other to them. */
+static bool is_first_copy(const char *partition, const char *base) {
+        const char *at = strstr(partition, base);
+
+        return at && (streq(at + strlen(base), "") || streq(at + strlen(base), "_a") || streq(at + strlen(base), "_b"));
+}
+
 bool partition_is_nv(const char *partition) {
-        return strstr(partition, "fixnv") != NULL;
+        return is_first_copy(partition, "fixnv1") || partition_is_running_nv(partition);
 }
 
 bool partition_is_running_nv(const char *partition) {
-        return strstr(partition, "runtimenv") != NULL;
+        return is_first_copy(partition, "runtimenv1");
 }
 
 bool partition_is_identity(const char *partition) {
-        return partition_is_nv(partition) || is_partition(partition, "prodnv") || is_partition(partition, "miscdata") ||
+        return strstr(partition, "fixnv") || is_partition(partition, "prodnv") || is_partition(partition, "miscdata") ||
                is_partition(partition, "calinv") || is_partition(partition, "persist");
 }

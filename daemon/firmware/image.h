@@ -30,7 +30,8 @@ const char *image_kind_to_string(ImageKind kind); /* for sentences: "an Android 
 /* True if an image of this kind may be written to the partition; else *ret_why says what belongs there ("a vbmeta image"). */
 bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
 
-/* Partitions that hold calibration (bsl-protocol §9.2), whose images are written with a checksum: "l_fixnv1", "nr_fixnv1_a". */
+/* Partitions that loaders keep in two copies with a header, and whose images are written with a checksum (bsl-protocol §9.2):
+ * "l_fixnv1", "nr_fixnv1_a", "l_runtimenv1". */
 bool partition_is_nv(const char *partition);
 /* Running NV: made anew by the unit from the fixed NV. */
 bool partition_is_running_nv(const char *partition);

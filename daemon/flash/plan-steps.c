@@ -226,6 +226,8 @@ static void add_chosen(Steps *m, const StepRequest *s) {
         step->destructive = s->kind != STEP_READ;
         step->critical = step->destructive && is_spl(s);
         step->any_image = s->any_image;
+        step->exact = s->exact;
+        step->optional = s->optional;
         switch (s->kind) {
         case STEP_WRITE:
                 step->offset = s->data_offset;

@@ -16,8 +16,10 @@ typedef struct StepRequest {
         char partition[37];
         uint64_t address;
         uint64_t offset;           /* READ: where it begins within the partition or range */
-        uint64_t length;           /* READ, ERASE of an address; U64_UNKNOWN: all of the partition */
+        uint64_t length;           /* READ, ERASE of an address; WRITE: no more of the file than this; U64_UNKNOWN: all */
         bool any_image;            /* WRITE: whatever the file looks like */
+        bool exact;                /* WRITE of NV: the very bytes, from a backup of the same unit; no sum is put into them */
+        bool optional;             /* READ, ERASE: a refusal by the device is noted, and the job goes on */
         char file[64];             /* key of the attached file or output, "" none */
         /* WRITE, once the file is there: */
         uint64_t data_offset, size;

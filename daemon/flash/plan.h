@@ -56,6 +56,7 @@ typedef struct PlanStep {
         uint64_t skip;           /* READ: where it begins within the partition or range; size U64_UNKNOWN: to the end */
         unsigned output;         /* READ: number of the output, 1 … */
         bool any_image;          /* WRITE: not refused for what the image looks like */
+        bool exact;              /* WRITE_NV: these very bytes, sum and all */
         bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
                                     leaves a unit that must be flashed again */
 } PlanStep;

@@ -37,6 +37,8 @@ static struct json_object *step_object(const StepRequest *s) {
         add_number(o, "data", s->data_offset);
         add_number(o, "size", s->size);
         json_object_object_add(o, "any-image", json_object_new_boolean(s->any_image));
+        json_object_object_add(o, "exact", json_object_new_boolean(s->exact));
+        json_object_object_add(o, "optional", json_object_new_boolean(s->optional));
         return o;
 }
 
@@ -110,6 +112,8 @@ static bool read_step(struct json_object *o, StepRequest *ret) {
                 return false;
         ret->kind = step_kind_from_string(word);
         ret->any_image = read_flag(o, "any-image");
+        ret->exact = read_flag(o, "exact");
+        ret->optional = read_flag(o, "optional");
         return ret->kind != STEP_KIND_MAX && read_text(o, "partition", ret->partition, sizeof(ret->partition)) &&
                read_number(o, "address", &ret->address) && read_number(o, "length", &ret->length) &&
                read_number(o, "offset", &ret->offset) && read_text(o, "file", ret->file, sizeof(ret->file)) &&

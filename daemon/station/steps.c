@@ -276,7 +276,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                 const SpoolFile *f = steps[i].kind == STEP_WRITE ? spool_file(t, steps[i].file) : NULL;
                 if (f) {
                         steps[i].data_offset = f->offset;
-                        steps[i].size = f->size;
+                        steps[i].size = MIN(f->size, steps[i].length);
                 }
         }
         in->steps = steps;

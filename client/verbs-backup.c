@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "bus-client.h"
+#include "common/macro.h"
+#include "fdlctl.h"
+#include "firmware/image.h"
+#include "manifest.h"
+#include "options.h"
+#include "output.h"
+#include "part-file.h"
+#include "steps.h"
+
+/* Whole devices, out and back in: an identify job tells the table and who it is, one job of reads or writes does the rest. */
+
+/* Boot loaders lie outside of the table; what is read of their area (bsl-protocol §9.1). */
+#define SPL_BYTES 0x40000U
+
+typedef struct Device {
+        sd_bus *bus;
+        struct json_object *objects;
+        Paths targets;
+        StepJob loaders;           /* package or own files */
+        char path[PATH_TEXT_MAX];
+        struct json_object *table; /* [[name, bytes], …] */
+        struct json_object *identity;
+} Device;
+
+static void device_close(Device *d) {
+        json_object_put(d->objects);
+        json_object_put(d->table);
+        json_object_put(d->identity);
+        paths_clear(&d->targets);
+        if (d->bus)
+                sd_bus_flush_close_unref(d->bus);
+}
+
+static int read_identity(Device *d) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int code = client_call(d->bus, d->path, FDLD_IFACE("Device"), "GetIdentity", &reply, "a{sv}", 0);
+
+        if (code)
+                return code;
+        return message_to_json(reply, &d->identity) < 0 ? client_report("GetIdentity", NULL, -EBADMSG) : 0;
+}
+
+static int identify(Device *d) {
+        struct json_object *properties = NULL, *table = NULL;
+        StepJob job = d->loaders;
+        Paths jobs = { .n = 0 };
+        int code;
+
+        job.kind = "identify";
+        code = steps_start(d->bus, &job, d->path, &jobs);
+        if (code == 0)
+                code = follow_started(d->bus, &jobs, true);
+        paths_clear(&jobs);
+        if (code == 0)
+                code = client_properties(d->bus, d->path, FDLD_IFACE("Device"), &properties);
+        if (code == 0 && json_object_object_get_ex(properties, "Partitions", &table))
+                d->table = json_object_get(table);
+        json_object_put(properties);
+        return code ? code : read_identity(d);
+}
+
+static int device_open(Device *d) {
+        int code = 0;
+
+        d->bus = client_connect(&code);
+        if (!d->bus)
+                return code;
+        code = client_objects(d->bus, &d->objects);
+        if (code == 0)
+                code = choose_targets(d->objects, &d->targets);
+        if (code == 0 && (d->targets.n > 1 || strncmp(d->targets.items[0], FDLD_ROOT "/devices/", strlen(FDLD_ROOT "/devices/")) != 0)) {
+                fprintf(stderr, "fdlctl: One device that is plugged in is needed; choose it with --device=.\n");
+                code = EXIT_NOT_FOUND;
+        }
+        if (code)
+                return code;
+        snprintf(d->path, sizeof(d->path), "%s", d->targets.items[0]);
+        code = steps_loaders(d->bus, d->objects, &d->loaders);
+        return code ? code : identify(d);
+}
+
+/* ---- backup ---- */
+
+static int add_read(const char *directory, StepJob *job, const char *name, uint64_t address, uint64_t length, bool optional) {
+        Step *s = steps_add(job, "read");
+        char file[80];
+
+        if (!s)
+                return client_report("backup", NULL, -ENOMEM);
+        snprintf(s->name, sizeof(s->name), "%s", name);
+        s->address = address;
+        s->length = length;
+        s->optional = optional;
+        if (name[0])
+                snprintf(file, sizeof(file), "%.60s.img", name);
+        else
+                snprintf(file, sizeof(file), "0x%" PRIx64 ".img", address);
+        if (snprintf(s->file, sizeof(s->file), "%.3900s/%s", directory, file) >= (int) sizeof(s->file) - 8)
+                return usage_error("The name of the folder is too long.");
+        return 0;
+}
+
+static bool named(struct json_object *table, const char *name) {
+        for (size_t i = 0; table && i < json_object_array_length(table); i++)
+                if (streq(json_object_get_string(json_object_array_get_idx(json_object_array_get_idx(table, i), 0)), name))
+                        return true;
+        return false;
+}
+
+/* The loader checks and mends what has two copies, and refuses if both are bad or nothing was ever written. */
+static bool may_be_refused(const char *name) {
+        return partition_is_nv(name) || partition_is_identity(name) || streq(name, "splloader");
+}
+
+static int add_table(const Device *d, const char *directory, StepJob *job) {
+        size_t n = d->table ? json_object_array_length(d->table) : 0;
+        int code = 0;
+
+        if (n == 0) {
+                fprintf(stderr, "fdlctl: This device shows no partition table. Say what is to be backed up: names of partitions, or ranges as 0x60000000+8M.\n");
+                return EXIT_REFUSED;
+        }
+        if (!named(d->table, "splloader"))
+                code = add_read(directory, job, "splloader", 0, SPL_BYTES, true);
+        for (size_t i = 0; code == 0 && i < n; i++) {
+                const char *name = json_object_get_string(json_object_array_get_idx(json_object_array_get_idx(d->table, i), 0));
+                code = add_read(directory, job, name, 0, UINT64_MAX, may_be_refused(name));
+        }
+        return code;
+}
+
+static int add_places(const char *directory, StepJob *job, int n, char **places) {
+        int code = 0;
+
+        for (int i = 0; code == 0 && i < n; i++) {
+                Step s = { .length = UINT64_MAX };
+                code = steps_parse_place(places[i], strlen(places[i]), &s);
+                if (code == 0)
+                        code = add_read(directory, job, s.name, s.address, s.length, false);
+        }
+        return code;
+}
+
+static struct json_object *table_array(struct json_object *table) {
+        struct json_object *a = json_object_new_array();
+
+        for (size_t i = 0; table && i < json_object_array_length(table); i++) {
+                struct json_object *pair = json_object_array_get_idx(table, i), *o = json_object_new_object();
+                json_object_object_add(o, "name", json_object_get(json_object_array_get_idx(pair, 0)));
+                json_object_object_add(o, "size", json_object_get(json_object_array_get_idx(pair, 1)));
+                json_object_array_add(a, o);
+        }
+        return a;
+}
+
+static struct json_object *find_output(struct json_object *outputs, const Step *s) {
+        char address[32];
+
+        snprintf(address, sizeof(address), "0x%" PRIx64, s->address);
+        for (size_t i = 0; outputs && i < json_object_array_length(outputs); i++) {
+                struct json_object *o = json_object_array_get_idx(outputs, i);
+                if (streq(json_object_get_string(json_object_array_get_idx(o, 0)), s->name[0] ? s->name : address))
+                        return o;
+        }
+        return NULL;
+}
+
+/* What was read is checked, and put into the manifest. */
+static int take_file(const Step *s, struct json_object *output, struct json_object *files) {
+        struct json_object *o;
+        const char *sum;
+        uint64_t size;
+        char seen[65];
+
+        if (!output) { /* refused, and that was allowed */
+                (void) unlink(s->file);
+                fprintf(stderr, "%s: the device has nothing there.\n", s->name[0] ? s->name : s->file);
+                return 0;
+        }
+        size = json_object_get_uint64(json_object_array_get_idx(output, 2));
+        sum = json_object_get_string(json_object_array_get_idx(output, 3));
+        if (!file_sum(s->file, UINT64_MAX, seen) || !streq(seen, sum)) {
+                fprintf(stderr, "fdlctl: %s does not hold what was read from the device.\n", s->file);
+                return EXIT_MISMATCH;
+        }
+        o = json_object_new_object();
+        if (s->name[0])
+                json_object_object_add(o, "partition", json_object_new_string(s->name));
+        else
+                json_object_object_add(o, "address", json_object_new_uint64(s->address));
+        json_object_object_add(o, "file", json_object_new_string(strrchr(s->file, '/') + 1));
+        json_object_object_add(o, "size", json_object_new_uint64(size));
+        json_object_object_add(o, "sha256", json_object_new_string(sum));
+        json_object_array_add(files, o);
+        return 0;
+}
+
+static int make_manifest(const Device *d, const StepJob *job, const char *job_path, const char *directory) {
+        struct json_object *m = json_object_new_object(), *files = json_object_new_array(), *properties = NULL, *outputs = NULL;
+        const char *digest = strrchr(d->loaders.package, '/');
+        struct timespec now;
+        int code;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        json_object_object_add(m, "fdld-backup", json_object_new_int(1));
+        json_object_object_add(m, "created_usec", json_object_new_uint64((uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000));
+        json_object_object_add(m, "package", json_object_new_string(digest ? digest + 1 : ""));
+        json_object_object_add(m, "identity", json_object_get(d->identity));
+        json_object_object_add(m, "table", table_array(d->table));
+        json_object_object_add(m, "files", files);
+        code = steps_outputs(d->bus, job_path, &properties);
+        if (code == 0)
+                json_object_object_get_ex(properties, "Outputs", &outputs);
+        for (size_t i = 0; code == 0 && i < job->n; i++)
+                code = take_file(job->steps + i, find_output(outputs, job->steps + i), files);
+        if (code == 0)
+                code = manifest_write(directory, m);
+        if (code == 0 && !arg_output.quiet)
+                fprintf(stderr, "%zu files and a manifest are in %s.\n", json_object_array_length(files), directory);
+        json_object_put(properties);
+        json_object_put(m);
+        return code;
+}
+
+static int make_folder(const char *directory) {
+        char path[4200];
+
+        if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
+                fprintf(stderr, "fdlctl: The folder %s cannot be made: %s.\n", directory, strerror(errno));
+                return EXIT_REFUSED;
+        }
+        snprintf(path, sizeof(path), "%s/" MANIFEST_NAME, directory);
+        if (access(path, F_OK) == 0 && !arg_force) {
+                fprintf(stderr, "fdlctl: %s holds a backup already. Choose another folder, or add --force.\n", directory);
+                return EXIT_REFUSED;
+        }
+        return 0;
+}
+
+/* What an earlier try left would be taken for what is on the device. */
+static void remove_old(const StepJob *job) {
+        for (size_t i = 0; i < job->n; i++)
+                (void) unlink(job->steps[i].file);
+}
+
+int verb_backup(int argc, char **argv) {
+        Paths jobs = { .n = 0 };
+        Device d = { .bus = NULL };
+        StepJob job;
+        int code = make_folder(argv[1]);
+
+        if (code)
+                return code;
+        code = device_open(&d);
+        job = d.loaders;
+        job.kind = "backup";
+        if (code == 0)
+                code = argc > 2 ? add_places(argv[1], &job, argc - 2, argv + 2) : add_table(&d, argv[1], &job);
+        if (code == 0) {
+                remove_old(&job);
+                code = steps_start(d.bus, &job, d.path, &jobs);
+        }
+        if (code == 0)
+                code = follow_started(d.bus, &jobs, true);
+        if (code == 0)
+                code = make_manifest(&d, &job, jobs.items[0], argv[1]);
+        steps_free(&job);
+        paths_clear(&jobs);
+        device_close(&d);
+        return code;
+}
+
+/* ---- restore ---- */
+
+static int check_table(const Device *d, struct json_object *manifest) {
+        struct json_object *table = json_member(manifest, "table");
+        size_t n = json_object_array_length(table), have = d->table ? json_object_array_length(d->table) : 0;
+
+        for (size_t i = 0; i < MAX(n, have); i++) {
+                struct json_object *want = i < n ? json_object_array_get_idx(table, i) : NULL;
+                struct json_object *is = i < have ? json_object_array_get_idx(d->table, i) : NULL;
+                const char *name = want ? json_text(want, "name") : json_object_get_string(json_object_array_get_idx(is, 0));
+                if (want && is && streq(name, json_object_get_string(json_object_array_get_idx(is, 0))) &&
+                    json_u64(want, "size") == json_object_get_uint64(json_object_array_get_idx(is, 1)))
+                        continue;
+                fprintf(stderr, "fdlctl: The partition table of the device is not that of the backup (at %s, number %zu); nothing was written. "
+                                "Repartition it first.\n", name, i + 1);
+                return EXIT_MISMATCH;
+        }
+        return 0;
+}
+
+static bool same_unit(const Device *d, struct json_object *manifest) {
+        const char *was = json_text(json_member(manifest, "identity"), "chip-uid"), *is = json_text(d->identity, "chip-uid");
+
+        return was[0] && streq(was, is);
+}
+
+/* Up to the last byte that is not like the very last one, in whole blocks. */
+static uint64_t length_without_blank(const char *path, uint64_t size) {
+        _cleanup_free_ uint8_t *data = size < 64 * 1024 * 1024 ? malloc(size + 1) : NULL;
+        FILE *f = fopen(path, "re");
+        uint64_t n = size;
+
+        if (!data || !f || fread(data, 1, size, f) != size)
+                n = 0;
+        while (n > 0 && data[n - 1] == data[size - 1])
+                n--;
+        if (f)
+                fclose(f);
+        return n == 0 ? size : MIN((n + 4095) / 4096 * 4096, size);
+}
+
+static bool is_identity(struct json_object *file) {
+        const char *name = json_text(file, "partition");
+
+        return name[0] ? partition_is_identity(name) : json_u64(file, "address") == 0xfe000003 || json_u64(file, "address") == 0xfe000002;
+}
+
+static bool wanted(struct json_object *file, int n, char **places) {
+        char address[32];
+
+        if (n == 0)
+                return true;
+        snprintf(address, sizeof(address), "0x%" PRIx64, json_u64(file, "address"));
+        for (int i = 0; i < n; i++)
+                if (streq(places[i], json_text(file, "partition")) || streq(places[i], address))
+                        return true;
+        return false;
+}
+
+/* What follows the image in its partition was read too and is of no account. The second copy is read with the loader's header, which
+ * tells the length: "VN\0\0", then length, both little-endian (bsl-protocol §9.2). Else what is blank at the end is left out. */
+static uint64_t nv_length(struct json_object *manifest, struct json_object *file, const char *directory) {
+        struct json_object *files = json_member(manifest, "files");
+        char twin[80], path[4500];
+        uint8_t head[8] = {};
+        char *one;
+        FILE *f;
+
+        snprintf(twin, sizeof(twin), "%.70s", json_text(file, "partition"));
+        one = strstr(twin, "nv1");
+        if (one)
+                one[2] = '2';
+        for (size_t i = 0; one && i < json_object_array_length(files); i++) {
+                struct json_object *other = json_object_array_get_idx(files, i);
+                if (!streq(json_text(other, "partition"), twin) || snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(other, "file")) < 0)
+                        continue;
+                f = fopen(path, "re");
+                if (f && fread(head, 1, sizeof(head), f) != sizeof(head))
+                        memset(head, 0, sizeof(head));
+                if (f)
+                        fclose(f);
+        }
+        if (memcmp(head, "VN\0\0", 4) == 0)
+                return (uint64_t) head[4] | (uint64_t) head[5] << 8 | (uint64_t) head[6] << 16 | (uint64_t) head[7] << 24;
+        snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(file, "file"));
+        return length_without_blank(path, json_u64(file, "size"));
+}
+
+/* How much of a file is to be written: loaders make sums over just that much. */
+static uint64_t image_length(struct json_object *manifest, struct json_object *file, const char *directory) {
+        const char *name = json_text(file, "partition");
+        char path[4500];
+
+        if (partition_is_nv(name))
+                return nv_length(manifest, file, directory);
+        if (!streq(name, "splloader"))
+                return UINT64_MAX;
+        snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(file, "file"));
+        return length_without_blank(path, json_u64(file, "size"));
+}
+
+static int add_writes(const Device *d, struct json_object *manifest, const char *directory, StepJob *job, int n, char **places) {
+        struct json_object *files = json_member(manifest, "files");
+        bool same = same_unit(d, manifest);
+
+        for (size_t i = 0; i < json_object_array_length(files); i++) {
+                struct json_object *f = json_object_array_get_idx(files, i);
+                Step *s;
+
+                if (!wanted(f, n, places))
+                        continue;
+                if (is_identity(f) && !same) {
+                        fprintf(stderr, "fdlctl: %s holds calibration or identity, and that this is the unit it came from is not proven; nothing was written. "
+                                        "Name the partitions to restore without it.\n", json_text(f, "file"));
+                        return EXIT_MISMATCH;
+                }
+                s = steps_add(job, "write");
+                if (!s)
+                        return client_report("restore", NULL, -ENOMEM);
+                snprintf(s->name, sizeof(s->name), "%s", json_text(f, "partition"));
+                s->address = json_u64(f, "address");
+                s->any_image = s->exact = true;
+                s->length = image_length(manifest, f, directory);
+                if (snprintf(s->file, sizeof(s->file), "%.3900s/%.180s", directory, json_text(f, "file")) < 0)
+                        return EXIT_OTHER;
+        }
+        if (job->n > 0)
+                return 0;
+        fprintf(stderr, "fdlctl: The backup holds nothing of what you name.\n");
+        return EXIT_NOT_FOUND;
+}
+
+int verb_restore(int argc, char **argv) {
+        struct json_object *manifest = NULL;
+        Paths jobs = { .n = 0 };
+        Device d = { .bus = NULL };
+        StepJob job = { .n = 0 };
+        int code = manifest_read(argv[1], &manifest);
+
+        if (code == 0)
+                code = manifest_check_files(argv[1], manifest);
+        if (code == 0)
+                code = device_open(&d);
+        if (code == 0)
+                code = check_table(&d, manifest);
+        job = d.loaders;
+        job.kind = "restore";
+        if (code == 0)
+                code = add_writes(&d, manifest, argv[1], &job, argc - 2, argv + 2);
+        if (code == 0 && arg_dry_run)
+                steps_show(&job);
+        else if (code == 0 && !agree("This overwrites what is on the device with the backup."))
+                code = EXIT_USAGE;
+        else if (code == 0)
+                code = steps_start(d.bus, &job, d.path, &jobs);
+        if (code == 0 && jobs.n > 0)
+                code = follow_or_print(d.bus, &jobs);
+        json_object_put(manifest);
+        steps_free(&job);
+        paths_clear(&jobs);
+        device_close(&d);
+        return code;
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A whole device out and back in: what was erased and overwritten meanwhile is what it was, byte for byte, calibration and all; a backup
+# that was changed, of another unit or another table is refused before anything is touched.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/e2e/station.sh
+. "$here/station.sh"
+enter_world --fast --device=phone-emmc,name=phone,size=640M --device=phone-emmc,name=other,port=1-2,size=640M,seed=9 \
+        --device=uis8850,name=module,port=1-3,image-check=0
+trap stop_station EXIT
+mkdir -p "$WORK/etc"
+printf '[Devices]\nAllowIds=1782:4d16\n' >"$WORK/etc/fdld.conf"
+"$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+"$FDLD_BUILD/pacmaker" uis8850 "$WORK/module.pac" >/dev/null
+cp -a --sparse=always "$WORK/flash" "$WORK/before"
+start_bus
+start_daemon
+expect 0 fdlctl -q import "$WORK/phone.pac" "$WORK/module.pac"
+phone=$(port_of phone) other=$(port_of other) module=$(port_of module)
+cd "$WORK"
+
+# same UNIT: the flash of a unit is what it was at the beginning.
+same() {
+        diff -rq "$WORK/before/$1" "$WORK/flash/$1" | grep -v '/miscdata ' >"$WORK/differences" || true
+        [ ! -s "$WORK/differences" ] || { cat "$WORK/differences" >&2; fail "$1 is not what it was"; }
+        # Whenever miscdata is written the loader clears two fields of it by itself: log level and date.
+        { cmp -l "$WORK/before/$1/parts/miscdata" "$WORK/flash/$1/parts/miscdata" || true; } |
+                awk '!(($1 > 9216 && $1 <= 9224) || ($1 > 529408 && $1 <= 529424)) { bad = 1 } END { exit bad }' || fail "miscdata of $1 is not what it was"
+}
+
+expect 0 fdlctl -q --device="$phone" --package=phone.pac backup whole
+[ -s whole/manifest.json ] && [ -s whole/l_fixnv1.img ] && [ -s whole/splloader.img ] || fail "the backup is not whole: $(ls whole)"
+same phone
+expect 9 fdlctl -q --device="$phone" --package=phone.pac backup whole
+says "holds a backup already"
+[ "$(stat -c %b whole/userdata.img)" -lt 20000 ] || fail "holes did not stay holes"
+
+names=$(grep -o '"partition": *"[^"]*"' whole/manifest.json | cut -d'"' -f4 | tr '\n' ' ')
+# shellcheck disable=SC2086 # one word each
+expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing erase $names
+cmp -s <(cat before/phone/*) <(cat flash/phone/*) && fail "nothing was erased"
+expect 2 fdlctl -q --device="$phone" --package=phone.pac restore whole
+expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing restore whole
+same phone
+
+# Refused before the first write.
+expect 5 fdlctl -q --device="$other" --package=phone.pac --yes --finish=nothing restore whole
+says "calibration or identity"
+expect 0 fdlctl -q --device="$other" --package=phone.pac --yes --finish=nothing restore whole logo boot
+cp -a --sparse=always whole damaged
+printf x | dd of=damaged/logo.img bs=1 seek=1000 conv=notrunc 2>/dev/null
+expect 5 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
+says "logo.img is not what was backed up"
+rm damaged/logo.img
+expect 9 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
+expect 3 fdlctl -q --device="$phone" --package=phone.pac --yes restore "$WORK/nowhere"
+sed -i 's/"name":"logo"/"name":"ogol"/; s/"name": *"logo"/"name":"ogol"/' damaged/manifest.json
+cp whole/logo.img damaged/
+expect 5 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
+says "is not that of the backup"
+
+# A module: ranges and the fixed NV.
+expect 9 fdlctl -q --device="$module" --package=module.pac backup ranges
+says "0x60000000"
+expect 0 fdlctl -q --device="$module" --package=module.pac backup ranges 0x60000000+256K 0xfe000003+0x28000
+expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing erase 0x60020000+0x20000
+expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing restore ranges 0x60000000
+expect 0 fdlctl -q --device="$module" --package=module.pac read 0x60000000+256K=again.img
+cmp ranges/0x60000000.img again.img || fail "the module's flash is not what it was"
+stop_station
+trap - EXIT
+echo "backed up, erased, restored: the same bytes"
