@@ -21,6 +21,7 @@ static const char usage[] =
         "  --unselect=ID         in the package, but not ticked\n"
         "  --remove=ID           not in the package\n"
         "  --sparse=ID           make it an Android sparse image that expands to its size\n"
+        "  --plain=ID            make it an ordinary image where the family has a sparse one\n"
         "  --second-enum         the first loader wants to come back on another port\n"
         "  --variant=ID=NAME[=SIZE]  another variant of a file as an entry without an ID; SIZE as the file's\n"
         "  --select=ID=flash|rf  the file is chosen by the unit's NAND, or by its radio chip\n"
@@ -298,6 +299,9 @@ static void apply(PacMaker *m, int option, char *arg) {
         case 'x':
                 snprintf(m->product_extra, sizeof(m->product_extra), "%s\n", arg);
                 break;
+        case 'n':
+                file_of(m, arg)->data = PM_RANDOM;
+                break;
         case 'e':
                 strcpy(file_of(m, "FDL")->mark, "##PORT-SECOND-ENUM##");
                 break;
@@ -316,6 +320,7 @@ int main(int argc, char *argv[]) {
                 {"unselect", required_argument, NULL, 'u'},
                 {"remove", required_argument, NULL, 'r'},
                 {"sparse", required_argument, NULL, 'a'},
+                {"plain", required_argument, NULL, 'n'},
                 {"second-enum", no_argument, NULL, 'e'},
                 {"variant", required_argument, NULL, 'v'},
                 {"select", required_argument, NULL, 'b'},
