@@ -75,7 +75,8 @@ cat >"$root/run/test/bus.conf" <<END
 <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
 <allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
 <allow send_destination="org.freedesktop.DBus"/></policy>
-<include>/usr/share/dbus-1/system.d/org.fdld.Fdld1.conf</include></busconfig>
+<include>/usr/share/dbus-1/system.d/org.fdld.Fdld1.conf</include>
+<include ignore_missing="yes">/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf</include></busconfig>
 END
 in_root dbus-daemon --config-file=/run/test/bus.conf --nofork --nopidfile --nosyslog 2>"$WORK/bus.log" &
 bus=$!
@@ -103,6 +104,46 @@ echo 'Name=mine' >>"$root/etc/fdld/fdld.conf.mine"
 mkdir -p "$root/etc/fdld/fdld.conf.d"
 printf '[Station]\nName=mine\n' >"$root/etc/fdld/fdld.conf.d/mine.conf"
 rm "$root/etc/fdld/fdld.conf.mine"
+
+if [ -x "$root/usr/lib/polkit-1/polkitd" ]; then
+        echo "the real polkit decides"
+        # Before it starts: in an overlay it would not notice the change.
+        in_root install -m 0644 /usr/share/doc/fdld/examples/50-fdld-flashers.rules /etc/polkit-1/rules.d/
+        in_root DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/test/bus /usr/lib/polkit-1/polkitd --no-debug 2>"$WORK/polkit.log" &
+        polkit=$!
+        in_root groupadd flashers
+        in_root useradd --no-create-home --groups flashers tester
+        in_root useradd --no-create-home other
+        as() {
+                local user=$1
+                shift
+                chroot "$root" setpriv --reuid="$user" --regid="$user" --init-groups env DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/test/bus "$@"
+        }
+        # expect CODE USER ARGUMENT…
+        expect() {
+                local want=$1 got=0
+                shift
+                as "$@" >"$WORK/out" 2>&1 </dev/null || got=$?
+                [ "$got" -eq "$want" ] || fail "exit code $got instead of $want: $*: $(cat "$WORK/out" "$WORK/polkit.log")"
+        }
+        for _ in $(seq 100); do
+                as other fdlctl --no-ask-password import /etc/hostname >"$WORK/out" 2>&1 </dev/null || true
+                grep -q password "$WORK/out" && break
+                sleep 0.1
+        done
+        expect 7 other fdlctl --no-ask-password import /etc/hostname
+        grep -q "for which a password must be given" "$WORK/out" || fail "polkit did not say that a password is needed: $(cat "$WORK/out")"
+        # The right to import is there; what is imported is no package.
+        expect 9 tester fdlctl --no-ask-password import /etc/hostname
+        expect 7 tester fdlctl --no-ask-password history
+        # The service of hooks has its own rule, which is active.
+        expect 0 fdld-hooks fdlctl --no-ask-password history
+        kill $polkit
+        wait $polkit 2>/dev/null || true
+        rm "$root/etc/polkit-1/rules.d/50-fdld-flashers.rules"
+else
+        echo "polkitd is not installed: the real polkit was not asked"
+fi
 
 echo "upgrading, while it runs"
 for package in fdld fdlctl; do
