@@ -19,6 +19,10 @@ start_bus
 start_daemon
 dbus-monitor --address "$DBUS_SYSTEM_BUS_ADDRESS" "type='signal',sender='org.fdld.Fdld1'" >"$WORK/signals" 2>/dev/null &
 watcher=$!
+for _ in $(seq 200); do
+        [ -s "$WORK/signals" ] && break
+        sleep 0.02
+done
 expect 0 fdlctl -q import "$WORK/phone.pac"
 uid() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"uid":"[0-9a-f]*"' | cut -d'"' -f4; }
 secrets=("$(uid unit)" "$(uid bad)" SECRET4711)
@@ -47,6 +51,10 @@ grep -qF "${secrets[0]}" "$WORK/out" || fail "the record does not know the unit'
         busctl --address="$DBUS_SYSTEM_BUS_ADDRESS" call org.fdld.Fdld1 /org/fdld/Fdld1 org.freedesktop.DBus.ObjectManager GetManagedObjects 2>/dev/null || true
         busctl --address="$DBUS_SYSTEM_BUS_ADDRESS" call org.fdld.Fdld1 /org/fdld/Fdld1 org.fdld.Fdld1.Manager ListJobs 'a{sv}' 0 2>/dev/null || true
 } >>"$WORK/told" 2>&1
+for _ in $(seq 200); do
+        [ "$(grep -c JobFinished "$WORK/signals")" -lt 3 ] || break
+        sleep 0.02
+done
 [ "$(grep -c JobFinished "$WORK/signals")" = 3 ] || fail "not every signal was heard"
 [ "$(wc -c <"$WORK/told")" -gt 10000 ] || fail "hardly anything could be read"
 for secret in "${secrets[@]}"; do
