@@ -102,6 +102,16 @@ for field in $(sed -nE '/BSL_DEADLINES/,/^$/s/.*X\(([a-z0-9_]+),.*/\1/p' "$top/d
         key=$(camel "$field")
         grep -qE "^$key(M?Sec)=" "$work/conf.5" || complain "fdld.conf(5) does not know ${key}Sec=: add it with a comment to systemd/fdld.conf"
 done
+# [Profile]
+plain "$build/man/fdld.profile.5" >"$work/profile.5"
+keys=$(sed -nE 's/^[[:space:]]*\{"([A-Z][A-Za-z]+)", "[a-z-]+", ".*", set_.*/\1/p' "$top/daemon/station/policy.c")
+[ "$(wc -w <<<"$keys")" -gt 5 ] || complain "the table of values in daemon/station/policy.c has changed its form; adapt tests/unit/test-docs.sh"
+for key in $keys Description; do
+        grep -qE "^\.BR? $key=" "$work/profile.5" || complain "fdld.profile(5) does not know $key=: add it to man/fdld.profile.5.in"
+done
+for key in $(sed -nE 's/^\.BR? ([A-Z][A-Za-z]+)=.*/\1/p' "$work/profile.5"); do
+        grep -qw "$key" <<<"$keys Description" || complain "fdld.profile(5) tells of $key=, which is not in daemon/station/policy.c"
+done
 # Every setting of the shipped file, switched on, is one: the daemon gets as far as the bus, which is not there.
 mkdir "$work/etc"
 install -d -m 0700 "$work/state"
