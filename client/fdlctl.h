@@ -20,7 +20,7 @@ extern bool arg_any_image, arg_force;
 /* batches, arm */
 extern const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
 extern const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
-extern bool arg_reflash, arg_once;
+extern bool arg_reflash, arg_once, arg_clear;
 /* history, export */
 extern const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
 extern const char *arg_prune, *arg_format, *arg_cursor_file;
@@ -65,6 +65,8 @@ int verb_profiles(int argc, char **argv);
 int verb_arm(int argc, char **argv);
 int verb_disarm(int argc, char **argv);
 int verb_clear(int argc, char **argv);
+int verb_watch(int argc, char **argv);
+int verb_teach(int argc, char **argv);
 
 int verb_history(int argc, char **argv);
 int verb_export(int argc, char **argv);

@@ -28,7 +28,7 @@ bool arg_check, arg_follow;
 uint64_t arg_limit, arg_cursor;
 const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
 const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
-bool arg_reflash, arg_once;
+bool arg_reflash, arg_once, arg_clear;
 
 int usage_error(const char *format, ...) {
         va_list ap;
@@ -204,6 +204,8 @@ static const Option options[] = {
         { "straggler", 0, "WAY", read_word, &arg_straggler, BATCH, "Slow units: flag (default), park or off", "off|flag|park" },
         { "stop-on-difference", 0, "YES", read_word, &arg_stop_on_difference, BATCH, "Pause at a unit unlike the others: yes (default), no", "yes|no" },
         { "quarantine-after", 0, "N", read_text, &arg_quarantine_after, BATCH, "Close a slot after N lost connections in a row", NULL },
+        { "once", 0, NULL, read_true, &arg_once, " watch ", "Print the board once, for scripts", NULL },
+        { "clear", 0, NULL, read_true, &arg_clear, " teach ", "Forget which sockets were listed", NULL },
         { "serial", 0, "SN", read_text, &arg_serial, RECORDS, "Records of this serial number", NULL },
         { "chip", 0, "UID", read_text, &arg_chip, RECORDS, "Records of this chip", NULL },
         { "batch", 0, "N", read_text, &arg_batch, RECORDS, "Records of this batch", NULL },

@@ -511,6 +511,12 @@ int verb_probe(int argc, char **argv) {
         code = client_objects(bus, &objects);
         if (code == 0)
                 code = choose_targets(objects, &targets);
+        if (code == 0 && arg_slot) { /* what is in it now */
+                struct json_object *slot = json_member(json_member(objects, targets.items[0]), FDLD_IFACE("Slot"));
+                const char *device = json_text(slot, "Device");
+                paths_clear(&targets);
+                paths_add(&targets, device[0] ? device : "/");
+        }
         if (code == 0 && streq(targets.items[0], "/")) {
                 fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
                 code = EXIT_NOT_FOUND;
