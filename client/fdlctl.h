@@ -7,7 +7,7 @@
 /* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
 
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
-extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings;
+extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 extern uint64_t arg_timeout_usec;
 extern const char *arg_name, *arg_host;
 extern bool arg_pager;
@@ -40,6 +40,7 @@ int verb_explain(int argc, char **argv);
 
 int verb_import(int argc, char **argv);
 int verb_flash(int argc, char **argv);
+int verb_repartition(int argc, char **argv);
 int verb_wait(int argc, char **argv);
 int verb_cancel(int argc, char **argv);
 int verb_retry(int argc, char **argv);

@@ -13,7 +13,7 @@
 #include "output.h"
 
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
-bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings;
+bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 uint64_t arg_timeout_usec;
 const char *arg_name, *arg_host;
 bool arg_pager = true;
@@ -163,27 +163,28 @@ static void print_version(void) {
 
 /* ---- the table ---- */
 
-#define FLASHES " flash plan start-batch arm "
+#define FLASHES " flash plan repartition start-batch arm "
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
 #define STEPS " write read erase backup restore "
-#define TARGETS " flash probe history export write read erase backup restore reset "
+#define TARGETS " flash repartition probe history export write read erase backup restore reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
 static const Option options[] = {
         { "slot", 's', "SLOT", read_text, &arg_slot, TARGETS, "Label, port or path of the slot to use", NULL },
         { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
-        { "all", 'a', NULL, read_true, &arg_all, " flash ", "Every device in boot mode", NULL },
+        { "all", 'a', NULL, read_true, &arg_all, " flash repartition ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash write read erase restore ", "Show what would be done; send nothing", NULL },
+        { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's partition table if it differs", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
-        { "operator", 0, "NAME", read_text, &arg_operator, " flash start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
+        { "operator", 0, "NAME", read_text, &arg_operator, " flash repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
         { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
         { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },
         { "fdl2", 0, "FILE@ADDR", read_text, &arg_fdl2, STEPS, "Second loader", NULL },

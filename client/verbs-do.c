@@ -289,6 +289,10 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", arg_finish);
         if (r >= 0 && arg_allow_warnings)
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
+        if (r >= 0 && arg_repartition)
+                r = sd_bus_message_append(m, "{sv}", "repartition", "b", 1);
+        if (r >= 0 && arg_table_only)
+                r = sd_bus_message_append(m, "{sv}", "table-only", "b", 1);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -377,6 +381,12 @@ int verb_flash(int argc _unused_, char **argv) {
         paths_clear(&jobs);
         sd_bus_flush_close_unref(bus);
         return code ? code : worst;
+}
+
+/* The same work, but nothing except the table is written, and what has to survive it. */
+int verb_repartition(int argc, char **argv) {
+        arg_repartition = arg_table_only = true;
+        return verb_flash(argc, argv);
 }
 
 /* ---- verbs on jobs ---- */

@@ -102,6 +102,7 @@ int bsl_exec_fdl2(BslSession *s, BslDeviceInfo *ret, Failure *f) {
                 return r;
         if (frame.type == BSL_REP_INCOMPATIBLE_PARTITION)
                 bsl_device_info_parse(frame.payload, frame.size, &info);
+        info.incompatible = frame.type == BSL_REP_INCOMPATIBLE_PARTITION;
         if (ret)
                 *ret = info;
         s->stage = BSL_STAGE_FDL2;

@@ -79,6 +79,7 @@ typedef struct BslDeviceInfo {
         uint32_t storage;        /* BSL_STORAGE_…, 0 not said */
         uint32_t challenge;      /* kind, 0 none */
         bool dump_log;
+        bool incompatible;       /* the greeting was 96: the loader leaves it to the host whether its table is right */
 } BslDeviceInfo;
 
 typedef struct BslPartition {

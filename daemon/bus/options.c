@@ -107,6 +107,16 @@ static int parse_allow_warnings(const void *value, void *target, CallError *e _u
         return 0;
 }
 
+static int parse_repartition(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.repartition = *(const int *) value;
+        return 0;
+}
+
+static int parse_table_only(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.table_only = *(const int *) value;
+        return 0;
+}
+
 static int parse_finish(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -171,6 +181,8 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"allow-warnings", 'b', parse_allow_warnings},
                 {"finish", 's', parse_finish},
                 {"operator", 's', parse_operator},
+                {"repartition", 'b', parse_repartition},
+                {"table-only", 'b', parse_table_only},
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
                 {"fdl1-address", 't', parse_fdl1},
@@ -180,6 +192,8 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
 
         if (options_read(m, specs, ELEMENTSOF(specs) - (with_package ? 0 : OF_CREATE_JOB), &o, e) < 0)
                 return -1;
+        if (o.plan.table_only && !o.plan.repartition)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'table-only' needs 'repartition'.");
         *ret = o;
         return 0;
 }

@@ -102,6 +102,21 @@ static const char *open_image(Image *image, const void *data, size_t size) {
         return first;
 }
 
+bool nv_length(const void *data, size_t size, size_t *ret) {
+        const uint8_t *p = data;
+        Image i;
+        size_t end = 4;
+
+        if (open_image(&i, data, size))
+                return false;
+        while (word_at(&i, end) != ITEM_END)
+                end += 4 + ((word_at(&i, end + 2) + 3u) & ~(size_t) 3);
+        while (size > end + 2 && (p[size - 1] == 0 || p[size - 1] == 0xff))
+                size--;
+        *ret = (size + 3) & ~(size_t) 3;
+        return true;
+}
+
 bool nv_blank(const void *image, size_t size) {
         const uint8_t *p = image;
 

@@ -12,6 +12,9 @@
 int nv_check(const void *image, size_t size, const char *whose, Failure *f);
 /* Finds an item. */
 bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, size_t *ret_length);
+/* How many bytes of what was read out of a partition are the image: up to the end mark, and what is not blank behind it. False if the
+ * structure does not lead there. */
+bool nv_length(const void *image, size_t size, size_t *ret);
 /* Looks blank: all FF or all 00. */
 bool nv_blank(const void *image, size_t size);
 

@@ -29,33 +29,6 @@ static int settle_escaping(Engine *e) {
         return r;
 }
 
-static void table_not_proven(Engine *e, const char *why) {
-        engine_fact(e, "table", "not proven: %s", why);
-        engine_fact(e, "note", "partition table not proven: %s", why);
-}
-
-/* A question that is refused costs one of few buffers, so it is not put to loaders that are known not to answer it. */
-static bool may_show_table(Engine *e) {
-        bool nand = e->info.present && e->info.storage == BSL_STORAGE_NAND;
-
-        if (nand || e->old)
-                table_not_proven(e, nand ? "loaders of NAND units have no table to show"
-                                         : "this loader is too old to show it");
-        return !nand && !e->old;
-}
-
-static int check_table(Engine *e, const BslPartition *live, size_t n) {
-        int r = e->plan->chosen ? engine_resolve(e, live, n) : engine_check_table(e, live, n);
-
-        return r == 0 ? engine_check_sparse(e, live, n) : r;
-}
-
-static int no_table(Engine *e) {
-        int r = e->plan->chosen ? engine_resolve(e, NULL, 0) : 0;
-
-        return r == 0 ? engine_check_sparse(e, NULL, 0) : r;
-}
-
 /* Chosen steps are looked up in it; a job without steps asks for it alone. Modules and feature phones have none. */
 static bool wants_table(const Plan *plan) {
         if (plan->chosen)
@@ -64,28 +37,22 @@ static bool wants_table(const Plan *plan) {
 }
 
 static int read_table(Engine *e, bool *ret_modern) {
-        _cleanup_free_ BslPartition *live = NULL;
-        size_t n = 0;
         int r;
 
         *ret_modern = false;
-        if (!wants_table(e->plan) || !may_show_table(e))
-                return no_table(e);
-        r = bsl_read_partitions(e->session, &live, &n, e->failure);
-        if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply >= 0) {
-                char why[64];
+        if (!wants_table(e->plan))
+                return 0;
+        r = engine_live_table(e, &e->live);
+        /* Of few buffers one may be gone: a loader that was met running refuses CONNECT. */
+        *ret_modern = r == 0 && e->refusals <= 1 && e->knows_table;
+        return r;
+}
 
-                snprintf(why, sizeof(why), "this loader cannot show it (answer 0x%02x)",
-                         (unsigned) e->failure->reply & 0xff);
-                table_not_proven(e, why);
-                engine_forget(e);
-                e->refusals++;
-                return no_table(e);
-        }
-        if (r != 0)
-                return r;
-        *ret_modern = e->refusals == 0;
-        return check_table(e, live, n);
+static int check_table(Engine *e) {
+        const Table *live = e->live.entries ? &e->live : NULL;
+        int r = e->plan->chosen ? engine_resolve(e, live) : live ? engine_check_table(e, live) : 0;
+
+        return r == 0 ? engine_check_sparse(e, e->table_differs ? NULL : live) : r;
 }
 
 /* Each refused question costs a loader one of few buffers, so this one is only asked of those that know the newer ones.
@@ -101,6 +68,7 @@ static int read_chip_uid(Engine *e) {
                 r = 0;
         } else if (r == 0 && uid[0]) {
                 e->report->identity_proven = true;
+                snprintf(e->unit, sizeof(e->unit), "%s", uid);
                 engine_fact(e, "chip-uid", "%s", uid);
                 return 0;
         }
@@ -108,8 +76,8 @@ static int read_chip_uid(Engine *e) {
 }
 
 /* As plans say it; "" not known. */
-static const char *storage_word(const BslDeviceInfo *i) {
-        switch (i->present ? i->storage : 0) {
+static const char *storage_word(const Engine *e) {
+        switch (e->info.present && e->info.storage ? e->info.storage : e->storage) {
         case BSL_STORAGE_NAND:
                 return "nand";
         case BSL_STORAGE_EMMC:
@@ -122,7 +90,7 @@ static const char *storage_word(const BslDeviceInfo *i) {
 }
 
 bool engine_other_storage(const Engine *e, const PlanStep *s) {
-        return s->storage[0] && !streq(s->storage, storage_word(&e->info));
+        return s->storage[0] && !streq(s->storage, storage_word(e));
 }
 
 bool engine_skips(const Engine *e, const PlanStep *s) {
@@ -145,15 +113,42 @@ static int check_boot_loader(Engine *e) {
                 if (!other)
                         return engine_fail(e, CLASS_MISMATCH, "storage-kind",
                                            "the package has %s for %s only, and the unit has %s", engine_subject(s),
-                                           s->storage, storage_word(&e->info));
+                                           s->storage, storage_word(e));
         }
+        return 0;
+}
+
+static bool needs_storage(const Plan *plan) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].storage[0])
+                        return true;
+        return false;
+}
+
+/* A loader that was running before us has told its storage to somebody else. Its partition table tells, too: the sectors of eMMC have 512
+ * bytes, those of UFS 4096. */
+static int infer_storage(Engine *e) {
+        _cleanup_(table_clear) Table gpt = {};
+        int r = engine_read_gpt(e, &gpt);
+
+        if (r != 0 || !gpt.entries)
+                return r;
+        e->storage = gpt.sector == 4096 ? BSL_STORAGE_UFS : BSL_STORAGE_EMMC;
+        engine_fact(e, "note", "the loader does not say what storage the unit has; sectors of %u bytes mean %s", gpt.sector,
+                    storage_word(e));
         return 0;
 }
 
 /* Some packages carry boot loaders for two kinds of storage: which one is meant must be certain. */
 static int check_storage(Engine *e) {
-        const char *word = storage_word(&e->info);
+        const char *word = storage_word(e);
 
+        if (!word[0] && !e->greeted && needs_storage(e->plan)) {
+                int r = infer_storage(e);
+                if (r != 0)
+                        return r;
+                word = storage_word(e);
+        }
         if (word[0]) {
                 engine_fact(e, "storage", "%s", word);
                 return check_boot_loader(e);
@@ -177,9 +172,9 @@ int engine_identify(Engine *e) {
                                    "the loader demands that the host proves itself with a key of its maker (kind %u); "
                                    "nothing was written",
                                    (unsigned) e->info.challenge);
-        r = check_storage(e);
+        r = settle_escaping(e);
         if (r == 0)
-                r = settle_escaping(e);
+                r = check_storage(e);
         if (r != 0)
                 return r;
         r = read_table(e, &modern);
@@ -187,5 +182,7 @@ int engine_identify(Engine *e) {
                 r = read_chip_uid(e);
         if (r == 0 && !e->report->identity_proven)
                 engine_fact(e, "note", "identity not proven: this loader offers none");
-        return r;
+        if (r == 0)
+                r = engine_recall(e);
+        return r == 0 ? check_table(e) : r;
 }

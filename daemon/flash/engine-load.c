@@ -363,6 +363,7 @@ int engine_exec(Engine *e) {
         r = bsl_exec_fdl2(e->session, &e->info, e->failure);
         if (r != 0)
                 return r;
+        e->greeted = true;
         e->runs = RUNS_LAST;
         return 0;
 }

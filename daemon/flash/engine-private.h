@@ -2,6 +2,7 @@
 #pragma once
 
 #include "flash/engine.h"
+#include "flash/table.h"
 
 /* What the engine's files share. Return values of all functions here are those of the session: 0, 1 with e->failure
  * filled, -ECANCELED, other negative errno. */
@@ -20,6 +21,7 @@ typedef enum EngineRuns { RUNS_ROM, RUNS_FIRST, RUNS_FIRST_OR_LAST, RUNS_LAST } 
 typedef struct EngineImage {
         uint8_t *data;
         size_t size;
+        bool stored;             /* it is on disk, whether data are still held or not */
 } EngineImage;
 
 typedef struct Engine {
@@ -39,6 +41,8 @@ typedef struct Engine {
         BslDeviceInfo info;
         bool write_enabled;      /* the loader's switch against writing by mistake was turned */
         char flash_key[48], rf_key[48]; /* variants of files that are meant for this unit; "" not asked */
+        uint32_t storage;        /* BSL_STORAGE_… as the unit's table shows it, where info does not say; else 0 */
+        bool greeted;            /* info is what the last loader said to us, not to somebody before */
 
         unsigned step;
         Stage stage;             /* of the step, or checking */
@@ -48,6 +52,17 @@ typedef struct Engine {
         int last_flash_step;     /* after it flash is as the plan wants it; -1 none */
         bool prepared;           /* nothing destructive can fail for a reason that could be known before */
         bool settled;            /* all steps up to last_flash_step are done */
+
+        Table live;              /* the device's table, empty not known */
+        bool knows_table;        /* the loader answered READ_PARTITION: one of the newer ones */
+        bool table_differs;      /* from the package's, and the plan changes it */
+        bool table_changed;      /* it was, in this job */
+        char differences[440];
+        char unit[65];           /* chip UID, "" not told */
+        EngineSaved *saved;      /* of a change of the table that did not come to its end */
+        size_t n_saved;
+        char put_back[160];      /* names, for people */
+        bool restored;           /* what was saved or read is where it belongs */
 
         uint8_t *block;          /* ENGINE_BLOCK_MAX bytes */
         EngineImage *images;     /* one for each step: what BACKUP read or WRITE_NV sent */
@@ -76,6 +91,8 @@ const char *engine_subject(const PlanStep *s);
 int engine_copy(Engine *e, uint64_t offset, void *data, size_t size);
 /* Blocks until the intent of the present step is on disk; only then something may be sent that changes flash. */
 int engine_intent(Engine *e);
+/* Before the first intent of a job: what will be sent later and can be known to be wrong. */
+int engine_prepare_all(Engine *e);
 
 /* engine-load.c: into RAM */
 int engine_handshake(Engine *e);
@@ -88,6 +105,16 @@ int engine_identify(Engine *e);
 /* True if the step is for another type of storage than the device has; engine_skips(): or a variant for other units. */
 bool engine_other_storage(const Engine *e, const PlanStep *s);
 bool engine_skips(const Engine *e, const PlanStep *s);
+/* READ_PARTITION, else the GPT, else (if it is to be changed) every name of the package; nothing in *ret: nobody tells, and the
+ * record says so. */
+int engine_live_table(Engine *e, Table *ret);
+/* Nothing in *ret: there is none that can be read. */
+int engine_read_gpt(Engine *e, Table *ret);
+/* 0: as in the package, or the plan changes it (e->table_differs then). */
+int engine_check_table(Engine *e, const Table *live);
+/* Bytes of the partition that the step is for: by the device's table (NULL unknown), else by the package's, U64_UNKNOWN if
+ * neither tells. */
+uint64_t engine_room(const Plan *plan, const Table *live, const PlanStep *s);
 
 /* engine-questions.c: what not every loader can answer or do */
 int engine_ext_table(Engine *e);
@@ -95,23 +122,30 @@ int engine_flash_info(Engine *e);
 int engine_rf_type(Engine *e);
 int engine_time_stamp(Engine *e);
 int engine_apr(Engine *e);
-int engine_check_table(Engine *e, const BslPartition *live, size_t n_live);
-/* Bytes of the partition that the step is for: by the device's table, else by the package's, U64_UNKNOWN if neither
- * tells. */
-uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n_live, const PlanStep *s);
 
-/* Bytes of a unit of the device's table: that in which most sizes are those of the package. */
-uint64_t engine_live_unit(const Plan *plan, const BslPartition *live, size_t n);
+/* engine-repartition.c: another table, and what must survive it */
+int engine_repartition(Engine *e);
+int engine_restore(Engine *e);
+/* The same before the first step that changes flash, in a job that does not change the table itself. */
+int engine_restore_first(Engine *e);
+/* Asks for what an unfinished change of this unit's table has left behind. */
+int engine_recall(Engine *e);
+/* NULL if nothing was saved under that name. */
+const EngineSaved *engine_find_saved(const Engine *e, const char *name);
+/* What the step read has to be put back after a change of the table. */
+bool engine_puts_back(const Engine *e, unsigned step);
 
-/* engine-resolve.c: chosen steps against the device's table, n 0 if it shows none */
-int engine_resolve(Engine *e, const BslPartition *live, size_t n);
+/* engine-resolve.c: chosen steps against the device's table, NULL if nobody tells it */
+int engine_resolve(Engine *e, const Table *live);
 
 /* engine-sparse.c: images that the loader expands */
 bool engine_is_sparse(const Engine *e, const PlanStep *s);
-/* All of the package, before anything is written. `live`: the device's table, n_live 0 if it did not show one. */
-int engine_check_sparse(Engine *e, const BslPartition *live, size_t n_live);
+/* All of the package, before anything is written. `live`: the table that will hold them, NULL not known. */
+int engine_check_sparse(Engine *e, const Table *live);
 
 /* engine-read.c: out of flash */
+/* Any partition by name, whatever the step is. */
+int engine_read_name(Engine *e, const char *name, uint8_t *data, size_t size);
 /* `progress`: what the step has counted before. */
 int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size);
 int engine_backup(Engine *e);
@@ -127,6 +161,8 @@ bool engine_holds_nv(const Plan *plan, unsigned step);
 int engine_erase(Engine *e);
 int engine_write(Engine *e);
 int engine_write_nv(Engine *e);
+/* Any partition by name, from memory; `nv`: sealed and sent with its sum. */
+int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, bool nv);
 /* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so
  * that data that do not fit each other are found while flash is still as it was. */
 int engine_prepare_nv(Engine *e, int backup);

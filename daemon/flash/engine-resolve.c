@@ -7,22 +7,15 @@
 
 /* Steps that a person chose, against the device's own table: every name, size and image is looked at before the first write. */
 
-/* The loader does not name its unit: 1 KiB where sectors have 512 bytes, 8 KiB where they have 4096 (bsl-protocol §6.6). */
-static uint64_t unit_of(const Engine *e, const BslPartition *live, size_t n) {
-        if (e->plan->n_partitions > 0)
-                return engine_live_unit(e->plan, live, n);
-        return e->info.present && e->info.storage == BSL_STORAGE_UFS ? 8192 : 1024;
-}
-
 /* The table as lines "name bytes", for whoever looks at the device; several facts, as one has little room. */
-static void tell_table(Engine *e, const BslPartition *live, size_t n, uint64_t unit) {
+static void tell_table(Engine *e, const Table *live) {
         char lines[480] = "";
         size_t used = 0;
 
-        for (size_t i = 0; i < n; i++) {
-                used += (size_t) snprintf(lines + used, sizeof(lines) - used, "%s %llu\n", live[i].name,
-                                          (unsigned long long) live[i].size * unit);
-                if (used + 64 > sizeof(lines) || i + 1 == n) {
+        for (size_t i = 0; i < live->n; i++) {
+                used += (size_t) snprintf(lines + used, sizeof(lines) - used, "%s %llu\n", live->entries[i].name,
+                                          (unsigned long long) live->entries[i].size);
+                if (used + 64 > sizeof(lines) || i + 1 == live->n) {
                         engine_fact(e, "partitions", "%s", lines);
                         used = 0;
                 }
@@ -39,14 +32,11 @@ static bool is_special(const char *name) {
         return false;
 }
 
-static const BslPartition *find(const BslPartition *live, size_t n, const char *name, const char *suffix) {
+static const TableEntry *find(const Table *live, const char *name, const char *suffix) {
         char whole[48];
 
         snprintf(whole, sizeof(whole), "%s%s", name, suffix);
-        for (size_t i = 0; i < n; i++)
-                if (streq(live[i].name, whole))
-                        return live + i;
-        return NULL;
+        return live ? table_find(live, whole) : NULL;
 }
 
 /* Letters that differ; small is alike. */
@@ -67,25 +57,26 @@ static unsigned distance(const char *a, const char *b) {
         return row[n];
 }
 
-static void list_alike(const BslPartition *live, size_t n, const char *name, char *ret, size_t size) {
+static void list_alike(const Table *live, const char *name, char *ret, size_t size) {
         size_t used = 0;
 
         ret[0] = '\0';
-        for (size_t i = 0; i < n; i++) {
-                bool alike = distance(name, live[i].name) <= 2 || strstr(live[i].name, name) || strstr(name, live[i].name);
-                if (alike && used + strlen(live[i].name) + 3 < size)
-                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used > 0 ? ", " : "", live[i].name);
+        for (size_t i = 0; i < live->n; i++) {
+                const char *there = live->entries[i].name;
+                bool alike = distance(name, there) <= 2 || strstr(there, name) || strstr(name, there);
+                if (alike && used + strlen(there) + 3 < size)
+                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used > 0 ? ", " : "", there);
         }
 }
 
-static int unknown_name(Engine *e, const PlanStep *s, const BslPartition *live, size_t n) {
+static int unknown_name(Engine *e, const PlanStep *s, const Table *live) {
         char alike[100];
 
-        if (find(live, n, s->partition, "_a") && find(live, n, s->partition, "_b"))
+        if (find(live, s->partition, "_a") && find(live, s->partition, "_b"))
                 return engine_fail(e, CLASS_PLAN, "slot",
                                    "this device has two slots: say %s_a or %s_b instead of %s; nothing was written",
                                    s->partition, s->partition, s->partition);
-        list_alike(live, n, s->partition, alike, sizeof(alike));
+        list_alike(live, s->partition, alike, sizeof(alike));
         return engine_fail(e, CLASS_PLAN, "partition", "the device has no partition %s%s%s; nothing was written", s->partition,
                            alike[0] ? "; it has " : "", alike);
 }
@@ -139,18 +130,17 @@ static int fit_image(Engine *e, const PlanStep *s) {
 }
 
 /* Without a table only the device knows whether a name exists. */
-static int resolve_one(Engine *e, unsigned i, const BslPartition *live, size_t n, uint64_t unit) {
+static int resolve_one(Engine *e, unsigned i, const Table *live) {
         const PlanStep *s = e->plan->steps + i;
-        const BslPartition *l = find(live, n, s->partition, "");
-        uint64_t room = U64_UNKNOWN;
+        const TableEntry *l = find(live, s->partition, "");
+        uint64_t room;
 
         /* The loader finds calibration under the plain name and that of the slot (bsl-protocol §9.2). */
         if (!l && partition_is_nv(s->partition))
-                l = find(live, n, s->partition, "_a");
-        if (!l && n > 0 && !is_special(s->partition))
-                return unknown_name(e, s, live, n);
-        if (l && __builtin_mul_overflow(l->size, unit, &room))
-                room = U64_UNKNOWN;
+                l = find(live, s->partition, "_a");
+        if (!l && live && !is_special(s->partition))
+                return unknown_name(e, s, live);
+        room = l ? l->size : U64_UNKNOWN;
         if (s->op == PLAN_READ)
                 return fit_read(e, i, room);
         return s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV ? fit_write(e, s, room) : 0;
@@ -160,12 +150,11 @@ static bool is_chosen(const PlanStep *s) {
         return s->op == PLAN_READ || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV || s->op == PLAN_ERASE;
 }
 
-int engine_resolve(Engine *e, const BslPartition *live, size_t n) {
-        uint64_t unit = n > 0 ? unit_of(e, live, n) : 0;
+int engine_resolve(Engine *e, const Table *live) {
         int r = 0;
 
-        if (n > 0)
-                tell_table(e, live, n, unit);
+        if (live)
+                tell_table(e, live);
         for (unsigned i = 0; r == 0 && i < e->plan->n_steps; i++) {
                 const PlanStep *s = e->plan->steps + i;
 
@@ -173,7 +162,7 @@ int engine_resolve(Engine *e, const BslPartition *live, size_t n) {
                         continue;
                 e->sizes[i] = s->size;
                 if (s->partition[0])
-                        r = resolve_one(e, i, live, n, unit);
+                        r = resolve_one(e, i, live);
                 if (r == 0 && (s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV))
                         r = fit_image(e, s);
         }

@@ -50,14 +50,14 @@ static int check_one(Engine *e, const PlanStep *s, uint64_t room) {
         return 1;
 }
 
-int engine_check_sparse(Engine *e, const BslPartition *live, size_t n_live) {
+int engine_check_sparse(Engine *e, const Table *live) {
         for (size_t i = 0; i < e->plan->n_steps; i++) {
                 const PlanStep *s = e->plan->steps + i;
                 int r;
 
                 if (engine_other_storage(e, s) || !engine_is_sparse(e, s))
                         continue;
-                r = check_one(e, s, engine_room(e->plan, live, n_live, s));
+                r = check_one(e, s, engine_room(e->plan, live, s));
                 if (r != 0)
                         return r;
         }

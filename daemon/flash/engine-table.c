@@ -1,43 +1,218 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flash/engine-private.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
-/* The device's partition table against the package's, and every file against the device's table. */
+/* The device's partition table: where it comes from, and whether it and the files of the package are made for each other. */
 
-/* The differences, as many as fit, and how many there are. */
-typedef struct Differences {
-        char text[400];
-        size_t used, n, shown;
-} Differences;
+#define PROBE_STEP (1024u * 1024)
+#define PROBE_MAX (64ull << 30)
 
-_printf_(2, 3) static void differ(Differences *d, const char *format, ...) {
-        char item[160];
-        va_list ap;
-        size_t n;
+/* ---- where it comes from -------------------------------------------------------------------------------------- */
 
-        va_start(ap, format);
-        vsnprintf(item, sizeof(item), format, ap);
-        va_end(ap);
-        n = strlen(item);
-        d->n++;
-        if (d->shown + 1 != d->n || d->used + n + 3 > sizeof(d->text))
-                return;
-        d->used += (size_t) snprintf(d->text + d->used, sizeof(d->text) - d->used, "%s%s", d->shown ? "; " : "", item);
-        d->shown++;
+static void not_proven(Engine *e, const char *why) {
+        engine_fact(e, "table", "not proven: %s", why);
+        engine_fact(e, "note", "partition table not proven: %s", why);
 }
 
-/* Boot areas outside the table: some loaders list them, most do not. */
-static bool outside_table(const char *name) {
-        return streq(name, "splloader") || streq(name, "splloader_bak");
+static bool is_nand(const Engine *e) {
+        return e->info.present && e->info.storage == BSL_STORAGE_NAND;
 }
 
-static const BslPartition *find_live(const BslPartition *live, size_t n, const char *name) {
-        for (size_t i = 0; i < n; i++)
-                if (streq(live[i].name, name))
-                        return live + i;
-        return NULL;
+/* A device that was asked for something it does not have: no harm done. */
+static bool passed_over(Engine *e, int r) {
+        if (r != 1 || e->failure->class != CLASS_REFUSED || e->failure->reply < 0 || bsl_session_tainted(e->session))
+                return false;
+        engine_forget(e);
+        return true;
+}
+
+/* A question that is refused costs one of few buffers, so it is not put to loaders that are known not to answer it. */
+static int ask_loader(Engine *e, Table *ret, char why[static 80]) {
+        _cleanup_free_ BslPartition *live = NULL;
+        size_t n = 0;
+        int r, reply;
+
+        if (is_nand(e) || e->old) {
+                snprintf(why, 80, "%s", is_nand(e) ? "loaders of NAND units have no table to show"
+                                                   : "this loader is too old to show it");
+                return 0;
+        }
+        r = bsl_read_partitions(e->session, &live, &n, e->failure);
+        reply = e->failure->reply;
+        if (passed_over(e, r)) {
+                e->refusals++;
+                snprintf(why, 80, "this loader cannot show it (answer 0x%02x)", (unsigned) reply & 0xff);
+                return 0;
+        }
+        if (r != 0)
+                return r;
+        e->knows_table = true;
+        return table_from_partitions(e->plan, live, n, e->info.present && e->info.storage == BSL_STORAGE_UFS, ret);
+}
+
+static int read_named(Engine *e, const char *name, uint8_t *data, size_t size) {
+        int r = bsl_read_start(e->session, name, size, e->failure);
+        size_t block = bsl_session_transcoding(e->session) ? 0x1000 : 0x8000;
+
+        for (size_t at = 0; r == 0 && at < size; at += block)
+                r = bsl_read_midst(e->session, at, data + at, MIN(size - at, block), e->failure);
+        return r == 0 ? bsl_read_end(e->session, e->failure) : r;
+}
+
+int engine_read_gpt(Engine *e, Table *ret) {
+        _cleanup_free_ uint8_t *head = malloc(GPT_HEAD_SIZE);
+        int r;
+
+        if (!head)
+                return -ENOMEM;
+        if (is_nand(e))
+                return 0;
+        r = read_named(e, "user_partition", head, GPT_HEAD_SIZE);
+        if (passed_over(e, r))
+                return 0;
+        if (r != 0)
+                return r;
+        r = table_from_gpt(head, GPT_HEAD_SIZE, ret);
+        return r == -EBADMSG ? 0 : r;
+}
+
+/* True if the device has a partition of that name that holds `size` bytes. NAND loaders refuse what is larger; others notice only when
+ * they read. */
+static int holds(Engine *e, const char *name, uint64_t size, bool *ret) {
+        uint8_t end[16];
+        int r;
+
+        *ret = false;
+        r = bsl_read_start(e->session, name, size, e->failure);
+        if (passed_over(e, r))
+                return 0;
+        if (r == 0 && !is_nand(e) && size >= sizeof(end)) {
+                r = bsl_read_midst(e->session, size - sizeof(end), end, sizeof(end), e->failure);
+                if (passed_over(e, r))
+                        return bsl_read_end(e->session, e->failure);
+        }
+        if (r != 0)
+                return r;
+        *ret = true;
+        return bsl_read_end(e->session, e->failure);
+}
+
+static bool keeps_header(const char *name) {
+        return strstr(name, "fixnv") || strstr(name, "runtimenv");
+}
+
+/* The size of one partition by halves, in mebibytes; 0 it is not there. What the loader keeps to itself of NV counts as part of it. */
+static int probe_size(Engine *e, const char *name, uint64_t expected, uint64_t *ret) {
+        uint64_t own = keeps_header(name) ? 512 : 0, low = 0, high = PROBE_MAX / PROBE_STEP;
+        bool yes;
+        int r;
+
+        *ret = 0;
+        r = holds(e, name, 16, &yes);
+        if (r != 0 || !yes)
+                return r;
+        if (expected != U64_UNKNOWN && expected >= PROBE_STEP && expected % PROBE_STEP == 0) {
+                low = expected / PROBE_STEP;
+                r = holds(e, name, expected - own, &yes);
+                if (r == 0 && yes) {
+                        r = holds(e, name, expected + PROBE_STEP - own, &yes);
+                        if (r == 0 && !yes) {
+                                *ret = expected;
+                                return 0;
+                        }
+                }
+                low = 0;
+        }
+        while (r == 0 && low + 1 < high) {
+                uint64_t middle = low + (high - low) / 2;
+
+                r = holds(e, name, middle * PROBE_STEP - own, &yes);
+                if (yes)
+                        low = middle;
+                else
+                        high = middle;
+        }
+        *ret = MAX(low, (uint64_t) 1) * PROBE_STEP;
+        return r;
+}
+
+/* The last way: every name of the package. What only the device has is not found like this. */
+static int probe_names(Engine *e, Table *ret) {
+        _cleanup_(table_clear) Table want = {};
+        int r = table_from_plan(e->plan, 0, &want);
+        size_t n = 0;
+
+        if (r < 0)
+                return r;
+        *ret = (Table) {.entries = calloc(MAX(want.n, (size_t) 1), sizeof(TableEntry)), .unit = PROBE_STEP, .source = "asking by name"};
+        if (!ret->entries)
+                return -ENOMEM;
+        for (size_t i = 0; i < want.n; i++) {
+                uint64_t size;
+
+                if (engine_cancelled(e))
+                        return -ECANCELED;
+                r = probe_size(e, want.entries[i].name, want.entries[i].size, &size);
+                if (r != 0)
+                        return r;
+                if (size == 0)
+                        continue;
+                memcpy(ret->entries[n].name, want.entries[i].name, sizeof(want.entries[i].name));
+                ret->entries[n].start = U64_UNKNOWN;
+                ret->entries[n++].size = size;
+        }
+        ret->n = n;
+        return 0;
+}
+
+static int compare(Engine *e, const Table *live, Differences *d) {
+        _cleanup_(table_clear) Table want = {};
+        bool gaps = false;
+        int r = table_from_plan(e->plan, live->sector, &want);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < e->plan->n_partitions; i++)
+                gaps = gaps || e->plan->partitions[i].gap > 0;
+        table_compare(&want, live, gaps, d);
+        return 0;
+}
+
+/* A GPT is asked where the loader does not tell, or tells something else than the package: its sizes are in bytes and it has places. */
+int engine_live_table(Engine *e, Table *ret) {
+        _cleanup_(table_clear) Table gpt = {};
+        Differences d = {};
+        char why[80] = "";
+        int r = ask_loader(e, ret, why);
+
+        if (r == 0 && ret->entries && !e->plan->chosen)
+                r = compare(e, ret, &d);
+        if (r == 0 && (!ret->entries || d.n > 0))
+                r = engine_read_gpt(e, &gpt);
+        if (r == 0 && gpt.entries) {
+                table_clear(ret);
+                *ret = gpt;
+                gpt = (Table) {};
+        }
+        if (r == 0 && !ret->entries && e->plan->options.repartition)
+                r = probe_names(e, ret);
+        if (r == 0 && !ret->entries)
+                not_proven(e, why);
+        return r;
+}
+
+/* ---- the files ------------------------------------------------------------------------------------------------ */
+
+/* Calibration data of slotted and plain names are found by the loader under either. */
+static const TableEntry *find_target(const Table *live, const PlanStep *s) {
+        const TableEntry *l = live ? table_find(live, s->partition) : NULL;
+        char slotted[48];
+
+        if (l || !live)
+                return l;
+        snprintf(slotted, sizeof(slotted), "%s_a", s->partition);
+        return table_find(live, slotted);
 }
 
 static const PacPartition *find_planned(const Plan *plan, const char *name) {
@@ -47,153 +222,77 @@ static const PacPartition *find_planned(const Plan *plan, const char *name) {
         return NULL;
 }
 
-static uint64_t to_bytes(uint64_t size, uint64_t unit) {
+uint64_t engine_room(const Plan *plan, const Table *live, const PlanStep *s) {
+        const TableEntry *l = find_target(live, s);
+        const PacPartition *p = find_planned(plan, s->partition);
         uint64_t bytes;
 
-        return size == U64_UNKNOWN || __builtin_mul_overflow(size, unit, &bytes) ? U64_UNKNOWN : bytes;
-}
-
-/* Tables are cut to whole mebibytes or KiB by some loaders: a remainder below one unit of the coarser side is none. */
-static bool same_size(uint64_t planned, uint64_t live, uint64_t unit) {
-        return planned > live ? planned - live < unit : live - planned < unit;
-}
-
-static size_t count_fitting(const Plan *plan, const BslPartition *live, size_t n, uint64_t unit) {
-        size_t fitting = 0;
-
-        for (size_t i = 0; i < plan->n_partitions; i++) {
-                const PacPartition *p = plan->partitions + i;
-                const BslPartition *l = find_live(live, n, p->name);
-                uint64_t planned = to_bytes(p->size, pac_partition_unit(plan->partition_unit));
-
-                if (l && planned != U64_UNKNOWN && same_size(planned, to_bytes(l->size, unit), unit))
-                        fitting++;
-        }
-        return fitting;
-}
-
-/* The loader does not name its unit: KiB with 512-byte sectors, 8 KiB with 4096, mebibytes on some. The one in which
- * most sizes agree is meant. */
-uint64_t engine_live_unit(const Plan *plan, const BslPartition *live, size_t n) {
-        static const uint64_t units[] = {1024, 8 * 1024, 1024 * 1024, 512};
-        size_t best = 0, best_fitting = 0;
-
-        for (size_t i = 0; i < ELEMENTSOF(units); i++) {
-                size_t fitting = count_fitting(plan, live, n, units[i]);
-                if (fitting > best_fitting) {
-                        best_fitting = fitting;
-                        best = i;
-                }
-        }
-        return units[best];
-}
-
-static const char *human(uint64_t bytes, char *buf, size_t size) {
-        if (bytes == U64_UNKNOWN)
-                snprintf(buf, size, "the rest");
-        else if (bytes >= 1024 * 1024 && bytes % (1024 * 1024) == 0)
-                snprintf(buf, size, "%llu MiB", (unsigned long long) (bytes / 1024 / 1024));
-        else if (bytes % 1024 == 0)
-                snprintf(buf, size, "%llu KiB", (unsigned long long) (bytes / 1024));
-        else
-                snprintf(buf, size, "%llu bytes", (unsigned long long) bytes);
-        return buf;
-}
-
-static void compare_sizes(const Plan *plan, const BslPartition *live, size_t n, uint64_t unit, Differences *d) {
-        for (size_t i = 0; i < plan->n_partitions; i++) {
-                const PacPartition *p = plan->partitions + i;
-                const BslPartition *l = find_live(live, n, p->name);
-                uint64_t want = to_bytes(p->size, pac_partition_unit(plan->partition_unit));
-                uint64_t have = l ? to_bytes(l->size, unit) : 0;
-                char a[32], b[32];
-
-                if (!l && !outside_table(p->name))
-                        differ(d, "%s is missing on the device", p->name);
-                /* The last partition takes the rest, and the rest differs from chip to chip. */
-                else if (l && want != U64_UNKNOWN && i + 1 < plan->n_partitions && !same_size(want, have, unit))
-                        differ(d, "%s is %s on the device, %s in the package", p->name, human(have, a, sizeof(a)),
-                               human(want, b, sizeof(b)));
-        }
-        for (size_t i = 0; i < n; i++)
-                if (!outside_table(live[i].name) && !find_planned(plan, live[i].name))
-                        differ(d, "%s is only on the device", live[i].name);
-}
-
-static void compare_order(const Plan *plan, const BslPartition *live, size_t n, Differences *d) {
-        size_t i = 0, k = 0;
-
-        while (i < plan->n_partitions && k < n) {
-                if (outside_table(plan->partitions[i].name))
-                        i++;
-                else if (outside_table(live[k].name))
-                        k++;
-                else if (streq(plan->partitions[i].name, live[k].name))
-                        i++, k++;
-                else {
-                        differ(d, "%s stands where the package has %s", live[k].name, plan->partitions[i].name);
-                        return;
-                }
-        }
-}
-
-/* Calibration data of slotted and plain names are found by the loader under either. */
-static const BslPartition *find_target(const BslPartition *live, size_t n, const PlanStep *s) {
-        const BslPartition *l = find_live(live, n, s->partition);
-        char slotted[48];
-
         if (l)
-                return l;
-        snprintf(slotted, sizeof(slotted), "%s_a", s->partition);
-        return find_live(live, n, slotted);
+                return l->size;
+        if (!p || p->size == U64_UNKNOWN || __builtin_mul_overflow(p->size, pac_partition_unit(plan->partition_unit), &bytes))
+                return U64_UNKNOWN;
+        return bytes;
 }
 
-uint64_t engine_room(const Plan *plan, const BslPartition *live, size_t n, const PlanStep *s) {
-        const BslPartition *l = find_target(live, n, s);
-        const PacPartition *p = find_planned(plan, s->partition);
-
-        if (l)
-                return to_bytes(l->size, engine_live_unit(plan, live, n));
-        return p ? to_bytes(p->size, pac_partition_unit(plan->partition_unit)) : U64_UNKNOWN;
-}
-
-static void compare_files(const Engine *e, const BslPartition *live, size_t n, uint64_t unit, Differences *d) {
+static void compare_files(const Engine *e, const Table *live, Differences *d) {
         const Plan *plan = e->plan;
 
         for (size_t i = 0; i < plan->n_steps; i++) {
                 const PlanStep *s = plan->steps + i;
-                const BslPartition *l;
-                uint64_t room;
+                const TableEntry *l;
                 char a[32], b[32];
 
-                if (!s->partition[0] || outside_table(s->partition) || (s->op != PLAN_WRITE && s->op != PLAN_WRITE_NV))
+                if (!s->partition[0] || table_is_outside(s->partition) || (s->op != PLAN_WRITE && s->op != PLAN_WRITE_NV))
                         continue;
-                l = find_target(live, n, s);
-                room = l ? to_bytes(l->size, unit) : 0;
+                l = find_target(live, s);
+                if (!l && streq(s->partition, "uboot"))
+                        continue; /* without a partition of that name it lies in a boot area */
                 if (!l && !find_planned(plan, s->partition))
                         differ(d, "%s, which the package writes, is not on the device", s->partition);
-                else if (l && room != U64_UNKNOWN && s->size > room && !engine_is_sparse(e, s))
+                else if (l && l->size != U64_UNKNOWN && s->size > l->size && !engine_is_sparse(e, s))
                         differ(d, "the file for %s has %s, the partition %s", s->partition,
-                               human(s->size, a, sizeof(a)), human(room, b, sizeof(b)));
+                               table_human(s->size, a, sizeof(a)), table_human(l->size, b, sizeof(b)));
         }
 }
 
-int engine_check_table(Engine *e, const BslPartition *live, size_t n_live) {
-        uint64_t unit = engine_live_unit(e->plan, live, n_live);
-        Differences d = {};
-        char more[32] = "";
+static int refuse(Engine *e, const char *what, const Differences *d, const char *then) {
+        char more[32];
 
-        compare_sizes(e->plan, live, n_live, unit, &d);
-        if (d.n == 0)
-                compare_order(e->plan, live, n_live, &d);
-        compare_files(e, live, n_live, unit, &d);
-        if (d.n == 0) {
-                engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
-                return 0;
+        differences_more(d, more);
+        engine_fact(e, "table", "differs: %s%s", d->text, more);
+        return engine_fail(e, CLASS_MISMATCH, "table", "the partition table differs from %s: %.130s%s%s%s", what, d->text,
+                           strlen(d->text) > 130 ? " …" : "", more, then);
+}
+
+/* The table will be the package's: its own files must fit it. */
+static int check_planned(Engine *e) {
+        _cleanup_(table_clear) Table want = {};
+        Differences d = {};
+        int r = table_from_plan(e->plan, e->live.sector, &want);
+
+        if (r < 0)
+                return r;
+        compare_files(e, &want, &d);
+        return d.n > 0 ? refuse(e, "what the package's own files need", &d, "") : 0;
+}
+
+int engine_check_table(Engine *e, const Table *live) {
+        Differences d = {};
+        char more[32];
+        int r = compare(e, live, &d);
+
+        if (r < 0)
+                return r;
+        if (d.n > 0 && e->plan->options.repartition) {
+                e->table_differs = true;
+                snprintf(e->differences, sizeof(e->differences), "%s%s", d.text, differences_more(&d, more));
+                engine_fact(e, "table", "differs: %s", e->differences);
+                return check_planned(e);
         }
-        if (d.n > d.shown)
-                snprintf(more, sizeof(more), "; and %zu more", d.n - d.shown);
-        engine_fact(e, "table", "differs: %s%s", d.text, more);
-        return engine_fail(e, CLASS_MISMATCH, "table", "the partition table differs from the package: %.150s%s%s",
-                           d.text, strlen(d.text) > 150 ? " …" : "", more);
+        compare_files(e, live, &d);
+        if (d.n > 0)
+                return refuse(e, "the package", &d,
+                              e->n_saved > 0 ? "; an earlier job began to change it: retry that one" : "");
+        engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
+        return 0;
 }

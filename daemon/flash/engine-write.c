@@ -200,6 +200,23 @@ int engine_write_nv(Engine *e) {
         return r;
 }
 
+int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, bool nv) {
+        size_t block = nv ? 0x800 : bsl_session_transcoding(e->session) ? 0x5000 : ENGINE_BLOCK_UNESCAPED;
+        uint32_t sum = nv ? nv_seal(data, size) : 0;
+        int r;
+
+        r = bsl_start_name(e->session, name, size + size % 2, nv ? &sum : NULL, e->failure);
+        if (r == 0 || (r == 1 && !untouched(e->failure)))
+                e->report->wrote = true;
+        for (size_t at = 0; r == 0 && at < size; at += block) {
+                size_t n = MIN(size - at, block);
+
+                e->offset = at;
+                r = bsl_midst(e->session, data + at, n, at + n == size, e->failure);
+        }
+        return r == 0 ? bsl_end(e->session, e->failure) : r;
+}
+
 /* Bytes 0-3 are sum and stamp, which a loader may make anew. */
 static size_t first_difference(const EngineImage *image, const uint8_t *data, size_t size) {
         size_t i = MIN((size_t) 4, image->size);

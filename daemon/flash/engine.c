@@ -106,6 +106,10 @@ static int run_op(Engine *e) {
                 return engine_check_nv(e);
         case PLAN_READ:
                 return engine_output(e);
+        case PLAN_REPARTITION:
+                return engine_repartition(e);
+        case PLAN_RESTORE:
+                return engine_restore(e);
         case PLAN_RESET:
                 return bsl_reset(e->session, e->failure);
         case PLAN_POWER_OFF:
@@ -158,6 +162,10 @@ static const char *doing(const PlanStep *s) {
                 return "writing ";
         case PLAN_CHECK_NV:
                 return "checking ";
+        case PLAN_REPARTITION:
+                return "changing the partition table";
+        case PLAN_RESTORE:
+                return "putting back the unit's own data";
         case PLAN_RESET:
                 return "restarting the device";
         case PLAN_POWER_OFF:
@@ -272,14 +280,22 @@ static int leave(Engine *e, int r) {
         return 1;
 }
 
+int engine_prepare_all(Engine *e) {
+        int r;
+
+        if (e->prepared)
+                return 0;
+        r = engine_prepare_nv(e, -1);
+        e->prepared = r == 0;
+        return r;
+}
+
 static int begin_destructive(Engine *e) {
-        if (!e->prepared) {
-                int r = engine_prepare_nv(e, -1);
-                if (r != 0)
-                        return r;
-                e->prepared = true;
-        }
-        return engine_intent(e);
+        int r = engine_prepare_all(e);
+
+        if (r == 0)
+                r = engine_restore_first(e);
+        return r == 0 ? engine_intent(e) : r;
 }
 
 /* A refusal may be passed over where the plan says so, but never that of data which a later step must put back, nor one
@@ -300,7 +316,7 @@ static int do_step(Engine *e) {
                                     s->storage);
                 return 0;
         }
-        r = s->destructive ? begin_destructive(e) : 0;
+        r = s->destructive && s->op != PLAN_REPARTITION ? begin_destructive(e) : 0;
         if (r != 0)
                 return r;
         r = run_op(e);
@@ -386,7 +402,7 @@ static int engine_prepare(Engine *e) {
 
         for (size_t i = 0; i < plan->n_steps; i++) {
                 e->report->bytes_total += plan_step_bytes(plan->steps + i);
-                if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV)
+                if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV || plan->steps[i].op == PLAN_RESTORE)
                         e->last_flash_step = (int) i;
         }
         e->block = malloc(ENGINE_BLOCK_MAX);
@@ -415,6 +431,8 @@ static void engine_done(Engine *e) {
         free(e->images);
         free(e->sizes);
         free(e->block);
+        table_clear(&e->live);
+        engine_saved_free(e->saved, e->n_saved);
 }
 
 int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *hooks, EngineReport *ret, Failure *f) {

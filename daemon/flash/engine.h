@@ -7,6 +7,15 @@
 /* Executes a plan on one device over a channel. Blocking; runs in a worker thread, or in a test on a channel with
  * virtual time. Knows nothing of threads, bus, store or udev: what it needs from outside are the hooks below. */
 
+/* What was read out of a unit before its partition table was changed. */
+typedef struct EngineSaved {
+        char name[40];
+        uint8_t *data;
+        size_t size;
+        uint64_t job;               /* that saved it */
+} EngineSaved;
+void engine_saved_free(EngineSaved *saved, size_t n);
+
 typedef struct EngineHooks {
         /* A step begins. `partition` is "" where there is none. */
         void (*step)(void *userdata, unsigned step, Stage stage, const char *partition);
@@ -22,6 +31,10 @@ typedef struct EngineHooks {
         /* Something learned: key "loader-version", "chip-uid", "storage", "table", "partitions" (lines "name bytes", may come in
          * several), "read" ("output skip bytes sha256 whole|part partition"), "sparse", "note"; clean UTF-8. */
         void (*fact)(void *userdata, const char *key, const char *value);
+        /* What a change of the table of this unit (its chip UID, "" not told) that did not come to its end has saved; blocks. *ret
+         * NULL: nothing is open. 0, -ECANCELED, -EKEYREJECTED something is open that may be this unit's but need not, or -errno. May
+         * be NULL: nothing ever is open. */
+        int (*recall)(void *userdata, const char *unit, EngineSaved **ret, size_t *ret_n);
         /* The device left after FDL1 and is expected back: gives the channel to go on with, or 1 with *f. */
         int (*reenumerate)(void *userdata, uint32_t timeout_ms, Channel **ret, Failure *f);
         /* True once somebody wants the job to end; asked between blocks and at safe points. */

@@ -299,6 +299,10 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                 return step->backup >= 0 ? "merged with the unit's own" : "as in the package";
         case PLAN_CHECK_NV:
                 return "read back and compared, at most 3 rounds";
+        case PLAN_REPARTITION:
+                return "only if the unit's differs; saved before, read back";
+        case PLAN_RESTORE:
+                return "only what a change of the table has moved";
         case PLAN_REENUMERATE:
                 return "the device leaves and comes back";
         case PLAN_ERASE:

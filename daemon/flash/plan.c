@@ -8,6 +8,7 @@
 #include "flash/variant.h"
 
 #define READ_BLOCK 0x3000u
+#define NV_HEADER 512u /* what a loader keeps before the image, and gives nobody */
 #define NV_READ_DEFAULT 0x100000u
 #define PHASE_CHECK_READ_DEFAULT 0x2000u
 
@@ -57,6 +58,7 @@ typedef enum Kind {
         KIND_WRITE_AND_STAMP,
         KIND_WRITE_NV,
         KIND_ERASE,
+        KIND_TABLE,
         KIND_NOTHING,
 } Kind;
 
@@ -431,7 +433,7 @@ static uint64_t read_size(const PacFile *file) {
 
 static int add_backup(Maker *m, const PacFile *file) {
         uint64_t size = read_size(file);
-        bool merged = is_nv(file) && keeps_nv(m, file);
+        bool merged = is_nv(file) && keeps_nv(m, file) && !m->plan->options.table_only;
         PlanStep *step;
 
         if (find_backup(m->plan, file) >= 0)
@@ -446,7 +448,7 @@ static int add_backup(Maker *m, const PacFile *file) {
         step->block = READ_BLOCK;
         step->optional = !merged;
         step->checks_calibration =
-                merged && m->plan->options.mode == FLASH_MODE_UPGRADE && m->kind->calibration_gate;
+                merged && !m->plan->options.table_only && m->plan->options.mode == FLASH_MODE_UPGRADE && m->kind->calibration_gate;
         if (step->checks_calibration && !m->plan->check_cali[0])
                 snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s",
                          file->check_cali[0] ? file->check_cali : "GSM");
@@ -470,6 +472,113 @@ static int add_backups(Maker *m) {
                                 return r;
                 }
         return 0;
+}
+
+/* ---- partition table ------------------------------------------------------------------------------------ */
+
+/* Copies and slots of one NV are written by the loader together. */
+static bool has_nv_backup(const Plan *plan, const char *name) {
+        const char *at = strstr(name, "fixnv");
+
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                const PlanStep *s = plan->steps + i;
+                const char *there = s->op == PLAN_BACKUP ? strstr(s->partition, "fixnv") : NULL;
+
+                if (at && there && at - name == there - s->partition && strncmp(name, s->partition, (size_t) (at - name)) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static bool has_backup(const Plan *plan, const char *name) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].op == PLAN_BACKUP && streq(plan->steps[i].partition, name))
+                        return true;
+        return has_nv_backup(plan, name);
+}
+
+/* What no file of the package is for and only this unit has. */
+static int add_table_backup(Maker *m, const PacPartition *p) {
+        bool nv = strstr(p->name, "fixnv1") != NULL;
+        uint64_t bytes;
+        PlanStep *step;
+
+        if (!nv && !same_partition(p->name, "prodnv") && !same_partition(p->name, "miscdata") && !same_partition(p->name, "calinv"))
+                return 0;
+        if (has_backup(m->plan, p->name) || p->size == U64_UNKNOWN ||
+            __builtin_mul_overflow(p->size, pac_partition_unit(m->pac->partition_unit), &bytes) || bytes > 64 * 1024 * 1024 ||
+            bytes <= NV_HEADER)
+                return 0; /* the engine refuses to move what it could not save */
+        step = add_step(m, PLAN_BACKUP, STAGE_BACKUP);
+        if (!step)
+                return -ENOMEM;
+        strcpy(step->partition, p->name);
+        strcpy(step->id, p->name);
+        step->size = nv ? bytes - NV_HEADER : bytes;
+        step->block = READ_BLOCK;
+        step->optional = true;
+        return 0;
+}
+
+static const PacFile *find_table_file(const Maker *m) {
+        for (size_t i = 0; i < m->pac->n_files; i++) {
+                const Type *type = find_type(m->pac->files[i].type);
+                if (m->pac->files[i].selected && type && type->kind == KIND_TABLE)
+                        return m->pac->files + i;
+        }
+        return NULL;
+}
+
+static int tell_table(Maker *m) {
+        int r;
+
+        if (m->pac->n_partitions > 0)
+                r = LOSE(m,
+                         "The partition table is replaced by the package's (%zu partitions) where the unit's differs: what lies in "
+                         "partitions that move, change their size or go is lost, user data too.",
+                         m->pac->n_partitions);
+        else
+                r = LOSE(m, "The loader makes its partition table anew if the unit's differs: what lies in it is lost, user data too.");
+        if (r == 0)
+                r = KEEP(m, "Before the partition table is changed, the old one and the unit's calibration and identity data are stored; "
+                            "what moves is put back and read back.");
+        return r;
+}
+
+static int add_table_steps(Maker *m, bool force) {
+        bool keep = m->plan->options.mode != FLASH_MODE_FACTORY || m->plan->options.table_only;
+        PlanStep *step;
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < m->pac->n_partitions; i++)
+                r = add_table_backup(m, m->pac->partitions + i);
+        step = r == 0 ? add_step(m, PLAN_REPARTITION, STAGE_REPARTITION) : NULL;
+        if (!step)
+                return r == 0 ? -ENOMEM : r;
+        strcpy(step->id, "partition table");
+        step->destructive = step->critical = true;
+        step->force = force;
+        return keep ? add_plain(m, PLAN_RESTORE, STAGE_RESTORE) : 0;
+}
+
+/* Without the option a unit with another table is refused. */
+static int add_table(Maker *m) {
+        const PacFile *file = find_table_file(m);
+        bool list = m->pac->n_partitions > 0;
+        int r;
+
+        if (m->plan->options.repartition && (m->family != PHONE || (!list && !file)))
+                return refuse(m, "table", "The package has no partition table to give a unit.");
+        if (m->family != PHONE || (!list && !file))
+                return 0;
+        if (!m->plan->options.repartition) {
+                if (file && NOTE(m, "%s: the package asks for a new partition table; it is made only with the option --repartition.",
+                                 file->id) < 0)
+                        return -ENOMEM;
+                return 0;
+        }
+        r = tell_table(m);
+        return r == 0 ? add_table_steps(m, list || (file && strncmp(file->type, "FORCE_", 6) == 0)) : r;
 }
 
 /* ---- files ---------------------------------------------------------------------------------------------- */
@@ -855,8 +964,8 @@ static int add_file(Maker *m, const PacFile *file, size_t index) {
 
         if (!type)
                 return unknown_type(m, file);
-        if (type->kind <= KIND_SECOND_LOADER || type->kind == KIND_NOTHING)
-                return 0;
+        if (type->kind <= KIND_SECOND_LOADER || type->kind == KIND_TABLE || type->kind == KIND_NOTHING)
+                return 0; /* done elsewhere, or not at all */
         r = check_target(m, file, type);
         if (r == 0 && is_protected(file))
                 r = add_protected(m, file, &done);
@@ -1050,7 +1159,7 @@ static int add_notes(Maker *m) {
         r = note_storage(m);
         if (r == 0 && !nv)
                 r = KEEP(m, "Calibration and IMEIs of the unit: not touched.");
-        if (r == 0 && m->pac->n_partitions > 0)
+        if (r == 0 && m->pac->n_partitions > 0 && !m->plan->options.repartition)
                 r = NOTE(m,
                          "The package expects %zu partitions. A unit whose table differs is refused before the first "
                          "write.",
@@ -1078,12 +1187,14 @@ static int fill(Maker *m) {
         if (r == 0)
                 r = add_backups(m);
         if (r == 0)
+                r = add_table(m);
+        if (r == 0 && !m->plan->options.table_only)
                 r = add_files(m);
         if (r == 0)
                 r = add_nv_checks(m);
         if (r == 0)
                 r = add_questions(m);
-        if (r == 0)
+        if (r == 0 && !m->plan->options.table_only)
                 r = add_apr(m);
         if (r == 0)
                 r = add_finish(m);
@@ -1174,6 +1285,8 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_TIME_STAMP] = "time-stamp",
                 [PLAN_APR] = "apr",
                 [PLAN_READ] = "read",
+                [PLAN_REPARTITION] = "repartition",
+                [PLAN_RESTORE] = "restore",
                 [PLAN_RESET] = "reset",
                 [PLAN_POWER_OFF] = "power-off",
         };

@@ -28,6 +28,8 @@ typedef enum PlanOp {
         PLAN_TIME_STAMP,     /* when the unit was flashed, into its miscdata; a loader that does not know it is noted */
         PLAN_APR,            /* when the package was built, into its miscdata; the same */
         PLAN_READ,           /* flash into an output of the job */
+        PLAN_REPARTITION,    /* the package's table, if the device's differs; begins with its own intent */
+        PLAN_RESTORE,        /* what the change of the table has moved: put back and read back */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -52,6 +54,7 @@ typedef struct PlanStep {
                                     mismatch where it says none (SPL of both kinds in one package) */
         char variant[48];        /* "": whatever the unit has; "_b128k_p2k", "rf:NAME": only where FLASH_INFO or RF_TYPE said so */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
+        bool force;              /* REPARTITION without a list: also if the loader did not ask for it */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */
         uint64_t skip;           /* READ: where it begins within the partition or range; size U64_UNKNOWN: to the end */
         unsigned output;         /* READ: number of the output, 1 … */
@@ -64,6 +67,8 @@ typedef struct PlanStep {
 typedef struct PlanOptions {
         FlashMode mode;
         bool allow_warnings;     /* go on although the package has warnings */
+        bool repartition;        /* a table that differs from the package's is changed, not refused */
+        bool table_only;         /* with repartition: nothing else is written */
         bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
                                     not_executable */
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;

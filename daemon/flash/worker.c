@@ -42,6 +42,8 @@ struct Worker {
         int go_error;
         Answer answer;
         UsbTarget target;
+        EngineSaved *saved;            /* what a recall brought, until it is taken */
+        size_t n_saved;
 };
 
 JobSpec *job_spec_free(JobSpec *spec) {
@@ -246,6 +248,24 @@ static int on_backup(void *userdata, unsigned step, const char *name, void *data
         return wait_go(w);
 }
 
+static int on_recall(void *userdata, const char *unit, EngineSaved **ret, size_t *ret_n) {
+        Worker *w = userdata;
+        Letter *l = letter_new(w, RECORD_RECALL);
+        int r;
+
+        if (!l)
+                return -ENOMEM;
+        snprintf(l->record.value, sizeof(l->record.value), "%s", unit);
+        expect_go(w);
+        post(w, l);
+        r = wait_go(w);
+        pthread_mutex_lock(&w->lock);
+        *ret = r == 0 ? TAKE_PTR(w->saved) : NULL;
+        *ret_n = *ret ? w->n_saved : 0;
+        pthread_mutex_unlock(&w->lock);
+        return r;
+}
+
 static Answer wait_answer(Worker *w, uint32_t timeout_ms, UsbTarget *ret) {
         struct timespec until = after_ms(timeout_ms);
         Answer answer;
@@ -357,7 +377,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         const JobSpec *spec = w->spec;
         EngineHooks hooks = {
                 .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
-                .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
+                .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
         EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting};
         char digest[65];
@@ -413,6 +433,7 @@ static void *worker_main(void *userdata) {
 }
 
 static void worker_free(Worker *w) {
+        engine_saved_free(w->saved, w->n_saved);
         letter_free(w->last);
         mailbox_free(w->mailbox);
         job_spec_free(w->spec);
@@ -499,6 +520,15 @@ void worker_go(Worker *w, int error) {
         w->go_error = error;
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
+}
+
+void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n) {
+        pthread_mutex_lock(&w->lock);
+        engine_saved_free(w->saved, w->n_saved);
+        w->saved = saved;
+        w->n_saved = n;
+        pthread_mutex_unlock(&w->lock);
+        worker_go(w, error);
 }
 
 void worker_answer_device(Worker *w, const UsbTarget *target) {

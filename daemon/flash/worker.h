@@ -36,6 +36,7 @@ typedef enum RecordType {
         RECORD_INTENT,       /* the same; answered with worker_go() */
         RECORD_BACKUP,       /* step, name in partition, blob; answered with worker_go() */
         RECORD_FACT,         /* key, value */
+        RECORD_RECALL,       /* chip UID in value, "" none; answered with worker_recalled() */
         RECORD_EXPECT_BACK,  /* device left and should return within timeout_ms; answered with worker_answer_device() */
         RECORD_DONE,         /* result, failure, report; the thread ends right after */
 } RecordType;
@@ -70,6 +71,8 @@ typedef struct Worker Worker;
 int worker_start(JobSpec **spec, Mailbox *mailbox, Worker **ret);
 void worker_cancel(Worker *w);                        /* any time; idempotent */
 void worker_go(Worker *w, int error);                 /* 0: committed to disk; -errno: not */
+/* What was saved of the unit, moved (NULL none); or -errno. */
+void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n);
 void worker_answer_device(Worker *w, const UsbTarget *target); /* NULL: it did not come back */
 void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
 /* After RECORD_DONE was taken: joins (the thread is ending) and frees. */

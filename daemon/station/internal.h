@@ -71,6 +71,9 @@ typedef struct JobRun {
         uint64_t active_usec;    /* last sign of life, CLOCK_MONOTONIC */
         uint64_t hung_usec;      /* cancelled because there was none, 0 no */
         JobTrail *trail;         /* what its record will tell; NULL before it met a device */
+        char unit[65];           /* chip UID of the unit it runs on, as far as it told */
+        int change_error;        /* why a change of the table could not be opened on disk */
+        bool table_open;         /* a change of the unit's table is open, by this job or by one before */
         bool concluding;         /* over; the row is on its way to the disk */
         JobResult result;
         JobResult verdict;       /* decided here before the worker ended: skipped, or failed with verdict_failure */
@@ -218,4 +221,10 @@ void job_request_cancel(Job *job);
 void tick_update(Station *s);
 void active_add(Job *job);
 void active_remove(Job *job);
+Job *job_find_active(Station *s, uint64_t id); /* with a worker or an import task */
+
+/* change.c: partition tables that are being changed */
+int change_open(Job *job); /* queued before the intent: on disk with it */
+void change_recall(Job *job, const char *unit);
+void change_close(Job *job); /* it ended well */
 int small_plan(bool reset, bool power_off, Plan **ret);

@@ -114,13 +114,16 @@ const Plan *job_plan(const Job *job) {
 /* ---- the row on disk ---- */
 
 static uint32_t pack_options(const PlanOptions *o) {
-        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1;
+        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U);
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
         unsigned finish = row->options >> 1 & 3;
 
-        *ret = (PlanOptions){.mode = row->mode, .allow_warnings = row->options & 1};
+        *ret = (PlanOptions){.mode = row->mode,
+                             .allow_warnings = row->options & 1,
+                             .repartition = row->options & 8,
+                             .table_only = row->options & 16};
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
                                                  : FINISH_RESET;

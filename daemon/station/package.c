@@ -7,7 +7,8 @@
 /* ---- plans ---- */
 
 static bool options_equal(const PlanOptions *a, const PlanOptions *b) {
-        return a->mode == b->mode && a->allow_warnings == b->allow_warnings && a->finish == b->finish;
+        return a->mode == b->mode && a->allow_warnings == b->allow_warnings && a->finish == b->finish &&
+               a->repartition == b->repartition && a->table_only == b->table_only;
 }
 
 static int make_plan(const Package *p, const PlanOptions *options, Plan **ret, CallError *e) {

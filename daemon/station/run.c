@@ -33,7 +33,7 @@ void active_remove(Job *job) {
                 }
 }
 
-static Job *find_active(Station *s, uint64_t id) {
+Job *job_find_active(Station *s, uint64_t id) {
         for (Job *job = s->active; job; job = job->run->active_next)
                 if (job->id == id)
                         return job;
@@ -249,6 +249,8 @@ static void handle_done(Job *job, const WorkerRecord *r) {
                 describe_interruption(job, &f);
         if (word == JOB_RESULT_FAILED && f.stage != STAGE_INVALID)
                 job->stage = f.stage;
+        if (word == JOB_RESULT_DONE)
+                change_close(job);
         job->bytes_done = MAX(job->bytes_done, r->report.bytes_done);
         trail_end(job, r->now_usec, job->bytes_done);
         if (job->device)
@@ -316,10 +318,12 @@ static bool refused_meanwhile(Job *job) {
 static void go(int error, void *userdata) {
         GoContext *context = userdata;
         Station *s = context->station;
-        Job *job = find_active(s, context->job);
+        Job *job = job_find_active(s, context->job);
 
         if (job && job->run->held > 0)
                 job->run->held--;
+        if (job && error == 0)
+                error = job->run->change_error;
         if (job && job->run->worker) {
                 job->run->active_usec = now_monotonic();
                 if (error >= 0 && context->intent && !refused_meanwhile(job))
@@ -355,6 +359,11 @@ static void handle_intent(Job *job, const WorkerRecord *r) {
         job->run->destructive = job->run->wrote = true;
         slot_update(job->slot);
         job_put_row(job); /* the same transaction: a crash leaves the exact step */
+        e = r->stage == STAGE_REPARTITION ? change_open(job) : 0;
+        if (e < 0) {
+                worker_go(job->run->worker, e);
+                return;
+        }
         context = hold(job);
         if (!context)
                 return;
@@ -508,7 +517,7 @@ static void handle_stray(Station *s, const WorkerRecord *r) {
 }
 
 static void handle_record(Station *s, WorkerRecord *r) {
-        Job *job = find_active(s, r->job_id);
+        Job *job = job_find_active(s, r->job_id);
 
         if (!job || !job->run->worker) {
                 handle_stray(s, r);
@@ -527,6 +536,9 @@ static void handle_record(Station *s, WorkerRecord *r) {
                 break;
         case RECORD_FACT:
                 handle_fact(job, r);
+                break;
+        case RECORD_RECALL:
+                change_recall(job, r->value);
                 break;
         case RECORD_EXPECT_BACK:
                 handle_expect_back(job, r);

@@ -39,3 +39,8 @@ int database_list_records(Database *d, const StoreRecordFilter *filter, StoreRec
 int database_check_records(Database *d, StoreRecordCheck *check);
 int database_prune_records(Database *d, uint64_t before_usec, uint64_t *ret_n);
 void records_free(StoreRecord *records, size_t n);
+
+/* database-changes.c */
+int database_open_change(Database *d, const StoreChange *c);
+int database_close_changes(Database *d, const StoreChange *c);
+int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, size_t *ret_n); /* each name once */

@@ -225,6 +225,9 @@ static const char *const migrations[SCHEMA_VERSION] = {
         " created_usec INTEGER NOT NULL, finished_usec INTEGER NOT NULL, boot_id TEXT NOT NULL, passed INTEGER NOT NULL,"
         " failed INTEGER NOT NULL, skipped INTEGER NOT NULL, first_article TEXT NOT NULL, cohort TEXT NOT NULL,"
         " recent TEXT NOT NULL) @STRICT@;",
+        "CREATE TABLE table_changes(job INTEGER PRIMARY KEY, unit TEXT NOT NULL, port TEXT NOT NULL,"
+        " opened_usec INTEGER NOT NULL, closed_usec INTEGER NOT NULL) @STRICT@;"
+        "CREATE INDEX table_changes_open ON table_changes(unit, port) WHERE closed_usec = 0;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

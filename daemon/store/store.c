@@ -37,6 +37,9 @@ typedef enum RequestKind {
         REQUEST_LIST_RECORDS,
         REQUEST_CHECK_RECORDS,
         REQUEST_PRUNE_RECORDS,
+        REQUEST_OPEN_CHANGE,
+        REQUEST_CLOSE_CHANGES,
+        REQUEST_RECALL_CHANGE,
 } RequestKind;
 
 typedef struct Request Request;
@@ -71,6 +74,11 @@ struct Request {
         StoreRecordsCallback records_cb;
         StoreCheckCallback check_cb;
         StorePruneCallback prune_cb;
+        /* of changes of the partition table */
+        StoreChange change;
+        StoreArea *areas;
+        size_t n_areas;
+        StoreAreasCallback areas_cb;
 };
 
 typedef struct RequestList {
@@ -121,7 +129,15 @@ static Request *list_pop(RequestList *l) {
         return r;
 }
 
+static void areas_free(Request *r) {
+        for (size_t i = 0; i < r->n_areas; i++)
+                free(r->areas[i].data);
+        free(TAKE_PTR(r->areas));
+        r->n_areas = 0;
+}
+
 static void request_free(Request *r) {
+        areas_free(r);
         free(r->data);
         free(r->jobs);
         records_free(r->records, r->n_records);
@@ -178,6 +194,59 @@ static int execute_ids(Store *s, Request *r) {
         return e < 0 ? e : database_set_next_id(s->db, s->next_id);
 }
 
+static int read_vault(Store *s, const StoreBackup *b, void **ret) {
+        _cleanup_close_ int fd = openat(s->vault_fd, b->id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        _cleanup_free_ uint8_t *data = NULL;
+        char sha256[65];
+        int e;
+
+        if (fd < 0)
+                return -errno;
+        if (b->size == 0 || b->size > VAULT_FILE_MAX)
+                return -EBADMSG;
+        data = malloc(b->size);
+        if (!data)
+                return -ENOMEM;
+        for (size_t at = 0; at < b->size;) {
+                ssize_t n = pread(fd, data + at, b->size - at, (off_t) at);
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                at += (size_t) n;
+        }
+        e = digest_hex(data, b->size, sha256);
+        if (e == 0 && !streq(sha256, b->sha256))
+                e = -EBADMSG;
+        if (e == 0)
+                *ret = TAKE_PTR(data);
+        return e;
+}
+
+static int execute_recall(Store *s, Request *r) {
+        _cleanup_free_ StoreBackup *list = NULL;
+        size_t n = 0;
+        int e;
+
+        areas_free(r);
+        e = database_list_change(s->db, &r->change, &list, &n);
+        if (e < 0 || n == 0)
+                return e;
+        r->areas = calloc(n, sizeof(*r->areas));
+        if (!r->areas)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                StoreArea *a = r->areas + i;
+
+                e = read_vault(s, list + i, &a->data);
+                if (e < 0)
+                        return e;
+                snprintf(a->name, sizeof(a->name), "%s", list[i].name);
+                a->size = list[i].size;
+                a->job = list[i].job;
+                r->n_areas++;
+        }
+        return 0;
+}
+
 static int execute_one(Store *s, Request *r) {
         int e;
 
@@ -208,6 +277,12 @@ static int execute_one(Store *s, Request *r) {
                 return database_check_records(s->db, &r->check);
         case REQUEST_PRUNE_RECORDS:
                 return database_prune_records(s->db, r->filter.until_usec, &r->first);
+        case REQUEST_OPEN_CHANGE:
+                return database_open_change(s->db, &r->change);
+        case REQUEST_CLOSE_CHANGES:
+                return database_close_changes(s->db, &r->change);
+        case REQUEST_RECALL_CHANGE:
+                return execute_recall(s, r);
         }
         return -EINVAL;
 }
@@ -218,6 +293,7 @@ static bool is_write(const Request *r) {
         case REQUEST_GET_JOB:
         case REQUEST_LIST_RECORDS:
         case REQUEST_CHECK_RECORDS:
+        case REQUEST_RECALL_CHANGE:
                 return false;
         default:
                 return true;
@@ -604,6 +680,8 @@ static void call_back(Request *r) {
                 r->check_cb(r->result, &r->check, r->userdata);
         else if (r->prune_cb)
                 r->prune_cb(r->result, r->result == 0 ? r->first : 0, r->userdata);
+        else if (r->areas_cb)
+                r->areas_cb(r->result, r->result == 0 ? r->areas : NULL, r->result == 0 ? r->n_areas : 0, r->userdata);
         else if (r->jobs_cb)
                 r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
         else if (r->ids_cb)
@@ -807,6 +885,33 @@ int store_put_backup(Store *s, uint64_t job, const char *port, const char *name,
         r->size = size;
         r->cb = cb;
         return enqueue(s, r);
+}
+
+static int change_request(Store *s, RequestKind kind, const StoreChange *change, StoreCallback cb, StoreAreasCallback areas_cb,
+                          void *userdata) {
+        Request *r = request_new(kind, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->change = *change;
+        r->change.usec = now_usec();
+        r->cb = cb;
+        r->areas_cb = areas_cb;
+        return enqueue(s, r);
+}
+
+int store_open_change(Store *s, const StoreChange *change, StoreCallback cb, void *userdata) {
+        if (!valid_id(change->job))
+                return -EINVAL;
+        return change_request(s, REQUEST_OPEN_CHANGE, change, cb, NULL, userdata);
+}
+
+int store_close_changes(Store *s, const StoreChange *change, StoreCallback cb, void *userdata) {
+        return change_request(s, REQUEST_CLOSE_CHANGES, change, cb, NULL, userdata);
+}
+
+int store_recall_change(Store *s, const StoreChange *change, StoreAreasCallback cb, void *userdata) {
+        return change_request(s, REQUEST_RECALL_CHANGE, change, NULL, cb, userdata);
 }
 
 int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata) {

@@ -78,6 +78,20 @@ typedef struct StoreBackup {
         uint64_t size, usec;
 } StoreBackup;
 
+/* A partition table that is being changed. */
+typedef struct StoreChange {
+        char unit[65];             /* chip UID, "" the unit shows none */
+        char port[128];
+        uint64_t job, usec;
+} StoreChange;
+
+typedef struct StoreArea {
+        char name[40];
+        uint64_t job;              /* that saved it */
+        void *data;                /* malloc; the callback may take it (and set it to NULL) */
+        size_t size;
+} StoreArea;
+
 /* What is kept of one attempt on one unit, for good: numbered, never changed, chained by hash (database-history.c says what the
  * hash is of). The columns are what people search for; `json` is the whole record as one line. Personal: serials and chip. */
 typedef struct StoreRecord {
@@ -156,6 +170,13 @@ int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *
  * empty. On an error of this call the data stay the caller's. */
 int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
                      StoreCallback cb, void *userdata);
+/* Before a job changes a unit's partition table: from then on what it saved is the truth about the unit's own data, until a job on that unit
+ * ends well and closes what is open. */
+int store_open_change(Store *s, const StoreChange *change, StoreCallback cb, void *userdata);
+int store_close_changes(Store *s, const StoreChange *change, StoreCallback cb, void *userdata); /* job does not matter */
+/* What open changes of this unit have saved, read from the vault and checked against its hash. Error: a file is missing or damaged. */
+typedef void (*StoreAreasCallback)(int error, StoreArea *areas, size_t n, void *userdata);
+int store_recall_change(Store *s, const StoreChange *change, StoreAreasCallback cb, void *userdata);
 /* The last row of a job and the record of the attempt: both or none. record->json moves to the store if this call succeeds. A second
  * record for the same job is not taken (nor an error). */
 int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreCallback cb, void *userdata);

@@ -148,7 +148,41 @@ static int compare(const Pac *pac, const uint8_t *package, const char *before, c
         return r;
 }
 
+#define NV_FILE_MAX (2u << 20)
+#define NV_HEADER 512u
+
+static uint8_t *read_nv(const char *path, size_t *ret_size) {
+        uint8_t *data = calloc(1, NV_FILE_MAX);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, data, NV_FILE_MAX) : -1;
+
+        ck_assert_msg(n > (ssize_t) NV_HEADER, "%s: cannot be read", path);
+        close(fd);
+        *ret_size = (size_t) n;
+        return data;
+}
+
+static void compare_nv(const char *before, const char *after) {
+        static const unsigned items[] = { 0x5, 0x2, 0x26d };
+        size_t size[2], n[2];
+        uint8_t *nv[2] = { read_nv(before, size), read_nv(after, size + 1) };
+
+        for (size_t i = 0; i < ELEMENTSOF(items); i++) {
+                const uint8_t *x = expect_nv_item(nv[0] + NV_HEADER, size[0] - NV_HEADER, items[i], n);
+                const uint8_t *y = expect_nv_item(nv[1] + NV_HEADER, size[1] - NV_HEADER, items[i], n + 1);
+
+                ck_assert_msg(x && y && n[0] == n[1] && memcmp(x, y, n[0]) == 0, "%s: item 0x%x is another one", after, items[i]);
+        }
+        free(nv[0]);
+        free(nv[1]);
+}
+
 static char **arguments;
+
+START_TEST(test_nv) {
+        compare_nv(arguments[2], arguments[3]);
+}
+END_TEST
 
 /* The expectation is shared with the unit tests, whose assertions want a test around them. */
 START_TEST(test_flash) {
@@ -179,11 +213,11 @@ int main(int argc, char **argv) {
         int failed;
 
         if (argc != 4 && argc != 5) {
-                fprintf(stderr, "usage: flashcheck PACKAGE BEFORE AFTER [VARIANT]\n");
+                fprintf(stderr, "usage: flashcheck PACKAGE|--nv BEFORE AFTER [VARIANT]\n");
                 return 2;
         }
         arguments = argv;
-        tcase_add_test(tc, test_flash);
+        tcase_add_test(tc, streq(argv[1], "--nv") ? test_nv : test_flash);
         suite_add_tcase(suite, tc);
         srunner_set_fork_status(runner, CK_NOFORK);
         srunner_run_all(runner, CK_SILENT);

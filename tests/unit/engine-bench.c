@@ -51,10 +51,60 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total) {
         }
 }
 
+static void keep(EngineSaved *list, size_t *n, const char *name, const void *data, size_t size) {
+        EngineSaved *s = list + (*n)++;
+
+        ck_assert_uint_lt(*n, 64);
+        *s = (EngineSaved) {.data = malloc(size), .size = size, .job = 1};
+        snprintf(s->name, sizeof(s->name), "%s", name);
+        memcpy(s->data, data, size);
+}
+
+static void forget(EngineSaved *list, size_t *n) {
+        while (*n > 0)
+                free(list[--*n].data);
+}
+
+/* The first change that was not finished says what the unit's own data are; later ones only add. */
+static void open_vault(Bench *b) {
+        for (size_t i = 0; i < b->n_fresh; i++) {
+                bool there = false;
+
+                for (size_t k = 0; k < b->n_vault; k++)
+                        there |= streq(b->vault[k].name, b->fresh[i].name);
+                if (!there)
+                        keep(b->vault, &b->n_vault, b->fresh[i].name, b->fresh[i].data, b->fresh[i].size);
+        }
+        b->vault_open = true;
+}
+
+static int on_recall(void *userdata, const char *unit, EngineSaved **ret, size_t *ret_n) {
+        Bench *b = userdata;
+        EngineSaved *list = calloc(64, sizeof(*list));
+
+        *ret_n = 0;
+        snprintf(b->vault_unit, sizeof(b->vault_unit), "%s", unit);
+        for (size_t i = 0; b->vault_open && i < b->n_vault; i++)
+                keep(list, ret_n, b->vault[i].name, b->vault[i].data, b->vault[i].size);
+        if (*ret_n == 0)
+                free(list);
+        *ret = *ret_n > 0 ? list : NULL;
+        return 0;
+}
+
+static void on_tap(void *userdata, const uint8_t *data _unused_, size_t size _unused_) {
+        Bench *b = userdata;
+
+        if (b->kill_at_send && b->sim->sends >= b->kill_at_send)
+                sim_channel_cancel(b->sim);
+}
+
 static int on_intent(void *userdata, unsigned step, Stage stage, const char *partition) {
         Bench *b = userdata;
 
         add_event(b, EVENT_INTENT, (int) step, stage, partition);
+        if (stage == STAGE_REPARTITION && b->go_error >= 0)
+                open_vault(b);
         return b->go_error_step < 0 || b->go_error_step == (int) step ? b->go_error : 0;
 }
 
@@ -64,6 +114,8 @@ static int on_backup(void *userdata, unsigned step, const char *name, void *data
 
         e->data = data;
         e->size = size;
+        if (b->backup_error >= 0)
+                keep(b->fresh, &b->n_fresh, name, data, size);
         return b->backup_error;
 }
 
@@ -199,6 +251,8 @@ Bench *bench_free(Bench *b) {
                 return NULL;
         for (size_t i = 0; i < b->n_events; i++)
                 free(b->events[i].data);
+        forget(b->vault, &b->n_vault);
+        forget(b->fresh, &b->n_fresh);
         sim_channel_free(b->sim);
         plan_free(b->plan);
         pac_free(b->pac);
@@ -212,11 +266,15 @@ Bench *bench_free(Bench *b) {
 }
 
 void bench_plan(Bench *b, FlashMode mode) {
-        PlanOptions options = {.mode = mode, .finish = FINISH_RESET, .allow_warnings = true};
+        bench_plan_with(b, &(PlanOptions) {.mode = mode, .finish = FINISH_RESET, .allow_warnings = true});
+}
+
+void bench_plan_with(Bench *b, const PlanOptions *options) {
         Failure f = FAILURE_INIT;
         int r;
 
-        r = plan_make(b->pac, &options, &b->plan, &f);
+        b->plan = plan_free(b->plan);
+        r = plan_make(b->pac, options, &b->plan, &f);
         ck_assert_msg(r == 0, "plan: %d %s", r, f.text);
         b->input = (EngineInput) {
                 .plan = b->plan, .package = b->package, .package_size = b->package_size, .package_ok = disk_ok,
@@ -232,15 +290,25 @@ void bench_fault(Bench *b, const char *line) {
 int bench_run(Bench *b) {
         EngineHooks hooks = {
                 .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact,
-                .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = b,
+                .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = b,
         };
 
+        b->sim->canceled = false;
+        if (b->kill_at_send) {
+                b->sim->tap = on_tap;
+                b->sim->tap_userdata = b;
+        }
+        forget(b->fresh, &b->n_fresh);
         for (size_t i = 0; i < b->n_events; i++)
                 free(b->events[i].data);
         b->n_events = 0;
         b->progress = b->progress_total = 0;
         b->progress_fell = b->cancelled = false;
         b->result = engine_run(&b->input, &b->sim->channel, &hooks, &b->report, &b->failure);
+        if (b->result == 0) {
+                b->vault_open = false;
+                forget(b->vault, &b->n_vault);
+        }
         return b->result;
 }
 

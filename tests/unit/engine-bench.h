@@ -43,6 +43,15 @@ typedef struct Bench {
         uint64_t unplug_bytes;   /* or once so much has moved, 0 never */
         uint64_t bad_disk_bytes; /* the package is unreadable once so much has moved, 0 never */
         bool comes_back;         /* after re-enumeration */
+        uint64_t kill_at_send;   /* the host dies just before that many-th send, 0 never; the device keeps power */
+
+        /* What a station keeps over runs: data read out before a change of the table, until a run ends well. */
+        bool vault_open;
+        char vault_unit[65];
+        EngineSaved vault[64];   /* of the open change */
+        size_t n_vault;
+        EngineSaved fresh[64];   /* read in this run */
+        size_t n_fresh;
 
         /* how it went */
         BenchEvent events[BENCH_EVENTS_MAX];
@@ -63,6 +72,7 @@ Bench *bench_new_made(const char *spec, PacMaker *maker);
 Bench *bench_new_file(const char *spec, PacMaker *maker, const char *id, uint64_t size);
 Bench *bench_free(Bench *b);
 void bench_plan(Bench *b, FlashMode mode);
+void bench_plan_with(Bench *b, const PlanOptions *options); /* 0 or dies */
 void bench_fault(Bench *b, const char *line);
 /* Runs; may be repeated: the unit stays plugged in as it is. */
 int bench_run(Bench *b);

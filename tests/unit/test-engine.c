@@ -537,6 +537,7 @@ START_TEST(tables_are_compared_in_any_unit) {
         Failure f = FAILURE_INIT;
         Engine e = {.plan = &plan, .hooks = &hooks, .failure = &f};
         BslPartition live[4];
+        Table table = {};
         size_t n = 0;
 
         for (size_t i = 0; i < 4; i++)
@@ -549,8 +550,10 @@ START_TEST(tables_are_compared_in_any_unit) {
                 live[0] = live[1];
                 live[1] = first;
         }
-        ck_assert_msg(engine_check_table(&e, live, n) == !listings[_i].fits, "%s", f.text);
+        ck_assert_int_eq(table_from_partitions(&plan, live, n, false, &table), 0);
+        ck_assert_msg(engine_check_table(&e, &table) == !listings[_i].fits, "%s", f.text);
         ck_assert_str_eq(f.detail, listings[_i].fits ? "" : "table");
+        table_clear(&table);
 }
 END_TEST
 

@@ -429,7 +429,7 @@ END_TEST
 
 START_TEST(test_types) {
         static const char *const types[] = {"KickOff",  "PARTITION_NAME",     "code",         "Soft_SIM",
-                                            "CHIP_DSP", "FORCE_REPARTITION2", "EXTTABLE"};
+                                            "CHIP_DSP", "EXTTABLE"};
 
         for (size_t i = 0; i < ELEMENTSOF(types); i++) {
                 PacMaker *m = pm_new_family("phone", 5);

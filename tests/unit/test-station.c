@@ -51,6 +51,9 @@ static struct {
         StoreSnapshot snapshot;
         unsigned n_records;
         StoreRecord record; /* the last one */
+        StoreChange opened, closed; /* of partition tables, the last ones */
+        unsigned n_opened, n_closed;
+        bool change_open;           /* what a recall finds: one area of job 1 */
 } disk;
 
 static int pend(Pending p) {
@@ -139,6 +142,26 @@ int store_put_backup(Store *s _unused_, uint64_t j _unused_, const char *p _unus
         disk.n_backups++;
         free(data);
         return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_open_change(Store *s _unused_, const StoreChange *change, StoreCallback cb, void *userdata) {
+        disk.opened = *change;
+        disk.n_opened++;
+        return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_close_changes(Store *s _unused_, const StoreChange *change, StoreCallback cb, void *userdata) {
+        disk.closed = *change;
+        disk.n_closed++;
+        return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_recall_change(Store *s _unused_, const StoreChange *change, StoreAreasCallback cb, void *userdata) {
+        StoreArea area = {.name = "miscdata", .job = 1, .size = 4};
+
+        disk.opened = *change;
+        if (disk.change_open)
+                area.data = strdup("abc");
+        cb(disk.error, &area, disk.change_open && !disk.error, userdata);
+        free(area.data);
+        return 0;
 }
 int store_reserve_ids(Store *s _unused_, unsigned n, void (*cb)(int, uint64_t, unsigned, void *), void *userdata) {
         return pend((Pending){.ids = cb, .n = n, .userdata = userdata});
@@ -326,6 +349,7 @@ struct Worker {
         JobSpec *spec;
         bool cancelled, reaped, abandoned;
         int n_go, go_error;
+        size_t n_saved;
         int answers; /* -1 it did not come back */
         UsbTarget answered;
         uint64_t done, total;
@@ -378,6 +402,13 @@ void worker_cancel(Worker *w) {
 void worker_go(Worker *w, int error) {
         w->n_go++;
         w->go_error = error;
+}
+void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                free(saved[i].data);
+        free(saved);
+        w->n_saved = n;
+        worker_go(w, error);
 }
 void worker_answer_device(Worker *w, const UsbTarget *target) {
         w->answers += target ? 1 : -1;
@@ -949,6 +980,48 @@ START_TEST(safe_to_unplug_and_cancelable_follow_the_steps) {
 }
 END_TEST
 
+/* A change of the partition table is open on disk before it may begin, until a job on that unit ends well. */
+START_TEST(changes_of_the_table_stay_open) {
+        Job *job = flash(any);
+
+        (void) plug(1);
+        step(job, 1, STAGE_IDENTIFY);
+        post(job, (WorkerRecord){.type = RECORD_RECALL, .step = 1, .value = "UID7"});
+        settle();
+        ck_assert_str_eq(disk.opened.unit, "UID7");
+        ck_assert_int_eq(worker_of(job)->n_go, 1);
+        ck_assert_uint_eq(worker_of(job)->n_saved, 0);
+        post(job, (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_REPARTITION});
+        settle();
+        ck_assert_uint_eq(disk.n_opened, 1);
+        ck_assert_uint_eq(disk.opened.job, job->id);
+        ck_assert_str_eq(disk.opened.unit, "UID7");
+        ck_assert_int_eq(worker_of(job)->n_go, 2);
+        done(job, 1, CLASS_GONE, STAGE_REPARTITION);
+        ck_assert_uint_eq(disk.n_closed, 0);
+}
+END_TEST
+
+START_TEST(an_open_change_is_found_by_the_unit) {
+        Job *job = flash(any);
+
+        disk.change_open = true;
+        (void) plug(1);
+        step(job, 1, STAGE_IDENTIFY);
+        /* A unit without identity may be any. */
+        post(job, (WorkerRecord){.type = RECORD_RECALL, .step = 1, .value = ""});
+        settle();
+        ck_assert_int_eq(worker_of(job)->go_error, -EKEYREJECTED);
+        post(job, (WorkerRecord){.type = RECORD_RECALL, .step = 1, .value = "UID7"});
+        settle();
+        ck_assert_int_eq(worker_of(job)->go_error, 0);
+        ck_assert_uint_eq(worker_of(job)->n_saved, 1);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_uint_eq(disk.n_closed, 1);
+        ck_assert_str_eq(disk.closed.unit, "UID7");
+}
+END_TEST
+
 START_TEST(no_go_without_disk) {
         Job *job = flash(any);
 
@@ -1477,6 +1550,8 @@ static Suite *suite(void) {
         tcase_add_test(t, cancel);
         tcase_add_test(t, safe_to_unplug_and_cancelable_follow_the_steps);
         tcase_add_test(t, no_go_without_disk);
+        tcase_add_test(t, changes_of_the_table_stay_open);
+        tcase_add_test(t, an_open_change_is_found_by_the_unit);
         tcase_add_test(t, queued_job_that_cannot_be_recorded_is_not_begun);
         tcase_add_test(t, back_after_the_record);
         tcase_add_test(t, back_before_the_record);
