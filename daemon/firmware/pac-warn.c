@@ -46,16 +46,23 @@ static const PacBlock *block(const PacFile *file) {
 /* ---- 14: loaders ---------------------------------------------------------------------------------------- */
 
 static bool plausible_base(const char *family, const PacFile *file) {
-        uint64_t base = block(file)->base, end = base + file->size;
+        static const struct {
+                const char *family, *type;
+                uint64_t low, end, least, most;
+        } places[] = {
+#define LOADER_PLACE(family, type, low, end, least, most) {family, type, low, end, least, most},
+#include "firmware/families.def"
+        };
+        uint64_t base = block(file)->base;
 
-        if (base > UINT32_MAX || end > (uint64_t) UINT32_MAX + 1)
+        if (base > UINT32_MAX || file->size > UINT32_MAX)
                 return false;
-        if (streq(family, "uis8910"))
-                return base >= 0x800000 && end <= 0x880000;
-        if (streq(family, "uis8850"))
-                return base == 0x50800000 && file->size >= 0x100 && file->size <= 0x14000;
-        /* Phones: internal RAM below 2 GiB for the first loader, RAM for the second (a few chips have it at 0). */
-        return streq(file->type, "FDL") ? end <= 0x80000000 && file->size <= 0x100000 : end - base <= 0x4000000;
+        for (size_t i = 0; i < ELEMENTSOF(places); i++)
+                if (streq(places[i].family, family) && (!places[i].type[0] || streq(places[i].type, file->type)))
+                        return base >= places[i].low &&
+                               (base == places[i].low || places[i].end - places[i].low != places[i].most) && base + file->size <= places[i].end && file->size >= places[i].least &&
+                               file->size <= places[i].most;
+        return true;
 }
 
 static int warn_loaders(Pac *pac) {
@@ -257,9 +264,8 @@ static int warn_foreign(const PacReader *reader, Pac *pac, const PacFile *file) 
         static const struct {
                 const char *magic, *family, *what;
         } marks[] = {
-                {"SIHR", "uis8850", "a signed image of the UIS8850"},
-                {"\x27\x05\x19\x56", "uis8910", "a module image of the UIS8910"},
-                {"DHTB", "phone", "a signed image of a phone chip"},
+#define IMAGE_MARK(magic, family, what) {magic, family, what},
+#include "firmware/families.def"
         };
         const char *family = pac_family(pac);
         uint8_t h[24];
@@ -275,7 +281,7 @@ static int warn_foreign(const PacReader *reader, Pac *pac, const PacFile *file) 
                         return pac_warn(pac, "%s is %s, but the package is made for %s.", file->id, marks[i].what,
                                         family);
         /* A loader says where it wants to run, behind its own header of 64 bytes. */
-        if (pac_file_is_loader(file) && memcmp(h, marks[1].magic, 4) == 0 && get_be32(h + 16) != block(file)->base + 64)
+        if (pac_file_is_loader(file) && memcmp(h, "\x27\x05\x19\x56", 4) == 0 && get_be32(h + 16) != block(file)->base + 64)
                 return pac_warn(pac, "The loader %s was built for address 0x%x, but the package sends it to 0x%llx.",
                                 file->id, get_be32(h + 16) - 64, (unsigned long long) block(file)->base);
         return 0;

@@ -442,23 +442,31 @@ static bool by_logical_number(const Pac *pac) {
 }
 
 const char *pac_family(const Pac *pac) {
-        size_t first = 0, second = 0;
+        static const struct {
+                const char *family, *type;
+                size_t loaders;
+                bool logical;
+        } rows[] = {
+#define RECOGNISE(family, type, loaders, logical) {family, type, loaders, logical},
+#include "firmware/families.def"
+        };
 
-        for (size_t i = 0; i < pac->n_files; i++) {
-                const PacFile *file = pac->files + i;
+        for (size_t k = 0; k < ELEMENTSOF(rows); k++) {
+                size_t first = 0, all = 0;
 
-                if (!file->selected || !pac_file_is_loader(file))
-                        continue;
-                if (streq(file->type, "HOST_FDL"))
-                        return "uis8910";
-                if (streq(file->type, "FDL"))
-                        first++;
-                else
-                        second++;
+                for (size_t i = 0; i < pac->n_files; i++) {
+                        const PacFile *file = pac->files + i;
+
+                        if (!file->selected || !pac_file_is_loader(file))
+                                continue;
+                        first += streq(file->type, rows[k].type);
+                        all++;
+                }
+                if (first > 0 && (rows[k].loaders == 0 || rows[k].loaders == all) &&
+                    (!rows[k].logical || (pac->flash_type_id == 0 && by_logical_number(pac))))
+                        return rows[k].family;
         }
-        if (first > 0 && pac->flash_type_id == 0 && by_logical_number(pac))
-                return "feature";
-        return first == 1 && second == 0 ? "uis8850" : first > 0 ? "phone" : "unknown";
+        return "unknown";
 }
 
 static int scan_loader(Parse *p) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flash/engine-private.h"
+#include "flash/family.h"
 
 #include <stdio.h>
 
@@ -32,7 +33,7 @@ static int settle_escaping(Engine *e) {
 /* Chosen steps are looked up in it; a job without steps asks for it alone. Modules and feature phones have none. */
 static bool wants_table(const Plan *plan) {
         if (plan->chosen)
-                return streq(plan->family, "phone");
+                return family_has_names(plan->family);
         return plan->n_partitions > 0 && addressed_by_name(plan);
 }
 

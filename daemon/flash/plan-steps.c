@@ -2,6 +2,7 @@
 #include "flash/plan-steps.h"
 
 #include "firmware/image.h"
+#include "flash/family.h"
 
 /* Payloads of one packet that every loader takes while escaping is on (module §5.2, bsl-protocol §8.1). */
 #define BLOCK_ROM 0x210U
@@ -72,10 +73,6 @@ static int check_loaders(const StepsInput *in, Failure *f) {
 
 /* ---- checks ---- */
 
-static bool family_has_names(const char *family) {
-        return streq(family, "phone");
-}
-
 static int check_name(const StepsInput *in, const StepRequest *s, Failure *f) {
         size_t n = strlen(s->partition);
 
@@ -102,7 +99,8 @@ static bool in_flash(uint64_t address) {
 }
 
 static int check_address(const StepsInput *in, const StepRequest *s, Failure *f) {
-        bool module = streq(in->family, "uis8910") || streq(in->family, "uis8850");
+        const Family *family = family_find(in->family);
+        bool module = family && family->places == PLACES_FLASH;
 
         if (family_has_names(in->family))
                 return failure_set(f, CLASS_PLAN, "address", "Phones are addressed by partition name, not by the address 0x%llx.",
@@ -275,7 +273,7 @@ static int fill(Steps *m) {
                 return -ENOMEM;
         plan->options = m->in->options;
         plan->chosen = true;
-        plan->protocol = streq(m->in->family, "uis8910") ? PLAN_PDL : PLAN_BSL;
+        plan->protocol = family_find(m->in->family)->protocol;
         plan->single_loader = m->in->loader[1].size == 0;
         snprintf(plan->family, sizeof(plan->family), "%s", m->in->family);
         r = copy_table(plan, m->in->pac);

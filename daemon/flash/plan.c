@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "flash/ext-table.h"
+#include "flash/family.h"
 #include "flash/variant.h"
 
 #define READ_BLOCK 0x3000u
@@ -30,24 +31,6 @@ enum {
 #define FAMILY(word, id, ...) id = 1 << id##_INDEX,
 #include "flash/types.def"
         ANY = (1 << FAMILY_MAX) - 1,
-};
-
-typedef enum Places { PLACES_NAMES, PLACES_FLASH, PLACES_LOGICAL } Places;
-
-typedef struct Family {
-        const char *word;
-        unsigned id, loaders;
-        uint64_t nv_max;
-        bool calibration_gate;
-        PlanProtocol protocol;
-        Places places;
-        bool questions;
-} Family;
-
-static const Family all_families[] = {
-#define FAMILY(word, id, loaders, nv_max, gate, protocol, places, questions)                                            \
-        {word, id, loaders, nv_max, gate, PLAN_##protocol, PLACES_##places, questions},
-#include "flash/types.def"
 };
 
 typedef enum Form { FORM_ADDRESS, FORM_NAME } Form;
@@ -383,10 +366,9 @@ int plan_find_loaders(const Pac *pac, const PacFile *ret[static 2], Failure *f) 
 }
 
 unsigned plan_family_loaders(const char *family) {
-        for (size_t i = 0; i < ELEMENTSOF(all_families); i++)
-                if (streq(all_families[i].word, family))
-                        return all_families[i].loaders;
-        return 0;
+        const Family *f = family_find(family);
+
+        return f ? f->loaders : 0;
 }
 
 static int add_loaders(Maker *m) {
@@ -1215,11 +1197,8 @@ int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f
                 return -ENOMEM;
         plan->options = *options;
         snprintf(plan->family, sizeof(plan->family), "%s", family);
-        for (size_t i = 0; i < ELEMENTSOF(all_families); i++)
-                if (streq(all_families[i].word, family)) {
-                        m.kind = all_families + i;
-                        m.family = m.kind->id;
-                }
+        m.kind = family_find(family);
+        m.family = m.kind ? m.kind->id : 0;
         r = fill(&m);
         free(m.replaced);
         if (r == 0)
