@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus/bus-internal.h"
+#include "station/steps.h"
 
 /* How much a call risks, where that depends on its arguments or on whose job it is. What is not known to be harmless is critical. */
 
@@ -68,9 +69,11 @@ int grade_submit(Call *c, Action *ret) {
         return 0;
 }
 
-/* The same work once more. */
+/* The same work once more. A job made of steps that names no package runs somebody's own loaders. */
 int grade_retry(Call *c, Action *ret) {
-        *ret = kind_action(job_of(c)->kind, &job_of(c)->options);
+        const Job *job = job_of(c);
+
+        *ret = !job->digest[0] && kind_has_steps(job->kind) ? ACTION_FLASH_CRITICAL : kind_action(job->kind, &job->options);
         return 0;
 }
 

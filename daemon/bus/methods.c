@@ -67,6 +67,12 @@ static int authorise(Call *c, const Method *method) {
                 if (r < 0)
                         return r;
         }
+        /* A standing order that risks more needs both rights. */
+        if (action != ACTION_NONE && action != method->action && (method->action == ACTION_ARM || method->action == ACTION_MANAGE_BATCHES)) {
+                r = call_require(c, method->action);
+                if (r <= 0)
+                        return r;
+        }
         return call_require(c, action);
 }
 

@@ -495,6 +495,10 @@ int station_export_records(Station *s, int fd, ExportFormat format, const StoreR
 
 /* ---- jobs made of steps ---- */
 
+bool kind_has_steps(const char *kind) {
+        return streq(kind, "read") || streq(kind, "write");
+}
+
 int station_draft_steps(Station *s, const char *kind, const Target *target _unused_, Package *package _unused_, const StepsOptions *options,
                         uint32_t uid, Job **ret, CallError *e) {
         if (!streq(kind, "read"))

@@ -23,10 +23,13 @@ static uint32_t stranger_uid;
 
 static void start_polkit(PolkitMood mood) {
         char path[512];
+        sd_bus *bus;
 
         /* Beside the test, where make put it. */
         snprintf(path, sizeof(path), "%s/dbus/org.fdld.fdld1.policy", getenv("FDLD_BUILD") ? getenv("FDLD_BUILD") : ".");
-        polkit = mock_polkit_new(fixture_client(), path);
+        bus = fixture_client();
+        polkit = mock_polkit_new(bus, path);
+        sd_bus_unref(bus);
         ck_assert_msg(polkit, "cannot read %s", path);
         mock_polkit_set(polkit, mood);
         while (!mock_polkit_ready(polkit))
@@ -354,6 +357,19 @@ START_TEST(test_risk) {
         w.job->options.mode = FLASH_MODE_FACTORY;
         call_on(stranger, w.paths[OBJECT_JOB], BUS_NAME ".Job", "Retry", &e, "a{sv}", 0);
         check_error(&e, DENIED, "flash-critical");
+        /* A standing order that may lose data needs the right to give standing orders and the right to lose data. */
+        mock_polkit_set(polkit, POLKIT_ALLOWS);
+        mock_polkit_forget(polkit);
+        sd_bus_message *m;
+        Pending p;
+        ck_assert_int_ge(sd_bus_message_new_method_call(stranger, &m, BUS_NAME, BUS_ROOT, MANAGER, "StartBatch"), 0);
+        ck_assert_int_ge(sd_bus_message_append(m, "soaoa{sv}", "b", package, 1, w.paths[OBJECT_SLOT], 1, "mode", "s", "factory"), 0);
+        end_call(begin_call(stranger, m, &p), &p);
+        ck_assert_uint_eq(mock_polkit_count(polkit), 2);
+        ck_assert(asked("org.fdld.fdld1.flash-critical "));
+        mock_polkit_set(polkit, POLKIT_DENIES);
+        call_on(stranger, BUS_ROOT, MANAGER, "StartBatch", &e, "soaoa{sv}", "b", package, 1, w.paths[OBJECT_SLOT], 1, "mode", "s", "factory");
+        check_error(&e, DENIED, "manage-batches");
         /* Bad arguments need no password to be told. */
         mock_polkit_forget(polkit);
         call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "mood", "s", "good");
