@@ -26,6 +26,7 @@ static const Verb verbs[] = {
         { "slots", "", "Sockets of this station", 0, 0, verb_slots },
         { "jobs", "", "Jobs, running ones first", 0, 0, verb_jobs },
         { "packages", "", "Firmware packages in the store", 0, 0, verb_packages },
+        { "loaders", "", "Loader pairs that the packages bring", 0, 0, verb_loaders },
         { "batches", "", "Batches and how they get on", 0, 0, verb_batches },
         { "profiles", "", "Named ways to run a batch", 0, 0, verb_profiles },
         { "show", "OBJECT…", "All properties of a job, device, slot or package", 1, -1, verb_show },

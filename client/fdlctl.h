@@ -6,6 +6,7 @@
 
 /* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
 
+extern const char *arg_loaders;
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 extern uint64_t arg_timeout_usec;
@@ -34,6 +35,7 @@ int verb_devices(int argc, char **argv);
 int verb_slots(int argc, char **argv);
 int verb_jobs(int argc, char **argv);
 int verb_packages(int argc, char **argv);
+int verb_loaders(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_monitor(int argc, char **argv);
 int verb_explain(int argc, char **argv);

@@ -68,6 +68,8 @@ int steps_loaders(sd_bus *bus, struct json_object *objects, StepJob *ret) {
 
         if (arg_package && (arg_fdl1 || arg_fdl2))
                 return usage_error("Loaders come from --package= or from --fdl1= and --fdl2=, not from both.");
+        if (arg_loaders && (arg_package || arg_fdl1 || arg_fdl2))
+                return usage_error("--loaders= chooses among the packages of the store; it does not go with --package= or --fdl1=.");
         if (arg_package)
                 return package_named(bus, objects, arg_package, ret->package);
         if (arg_fdl2 && !arg_fdl1)
@@ -270,6 +272,8 @@ static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *
                 r = sd_bus_message_append(m, "{sv}", "fdl1-address", "t", j->fdl[0].address);
         if (r >= 0 && j->fdl[1].file[0])
                 r = sd_bus_message_append(m, "{sv}", "fdl2-address", "t", j->fdl[1].address);
+        if (r >= 0 && arg_loaders)
+                r = sd_bus_message_append(m, "{sv}", "loaders", "s", arg_loaders);
         if (r >= 0 && arg_family)
                 r = sd_bus_message_append(m, "{sv}", "family", "s", arg_family);
         if (r >= 0 && arg_operator)

@@ -227,6 +227,7 @@ int manager_import_package(Call *c);
 int manager_plan(Call *c);
 int manager_flash(Call *c);
 int manager_create_job(Call *c);
+int manager_list_loaders(Call *c);
 int manager_get_job(Call *c);
 int manager_get_slot_by_port(Call *c);
 int manager_get_device_by_sysfs(Call *c);
@@ -314,6 +315,7 @@ int options_none(sd_bus_message *m, CallError *e);
 typedef struct FlashOptions {
         PlanOptions plan;
         char package[BUS_PATH_MAX];
+        char loaders[128];             /* which, where neither package nor own loaders are given */
         char operator_name[64];
         /* of jobs made of steps with own loaders */
         char family[32];

@@ -4,6 +4,7 @@
 
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
+#include "station/loaders.h"
 #include "station/steps.h"
 
 GETTER(get_version, Station, s, ((void) s, append_string(reply, PACKAGE_VERSION)))
@@ -24,6 +25,7 @@ const sd_bus_vtable manager_vtable[] = {
                bus_dispatch, FOR_ALL),
         METHOD("CreateJob", SD_BUS_ARGS("s", kind, "o", target, "a{sv}", options), SD_BUS_RESULT("t", id, "o", job),
                bus_dispatch, FOR_ALL),
+        METHOD("ListLoaders", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("aa{sv}", loaders), bus_dispatch, FOR_ALL),
         METHOD("GetJob", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", job), bus_dispatch, FOR_ALL),
         METHOD("GetSlotByPort", SD_BUS_ARGS("s", port), SD_BUS_RESULT("o", slot), bus_dispatch, FOR_ALL),
         METHOD("GetDeviceBySysfs", SD_BUS_ARGS("s", path), SD_BUS_RESULT("o", device), bus_dispatch, FOR_ALL),
@@ -161,9 +163,22 @@ int manager_flash(Call *c) {
 
 static int draft_steps(Call *c, const char *kind, const Target *target, Package *package, const FlashOptions *options, Job **ret) {
         StepsOptions steps = {.plan = options->plan, .fdl1_address = options->fdl1_address, .fdl2_address = options->fdl2_address};
+        bool own = options->fdl1_address != U64_UNKNOWN || options->fdl2_address != U64_UNKNOWN;
+        char note[256] = "";
+        int r;
 
+        if (options->loaders[0] && (own || package))
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'loaders' chooses among packages: give no package and no loaders of your own.");
+        if (!package && !own && kind_has_steps(kind)) {
+                package = station_choose_loaders(c->bus->station, target, options->loaders, note, c->e);
+                if (!package)
+                        return -1;
+        }
         snprintf(steps.family, sizeof(steps.family), "%s", options->family);
-        return station_draft_steps(c->bus->station, kind, target, package, &steps, c->uid, ret, c->e);
+        r = station_draft_steps(c->bus->station, kind, target, package, &steps, c->uid, ret, c->e);
+        if (r >= 0 && note[0])
+                job_add_note(*ret, note);
+        return r;
 }
 
 static int make_draft(Call *c, const char *kind, const char *target_path, const FlashOptions *options) {

@@ -9,6 +9,7 @@ static const Method methods[] = {
         {OBJECT_STATION, "Flash", ACTION_FLASH, manager_flash, grade_flash},
         {OBJECT_STATION, "CreateJob", ACTION_FLASH, manager_create_job, grade_create_job},
         {OBJECT_STATION, "GetJob", ACTION_NONE, manager_get_job},
+        {OBJECT_STATION, "ListLoaders", ACTION_NONE, manager_list_loaders},
         {OBJECT_STATION, "GetSlotByPort", ACTION_MANAGE_SLOTS, manager_get_slot_by_port}, /* may make one */
         {OBJECT_STATION, "GetDeviceBySysfs", ACTION_NONE, manager_get_device_by_sysfs},
         {OBJECT_STATION, "ListJobs", ACTION_NONE, manager_list_jobs},

@@ -173,7 +173,16 @@ static int parse_fdl2(const void *value, void *target, CallError *e _unused_) {
 }
 
 /* The last rows, which only CreateJob knows. */
-#define OF_CREATE_JOB 4U
+#define OF_CREATE_JOB 5U
+
+static int parse_loaders(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (text_check("name of loaders", value, sizeof(o->loaders) - 1, false, e) < 0)
+                return -1;
+        memcpy(o->loaders, value, strlen(value) + 1);
+        return 0;
+}
 
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e) {
         static const OptionSpec specs[] = {
@@ -185,6 +194,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"table-only", 'b', parse_table_only},
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
+                {"loaders", 's', parse_loaders},
                 {"fdl1-address", 't', parse_fdl1},
                 {"fdl2-address", 't', parse_fdl2},
         };

@@ -207,6 +207,7 @@ int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job 
 /* Drafts: made by CreateJob, started by Submit, dropped when their owner leaves the bus (the bus calls job_discard). */
 int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
                   uint32_t uid, Job **ret, CallError *e);
+void job_add_note(Job *job, const char *text); /* for people, in its record */
 int job_submit(Job *job, CallError *e);
 void job_discard(Job *job);
 int job_cancel(Job *job, CallError *e); /* accepted, not over */

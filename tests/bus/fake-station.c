@@ -4,6 +4,7 @@
 
 #include "station/batch.h"
 #include "station/history.h"
+#include "station/loaders.h"
 #include "station/steps.h"
 #include "station/profile.h"
 
@@ -592,4 +593,24 @@ int slot_disarm(Slot *slot, CallError *e) {
 }
 int slot_set_listed(Slot *slot, bool listed, CallError *e) {
         return ask(slot->station, e, "listed %d", listed);
+}
+
+int station_loaders(Station *s, LoaderPair **ret, size_t *ret_n) {
+        LoaderPair *list = calloc(1, sizeof(*list));
+
+        for (Package *p = s->packages; list && p && *ret_n == 0; p = p->next) {
+                *list = (LoaderPair) {.package = p, .n_packages = 1, .family = "phone", .hash = "abcdef", .fdl1_address = 0x5500, .fdl2_address = U64_UNKNOWN};
+                *ret_n = p->pac != NULL;
+        }
+        *ret = list;
+        return list ? 0 : -ENOMEM;
+}
+Package *station_choose_loaders(Station *s, const Target *target _unused_, const char *word, char ret_note[static 256], CallError *e) {
+        ret_note[0] = '\0';
+        if (ask(s, e, "choose-loaders '%s'", word) < 0)
+                return NULL;
+        call_error_set(e, BUS_ERROR_INVALID_OPTION, "Several loaders could be meant.");
+        return NULL;
+}
+void job_add_note(Job *job _unused_, const char *text _unused_) {
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus-client.h"
+#include "common/macro.h"
+#include "fdlctl.h"
+#include "output.h"
+
+/* The catalogue of loader pairs. */
+
+static const Column columns[] = {
+        { "HASH", "short", CELL_TEXT, false },          { "FAMILY", "family", CELL_TEXT, false },
+        { "PRODUCT", "product", CELL_TEXT, false },     { "STORAGE", "storage", CELL_TEXT, false },
+        { "FDL1", "fdl1-address", CELL_HEX, false },    { "FDL2", "fdl2-address", CELL_HEX, false },
+        { "WORKED", "worked", CELL_NUMBER, false },     { "FAILED", "failed", CELL_NUMBER, false },
+        { "PACKAGE", "package-name", CELL_TEXT, false }, { "", "hash", CELL_TEXT, true },
+        { "", "board", CELL_TEXT, true },               { "", "package", CELL_TEXT, true },
+        { "", "packages", CELL_NUMBER, true },          { "", "fdl1-size", CELL_NUMBER, true },
+        { "", "fdl2-size", CELL_NUMBER, true },
+};
+
+/* So many digits are enough for --loaders=. */
+static void add_short(struct json_object *rows) {
+        for (size_t i = 0; i < json_object_array_length(rows); i++) {
+                struct json_object *row = json_object_array_get_idx(rows, i);
+                char text[9];
+
+                snprintf(text, sizeof(text), "%.8s", json_text(row, "hash"));
+                json_object_object_add(row, "short", json_object_new_string(text));
+        }
+}
+
+int verb_loaders(int argc _unused_, char **argv _unused_) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        struct json_object *rows = NULL;
+        int code = 0, r;
+        sd_bus *bus = client_connect(&code);
+
+        if (!bus)
+                return code;
+        r = sd_bus_message_new_method_call(bus, &m, FDLD_NAME, FDLD_ROOT, FDLD_IFACE("Manager"), "ListLoaders");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "a{sv}", 0);
+        code = r < 0 ? client_report("loaders", NULL, r) : client_call_message(bus, m, &reply);
+        if (code == 0 && message_to_json(reply, &rows) < 0)
+                code = client_report("loaders", NULL, -EBADMSG);
+        if (code == 0) {
+                add_short(rows);
+                table_print(columns, ELEMENTSOF(columns), rows, "loader pair");
+        }
+        json_object_put(rows);
+        sd_bus_flush_close_unref(bus);
+        return code;
+}
