@@ -87,7 +87,7 @@ static const struct {
         const char *action, *text;
 } actions[] = {
         { "plug-in", "plug in the next unit" }, { "unplug", "take it out" }, { "replug", "power off, plug in again" },
-        { "clear", "look at it, then clear" },  { "confirm", "confirm it" },
+        { "clear", "look at it, then clear" },  { "confirm", "confirm it" }, { "wait", "waits for the first article" },
 };
 
 static void upper(char *text) {

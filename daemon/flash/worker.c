@@ -32,6 +32,7 @@ struct Worker {
         Letter *last;                  /* kept for DONE, which must not fail */
         _Atomic uint64_t done, total;
         _Atomic bool cancelled;
+        unsigned gates_passed;         /* of the thread */
 
         pthread_mutex_t lock;          /* for all below */
         pthread_cond_t changed;
@@ -129,10 +130,33 @@ static void set_interruptible(Worker *w, bool interruptible) {
         pthread_mutex_unlock(&w->lock);
 }
 
+static void expect_go(Worker *w) {
+        pthread_mutex_lock(&w->lock);
+        w->gone = false;
+        pthread_mutex_unlock(&w->lock);
+}
+
+/* Each of the two stages waits once, without a limit: the device has none here either. A cancel ends it. */
+static void wait_gate(Worker *w, unsigned step, Stage stage) {
+        unsigned bit = stage == STAGE_LOAD_FDL1 ? 1U : stage == STAGE_EXEC_FDL2 ? 2U : 0;
+
+        if (!w->spec->gated || bit == 0 || w->gates_passed & bit)
+                return;
+        w->gates_passed |= bit;
+        expect_go(w);
+        if (post_step(w, RECORD_GATE, step, stage, "") < 0)
+                return;
+        pthread_mutex_lock(&w->lock);
+        while (!w->gone && !w->cancelled)
+                pthread_cond_wait(&w->changed, &w->lock);
+        pthread_mutex_unlock(&w->lock);
+}
+
 static void on_step(void *userdata, unsigned step, Stage stage, const char *partition) {
         Worker *w = userdata;
 
         set_interruptible(w, engine_cancel_safe(w->spec->plan, step));
+        wait_gate(w, step, stage);
         (void) post_step(w, RECORD_STEP, step, stage, partition);
 }
 
@@ -198,12 +222,6 @@ static int on_output(void *userdata, unsigned output, uint64_t offset, const voi
 }
 
 /* ---- waiting for the main thread ---- */
-
-static void expect_go(Worker *w) {
-        pthread_mutex_lock(&w->lock);
-        w->gone = false;
-        pthread_mutex_unlock(&w->lock);
-}
 
 /* 0, what went wrong on disk, -ECANCELED, or -ETIMEDOUT when no word came at all. */
 static int wait_go(Worker *w) {

@@ -22,6 +22,7 @@ typedef struct JobSpec {
         MappedFile *package;    /* a reference, NULL for jobs without */
         UsbTarget target;
         BslDeadlines deadlines;
+        bool gated;             /* asks before it sends the first and before it starts the second loader */
         uint32_t on_bus_ms;     /* how long the device has been there, 0 just come or not known */
         EngineResting resting;  /* what the last job has left on this device */
         size_t n_outputs;
@@ -33,6 +34,8 @@ DEFINE_CLEANUP(JobSpec *, job_spec_free)
 
 typedef enum RecordType {
         RECORD_STEP,         /* step, stage, partition */
+        RECORD_GATE,         /* only if spec->gated: loader 1 is about to be sent, loader 2 to be started; answered with worker_go() at any time,
+                                as the device waits safely */
         RECORD_INTENT,       /* the same; answered with worker_go() */
         RECORD_BACKUP,       /* step, name in partition, blob; answered with worker_go() */
         RECORD_FACT,         /* key, value */

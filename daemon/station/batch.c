@@ -224,6 +224,7 @@ static void batch_enter_state(Batch *b, BatchState state, const char *reason) {
         TELL(b, "State", "Reason", "FinishedUSec", "Slots", "Action");
         NOTIFY(s, OBJECT_STATION, s, "BatchesRunning");
         update_slots(b);
+        schedule_run(s);
         if (batch_ended(b))
                 forget_old(s);
 }
@@ -278,11 +279,9 @@ bool batch_wants(const Device *d) {
                 return false;
         if (d->touched && !slot->retry_now && !d->resumable)
                 return false;
-        if (b->first != FIRST_OFF && b->first != FIRST_WAITING && b->first != FIRST_PASSED)
-                return false;
         if (slot->quick_failures >= QUICK_RETURNS && came_back_by_itself(d))
                 return false;
-        return b->policy.count == 0 || b->passed + b->running < b->policy.count;
+        return b->policy.count == 0 || b->passed + units_awaited(b) < b->policy.count;
 }
 
 static Job *make_job(Batch *b, Device *d, uint64_t id) {
@@ -337,6 +336,34 @@ void batch_start_unit(Device *d) {
         b->running++;
         (void) job_start(job, d);
         TELL(b, "Running", "FirstArticle");
+}
+
+/* The first article goes alone. The others have been greeted meanwhile and wait in their boot ROM. */
+bool batch_lets_load(Job *job) {
+        Batch *b = job->batch > 0 ? station_find_batch(job->station, job->batch) : NULL;
+
+        if (!b || b->first == FIRST_OFF || b->first == FIRST_PASSED || b->first_job == job->id || batch_ended(b))
+                return true;
+        if (b->first != FIRST_WAITING || b->state != BATCH_STATE_RUNNING)
+                return false;
+        b->first = FIRST_RUNNING;
+        b->first_job = job->id;
+        TELL(b, "FirstArticle");
+        return true;
+}
+
+/* What may still be ended ends; what writes goes on, but the batch and the other slots do not wait for it. */
+void batch_park(Job *job) {
+        Batch *b = station_find_batch(job->station, job->batch);
+
+        if (!job->slot || !b)
+                return;
+        job->slot->parked = true;
+        if (!job->run->wrote)
+                job_request_cancel(job);
+        slot_update(job->slot);
+        check_end(b);
+        queue_run(job->station);
 }
 
 /* ---- what is learned of a unit, before its flash is touched ---- */
@@ -528,6 +555,7 @@ static void count_unit(Batch *b, const Job *job, JobResult result) {
         case JOB_RESULT_DONE:
                 b->passed++;
                 agree_to_unit(b, job);
+                schedule_unit_passed(job);
                 break;
         case JOB_RESULT_FAILED:
                 b->failed++;
@@ -563,6 +591,7 @@ void batch_job_ended(Job *job, JobResult result) {
         (void) put_row(b);
         TELL(b, "Passed", "Failed", "Skipped", "Yield", "Running", "FirstArticle", "Action");
         check_end(b);
+        schedule_run(b->station);
 }
 
 /* ---- what people do ---- */
@@ -630,6 +659,7 @@ int batch_confirm(Batch *b, CallError *e) {
         (void) put_row(b);
         TELL(b, "FirstArticle", "Action");
         update_slots(b);
+        schedule_run(b->station);
         queue_run(b->station);
         return 0;
 }

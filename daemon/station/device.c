@@ -274,6 +274,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
         classify(d);
         d->announced = true;
         notify_added(s, OBJECT_DEVICE, d);
+        schedule_device_added(d);
         if (d->acted_on) {
                 slot->passed_and_left = false;
                 if (slot->running)

@@ -44,6 +44,25 @@ struct PlanCache {
         PlanCache *next;
 };
 
+/* Where a unit may be held before it goes on (schedule.c). */
+typedef enum Gate { GATE_NONE, GATE_LOAD, GATE_EXEC, GATE_WRITE } Gate;
+
+#define CONTROLLER_WRITERS 64
+typedef struct Controller {
+        char name[64];                    /* what stands before "-usb" in the ports */
+        double rate[CONTROLLER_WRITERS];  /* bytes/s of all writers together, by their number */
+        uint64_t next_exec_usec;          /* CLOCK_MONOTONIC */
+        unsigned warned_of;
+} Controller;
+
+/* How long the last good units with a package took in a stage. */
+typedef struct StageTimes {
+        char digest[65];
+        Stage stage;
+        uint64_t usec[16], used_usec;
+        unsigned n;
+} StageTimes;
+
 /* What only station/ needs to know of a job. */
 typedef struct JobRun {
         TargetKind target;
@@ -79,6 +98,9 @@ typedef struct JobRun {
         JobResult verdict;       /* decided here before the worker ended: skipped, or failed with verdict_failure */
         Failure verdict_failure;
         bool changed_flash;      /* a GO was given */
+        Gate gate;               /* where it waits */
+        uint64_t gate_usec, waited_usec; /* since when; in all in this stage */
+        bool writing;            /* has its place among the writers */
         unsigned smaller_blocks; /* halve the blocks so often: the last attempts were garbled */
         uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];
         unsigned n_samples;
@@ -102,6 +124,10 @@ struct Station {
         Package *packages;
         Batch *batches;
         char boot_id[40];
+        Controller controllers[16];
+        size_t n_controllers;
+        StageTimes times[64];
+        sd_event_source *gate_timer;
         Job *jobs, *jobs_tail; /* by id */
         Job *job_hash[JOB_HASH];
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
@@ -198,6 +224,17 @@ bool batch_wants(const Device *d);
 void batch_start_unit(Device *d);
 void batch_job_fact(Job *job, const char *key, const char *value);
 void batch_job_ended(Job *job, JobResult result);
+bool batch_lets_load(Job *job);
+void batch_park(Job *job);
+/* schedule.c */
+void schedule_wait(Job *job, Gate gate);
+void schedule_run(Station *s);
+void schedule_learn(Station *s);
+void schedule_device_added(const Device *d);
+void schedule_unit_passed(const Job *job);
+void schedule_check_straggler(Job *job);
+/* run.c: what waited for its place among the writers may write */
+void job_go_write(Job *job);
 /* slot.c */
 bool slot_usable(const Slot *slot); /* enabled, listed, not in quarantine */
 /* ledger.c */

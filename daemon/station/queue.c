@@ -136,6 +136,7 @@ void queue_run(Station *s) {
                 queue_pass(s);
         }
         s->queue_busy = false;
+        schedule_run(s);
 }
 
 /* ---- taking jobs in ---- */

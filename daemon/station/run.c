@@ -79,6 +79,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         snprintf(spec->name, sizeof(spec->name), "fdl-%u-%u", d->busnum, d->devnum);
         spec->target = device_target(d);
         spec->deadlines = job->station->settings.deadlines;
+        spec->gated = job->batch > 0;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         spec->resting = d->resting;
         if (job->run->steps) {
@@ -315,6 +316,15 @@ static bool refused_meanwhile(Job *job) {
         return true;
 }
 
+void job_go_write(Job *job) {
+        bool refused = refused_meanwhile(job);
+
+        if (!refused)
+                job->run->changed_flash = true;
+        if (job->run->worker)
+                worker_go(job->run->worker, refused ? -ECANCELED : 0);
+}
+
 static void go(int error, void *userdata) {
         GoContext *context = userdata;
         Station *s = context->station;
@@ -326,9 +336,10 @@ static void go(int error, void *userdata) {
                 error = job->run->change_error;
         if (job && job->run->worker) {
                 job->run->active_usec = now_monotonic();
-                if (error >= 0 && context->intent && !refused_meanwhile(job))
-                        job->run->changed_flash = true;
-                worker_go(job->run->worker, error >= 0 && refused_meanwhile(job) ? -ECANCELED : error);
+                if (error < 0 || !context->intent)
+                        worker_go(job->run->worker, error);
+                else
+                        schedule_wait(job, GATE_WRITE);
         }
         if (error < 0)
                 log_write(LOG_ERR, &(LogFields){.job = context->job},
@@ -416,6 +427,8 @@ static void handle_step(Job *job, const WorkerRecord *r) {
         uint64_t done, total;
 
         worker_progress(job->run->worker, &done, &total);
+        if (new_stage)
+                job->run->waited_usec = 0;
         trail_enter(job, r->stage, r->now_usec, done);
         job->step = r->step;
         job->stage = r->stage;
@@ -527,6 +540,9 @@ static void handle_record(Station *s, WorkerRecord *r) {
         switch (r->type) {
         case RECORD_STEP:
                 handle_step(job, r);
+                break;
+        case RECORD_GATE:
+                schedule_wait(job, r->stage == STAGE_EXEC_FDL2 ? GATE_EXEC : GATE_LOAD);
                 break;
         case RECORD_INTENT:
                 handle_intent(job, r);
@@ -652,8 +668,10 @@ static int tick(sd_event_source *source, uint64_t usec _unused_, void *userdata)
         for (Job *job = s->active, *next; job; job = next) {
                 next = job->run->active_next;
                 update_progress(job, now);
+                schedule_check_straggler(job);
                 check_alive(job, now);
         }
+        schedule_learn(s);
         if (s->n_active > 0) {
                 (void) sd_event_source_set_time(source, now + TICK_USEC);
                 (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

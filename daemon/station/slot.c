@@ -70,6 +70,7 @@ const char *slot_action(const Slot *slot) {
         case SLOT_STATE_QUARANTINED:
                 return "clear";
         case SLOT_STATE_BUSY:
+                return slot->running && slot->running->run->gate == GATE_LOAD ? "wait" : "";
         case SLOT_STATE_DISABLED:
                 return "";
         default:
