@@ -62,6 +62,11 @@ expect 9 far -H bench1 import "$WORK"
 says "not a plain file"
 expect 2 far -H bench1 import --no-wait "$WORK/second.pac"
 says "without waiting"
+expect 2 far -H bench1 write boot="$WORK/second.pac" --package="it's a phone.pac" --slot="$port" --yes
+says "does not go through -H"
+expect 2 far -H bench1 read boot="$WORK/boot.bin" --package="it's a phone.pac" --slot="$port"
+says "does not go through -H"
+[ ! -e "$WORK/boot.bin" ] || fail "a file was made though nothing was read"
 expect 2 far -H bench1 inspect "$WORK/second.pac"
 says "needs no daemon"
 # hosts
@@ -70,7 +75,7 @@ says "is no host"
 expect 8 far -H elsewhere status
 says "elsewhere"
 expect 8 far -H elsewhere import "$WORK/second.pac"
-says "elsewhere cannot be reached"
+says elsewhere
 expect 8 far -H bench1,elsewhere,bench2 status
 says "bench2:"
 [ "$(grep -c ' running, ' "$WORK/out")" = 2 ] || fail "two hosts were not shown"
