@@ -277,6 +277,7 @@ extern const sd_bus_vtable history_vtable[], manager_vtable[], device_vtable[], 
 /* manager-object.c */
 void leases_free(Bus *b);
 void manager_emit_job_finished(Bus *b, Job *job);
+void manager_emit_left_early(Bus *b, Slot *slot, uint64_t lived_usec);
 void manager_emit_user_action(Bus *b, Job *job, const char *action);
 
 /* job-object.c */

@@ -36,6 +36,7 @@ const sd_bus_vtable manager_vtable[] = {
         METHOD("Explain", SD_BUS_ARGS("s", code), SD_BUS_RESULT("a{sv}", explanation), bus_dispatch, FOR_ALL),
         METHOD("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         SD_BUS_SIGNAL_WITH_ARGS("JobFinished", SD_BUS_ARGS("t", id, "o", job, "s", result, "a{sv}", details), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("LeftEarly", SD_BUS_ARGS("o", slot, "t", lived, "a{sv}", details), 0),
         SD_BUS_SIGNAL_WITH_ARGS("UserActionRequired", SD_BUS_ARGS("o", job, "s", action, "a{sv}", details), 0),
         CONSTANT("Version", "s", get_version),
         PROPERTY("StationName", "s", get_station_name),
@@ -482,6 +483,32 @@ void manager_emit_user_action(Bus *b, Job *job, const char *action) {
                 r = append_pair_string(m, "port", job->slot->port);
         if (r >= 0 && job->slot)
                 r = append_pair_string(m, "label", job->slot->label);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                (void) sd_bus_send(b->bus, m, NULL);
+}
+
+void manager_emit_left_early(Bus *b, Slot *slot, uint64_t lived_usec) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        char buffer[BUS_PATH_MAX];
+        int r;
+
+        if (!b->named)
+                return;
+        r = sd_bus_message_new_signal(b->bus, &m, BUS_ROOT, BUS_NAME ".Manager", "LeftEarly");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "ot", object_path(OBJECT_SLOT, slot, buffer), lived_usec);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_pair_string(m, "port", slot->port);
+        if (r >= 0)
+                r = append_pair_string(m, "label", slot->label);
+        if (r >= 0)
+                r = append_pair_string(m, "advice",
+                                       "The boot key was not held, or not the right one: the device went on to charging. Switch it off fully (battery out "
+                                       "for 10 seconds), hold the boot key and plug it in. Keys differ: volume down, volume up, both, or a key of the keypad.");
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r >= 0)

@@ -455,6 +455,10 @@ static void on_user_action(void *userdata, Job *job, const char *action) {
         manager_emit_user_action(b, job, action);
 }
 
+static void on_left_early(void *userdata, Slot *slot, uint64_t lived_usec) {
+        manager_emit_left_early(userdata, slot, lived_usec);
+}
+
 /* ---- begin and end ---- */
 
 static int publish_class(Bus *b, ObjectKind kind) {
@@ -504,6 +508,7 @@ int objects_publish(Bus *b) {
                 .changed = on_changed,
                 .job_finished = on_job_finished,
                 .user_action = on_user_action,
+                .left_early = on_left_early,
                 .userdata = b,
         };
         int r;

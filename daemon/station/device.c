@@ -203,6 +203,22 @@ static void device_free(Device *d) {
         free(d);
 }
 
+/* Without the boot key a phone shows its boot ROM for one or two seconds and goes on to charging (bsl-protocol §12 F1). */
+#define EARLY_USEC 5000000ULL
+
+static void tell_left_early(Station *s, const Device *d) {
+        uint64_t now = now_realtime(), lived = now > d->appeared_usec ? now - d->appeared_usec : 0;
+
+        if (!d->acted_on || d->loader_version[0] || !streq(d->mode, "unknown") || d->passed_usec > 0 || lived >= EARLY_USEC || s->stopping)
+                return;
+        log_write(LOG_NOTICE, &(LogFields){.slot = d->slot->port},
+                  "%s: a device in boot mode was seen for %.1f s and left without a word. Was its boot key held? Switch it off fully (battery out for 10 "
+                  "seconds), hold the boot key, plug it in.",
+                  d->slot->port, (double) lived / 1e6);
+        if (s->observer.left_early)
+                s->observer.left_early(s->observer.userdata, d->slot, lived);
+}
+
 static void device_remove(Device *d) {
         Station *s = d->station;
         Slot *slot = d->slot;
@@ -210,6 +226,7 @@ static void device_remove(Device *d) {
 
         log_write(LOG_INFO, &(LogFields){.slot = slot->port}, "%s: device %04x:%04x left.", slot->port, d->vendor,
                   d->product);
+        tell_left_early(s, d);
         if (slot->device == d)
                 slot->device = NULL;
         slot->left_usec = now_monotonic();

@@ -152,6 +152,8 @@ typedef struct StationObserver {
         void (*changed)(void *userdata, ObjectKind kind, void *object, const char *const *properties);
         void (*job_finished)(void *userdata, Job *job);
         void (*user_action)(void *userdata, Job *job, const char *action);
+        /* A device in boot mode came and left again without a word: its boot key was not held. */
+        void (*left_early)(void *userdata, Slot *slot, uint64_t lived_usec);
         void *userdata;
 } StationObserver;
 
