@@ -117,6 +117,9 @@ struct Bus {
         uint64_t question_number;
         HistoryCall *history_calls;
         unsigned n_history_calls;
+        sd_bus_slot *inhibit_call;
+        int inhibit_fd;                     /* of logind, -EBADF none */
+        bool inhibit_wanted, inhibit_delays; /* it does not let us block */
         FdMessage *fd_messages;
         int fd_tell[2];
         sd_event_source *fd_source;
@@ -293,6 +296,10 @@ int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int old_job_get(Call *c, uint64_t id);
 int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit);
 void old_jobs_free(Bus *b);
+
+/* inhibitor.c: logind, while flash is being changed */
+void inhibitor_update(Bus *b);
+void inhibitor_free(Bus *b);
 
 /* history-object.c */
 void history_calls_free(Bus *b);

@@ -73,6 +73,7 @@ static int on_flush(sd_event_source *s _unused_, void *userdata) {
                 return 0;
         if (bus_listens(b)) {
                 objects_flush(b);
+                inhibitor_update(b);
                 return 0;
         }
         if (b->reason[0])
@@ -192,6 +193,7 @@ int bus_new(sd_event *event, Station *station, const char *address, bool trust_o
 
         if (!b)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
+        b->inhibit_fd = -EBADF;
         if (!address)
                 address = getenv("DBUS_SYSTEM_BUS_ADDRESS");
         if (!address)
@@ -258,6 +260,7 @@ Bus *bus_free(Bus *b) {
         history_calls_free(b);
         sd_bus_close_unref(b->bus);
         descriptors_free(b);
+        inhibitor_free(b);
         objects_free(b);
         sd_event_source_disable_unref(b->flush);
         sd_event_source_disable_unref(b->retry);

@@ -285,6 +285,10 @@ unsigned station_jobs_running(const Station *s _unused_) {
         return 3;
 }
 
+unsigned station_jobs_destructive(const Station *s _unused_) {
+        return 0;
+}
+
 unsigned station_jobs_queued(const Station *s _unused_) {
         return 5;
 }
