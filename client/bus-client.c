@@ -315,6 +315,9 @@ struct json_object *client_objects_of(struct json_object *objects, const char *i
 int job_exit_code(const char *result, struct json_object *details, const char *error_name) {
         if (streq(result, "done"))
                 return EXIT_DONE;
+        /* What reads back differently has an exit code of its own. */
+        if (streq(json_text(details, "stage"), "verify") && streq(json_text(details, "class"), "mismatch"))
+                return EXIT_MISMATCH;
         if (json_flag(details, "must_reflash"))
                 return EXIT_MUST_REFLASH;
         if (streq(result, "canceled"))

@@ -13,7 +13,7 @@
 #include "output.h"
 
 const char *arg_loaders;
-const char *arg_slot, *arg_device, *arg_mode, *arg_finish;
+const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 uint64_t arg_timeout_usec;
 const char *arg_name, *arg_host;
@@ -165,6 +165,7 @@ static void print_version(void) {
 /* ---- the table ---- */
 
 #define FLASHES " flash plan repartition start-batch arm "
+#define WRITES " write restore "
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
@@ -179,6 +180,8 @@ static const Option options[] = {
         { "all", 'a', NULL, read_true, &arg_all, " flash repartition ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
+        { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
+          "ack|sample|critical|full" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
         { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore ", "Show what would be done; send nothing", NULL },

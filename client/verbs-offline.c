@@ -74,6 +74,7 @@ int verb_plan(int argc _unused_, char **argv) {
         _cleanup_(plan_freep) Plan *plan = NULL;
         PlanOptions options = { .display_only = true, .mode = arg_mode ? flash_mode_from_string(arg_mode) : FLASH_MODE_UPGRADE,
                                 .allow_warnings = arg_allow_warnings, .repartition = arg_repartition,
+                                .verify = arg_verify ? verify_level_from_string(arg_verify) : VERIFY_CRITICAL,
                                 .finish = !arg_finish || streq(arg_finish, "reset") ? FINISH_RESET
                                           : streq(arg_finish, "power-off")          ? FINISH_POWER_OFF
                                                                                     : FINISH_NOTHING };

@@ -93,6 +93,7 @@ static int append_policy(Session *s, sd_bus_message *m, bool with_profile) {
                 return code;
         const char *const values[][2] = {
                 { "mode", arg_mode },           { "finish", arg_finish },         { "count", arg_count },
+                { "verify", arg_verify },
                 { "first-article", arg_first_article }, { "stop-after", arg_stop_after }, { "retry", arg_retry },
                 { "straggler", arg_straggler }, { "quarantine-after", arg_quarantine_after }, { "operator", arg_operator },
                 { "allow-warnings", arg_allow_warnings ? "yes" : NULL }, { "reflash", arg_reflash ? "yes" : NULL },
@@ -300,7 +301,7 @@ static int arm_one(Session *s, const char *slot, const char *profile, const char
                 r = sd_bus_message_append(m, "{sv}", "package", "o", package);
         const char *const values[][2] = {
                 { "mode", arg_mode }, { "finish", arg_finish }, { "operator", arg_operator }, { "retry", arg_retry },
-                { "count", arg_count }, { "stop-after", arg_stop_after }, { "allow-warnings", arg_allow_warnings ? "yes" : NULL },
+                { "verify", arg_verify }, { "count", arg_count }, { "stop-after", arg_stop_after }, { "allow-warnings", arg_allow_warnings ? "yes" : NULL },
                 { "reflash", arg_reflash ? "yes" : NULL },
         };
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(values); i++)

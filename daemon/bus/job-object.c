@@ -34,6 +34,7 @@ GETTER(get_started, Job, j, sd_bus_message_append(reply, "t", j->started_usec))
 GETTER(get_finished, Job, j, sd_bus_message_append(reply, "t", j->finished_usec))
 GETTER(get_uid, Job, j, sd_bus_message_append(reply, "u", j->uid))
 GETTER(get_retry_of, Job, j, sd_bus_message_append(reply, "t", j->retry_of))
+GETTER(get_verified, Job, j, append_string(reply, j->verified))
 GETTER(get_note, Job, j, append_string(reply, j->note))
 GETTER(get_outputs, Job, j, append_outputs(reply, j))
 GETTER(get_straggler, Job, j, sd_bus_message_append(reply, "b", (int) j->straggler))
@@ -76,6 +77,7 @@ const sd_bus_vtable job_vtable[] = {
         CONSTANT("RequestedByUID", "u", get_uid),
         CONSTANT("Batch", "t", get_batch),
         CONSTANT("RetryOf", "t", get_retry_of),
+        PROPERTY("Verified", "s", get_verified),
         PROPERTY("Note", "s", get_note),
         PROPERTY("Outputs", "a(sttsb)", get_outputs),
         PROPERTY("Straggler", "b", get_straggler),

@@ -167,6 +167,13 @@ static const char *job_text(const Job *job, const Explanation *x) {
         return job->failure.text[0] ? job->failure.text : x->summary;
 }
 
+/* What reads back differently has a code of its own; else it matters most that the unit is between two firmwares. */
+static int exit_code_of(const Failure *f, const Explanation *x) {
+        bool read_back = f->stage == STAGE_VERIFY && f->class == CLASS_MISMATCH;
+
+        return f->must_reflash && !read_back ? 10 : x->exit_code;
+}
+
 /* Of a job that was cancelled between its writes: no failure, but the unit is not whole. */
 static int append_half_written(sd_bus_message *m, const Failure *f) {
         int r = append_pair_string(m, "stage", stage_to_string(f->stage));
@@ -243,7 +250,7 @@ int append_result(sd_bus_message *m, const Job *job) {
                 if (r >= 0)
                         r = append_pair_string(m, "text", job_text(job, &x));
                 if (r >= 0)
-                        r = append_pair_int(m, "exit", job->failure.must_reflash ? 10 : x.exit_code);
+                        r = append_pair_int(m, "exit", exit_code_of(&job->failure, &x));
         }
         return r < 0 ? r : sd_bus_message_close_container(m);
 }

@@ -133,6 +133,17 @@ static int parse_finish(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_verify(const void *value, void *target, CallError *e) {
+        VerifyLevel level = verify_level_from_string(value);
+
+        if ((int) level < 0)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'verify' cannot be '%.64s'. Possible: ack, sample, critical, full.",
+                                      (const char *) value);
+        ((FlashOptions *) target)->plan.verify = level;
+        return 0;
+}
+
 static int parse_package(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -189,6 +200,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"mode", 's', parse_mode},
                 {"allow-warnings", 'b', parse_allow_warnings},
                 {"finish", 's', parse_finish},
+                {"verify", 's', parse_verify},
                 {"operator", 's', parse_operator},
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},
@@ -198,7 +210,8 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"fdl1-address", 't', parse_fdl1},
                 {"fdl2-address", 't', parse_fdl2},
         };
-        FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET}, .fdl1_address = U64_UNKNOWN, .fdl2_address = U64_UNKNOWN};
+        FlashOptions o = {.plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET, .verify = VERIFY_LEVEL_INVALID},
+                          .fdl1_address = U64_UNKNOWN, .fdl2_address = U64_UNKNOWN};
 
         if (options_read(m, specs, ELEMENTSOF(specs) - (with_package ? 0 : OF_CREATE_JOB), &o, e) < 0)
                 return -1;

@@ -57,6 +57,10 @@ static const char *const batch_state_table[] = {
 #define BATCH_STATE_WORDS(name, word) [BATCH_STATE_##name] = word,
 #include "common/words.def"
 };
+static const char *const verify_level_table[] = {
+#define VERIFY_LEVEL_WORDS(name, word) [VERIFY_##name] = word,
+#include "common/words.def"
+};
 
 DEFINE_WORDS(Stage, stage, stage_table)
 DEFINE_WORDS(FailClass, fail_class, class_table)
@@ -66,3 +70,4 @@ DEFINE_WORDS(DeviceState, device_state, device_state_table)
 DEFINE_WORDS(SlotState, slot_state, slot_state_table)
 DEFINE_WORDS(FlashMode, flash_mode, flash_mode_table)
 DEFINE_WORDS(BatchState, batch_state, batch_state_table)
+DEFINE_WORDS(VerifyLevel, verify_level, verify_level_table)

@@ -67,6 +67,15 @@ typedef enum BatchState {
         BATCH_STATE_INVALID = -22,
 } BatchState;
 
+/* How much is read back and compared after writing: nothing, pieces of everything, the places that decide whether and as whom a unit
+ * lives and pieces of the rest, everything. */
+typedef enum VerifyLevel {
+#define VERIFY_LEVEL_WORDS(name, word) VERIFY_##name,
+#include "common/words.def"
+        VERIFY_LEVEL_MAX,
+        VERIFY_LEVEL_INVALID = -22,
+} VerifyLevel;
+
 DECLARE_WORDS(Stage, stage)
 DECLARE_WORDS(FailClass, fail_class)
 DECLARE_WORDS(JobState, job_state)
@@ -75,3 +84,4 @@ DECLARE_WORDS(DeviceState, device_state)
 DECLARE_WORDS(SlotState, slot_state)
 DECLARE_WORDS(FlashMode, flash_mode)
 DECLARE_WORDS(BatchState, batch_state)
+DECLARE_WORDS(VerifyLevel, verify_level)

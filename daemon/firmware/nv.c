@@ -389,3 +389,46 @@ uint32_t nv_seal(void *image, size_t size) {
                 sum += p[i];
         return sum;
 }
+
+/* ---- comparison ----------------------------------------------------------------------------------------- */
+
+static bool same_item(const Image *a, const Image *b, uint16_t id, size_t at, size_t length) {
+        size_t other, other_length;
+        bool sound;
+
+        return find(b, id, &other, &other_length, &sound) && other_length == length &&
+               memcmp(a->data + at, b->data + other, length) == 0;
+}
+
+int nv_compare(const void *image, size_t size, const void *back, size_t back_size, uint16_t *ret_ids, size_t max, size_t *ret_n) {
+        Image a, b;
+
+        *ret_n = 0;
+        if (open_image(&a, image, size) || open_image(&b, back, back_size) || a.order != b.order)
+                return -EBADMSG;
+        /* open_image() found the end mark. */
+        for (size_t at = 4; word_at(&a, at) != ITEM_END;) {
+                uint16_t id = word_at(&a, at);
+                size_t length = word_at(&a, at + 2);
+
+                if (!same_item(&a, &b, id, at + 4, length)) {
+                        if (*ret_n < max)
+                                ret_ids[*ret_n] = id;
+                        (*ret_n)++;
+                }
+                at += 4 + ((length + 3) & ~(size_t) 3);
+        }
+        return 0;
+}
+
+bool nv_is_own(uint16_t id, const PacNvItem *items, size_t n_items) {
+        static const uint16_t own[] = {ITEM_CALIBRATION, ITEM_IMEI, 0x179, 0x186, 0x1e4, 0x26d, 0x26e};
+
+        for (size_t i = 0; i < ELEMENTSOF(own); i++)
+                if (own[i] == id)
+                        return true;
+        for (size_t i = 0; i < n_items; i++)
+                if (items[i].backup && items[i].id == id)
+                        return true;
+        return false;
+}

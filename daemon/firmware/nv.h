@@ -34,3 +34,9 @@ int nv_check_calibrated(const void *device, size_t size, const char *families, c
 /* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real
  * image). */
 uint32_t nv_seal(void *image, size_t size);
+
+/* Item by item, in whatever order they stand. *ret_n: how many of `image` are missing in `back` or differ there; their ids, at most
+ * `max` of them. 0 or -EBADMSG if `back` does not hold the structure. */
+int nv_compare(const void *image, size_t size, const void *back, size_t back_size, uint16_t *ret_ids, size_t max, size_t *ret_n);
+/* Calibration, identity, or what the list says is kept: what no firmware may have another opinion of. */
+bool nv_is_own(uint16_t id, const PacNvItem *items, size_t n_items);

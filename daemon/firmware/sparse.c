@@ -104,6 +104,8 @@ typedef struct Walk {
         /* Writers disagree whether what is left out counts as zeros: one register for each. */
         uint32_t crc, crc_short;
         CrcTable table;
+        SparseData tell;
+        void *userdata;
 } Walk;
 
 static int wrong(Walk *w, uint64_t at, const char *field, const char *format, ...) _printf_(4, 5);
@@ -262,6 +264,19 @@ static int chunk_content(Walk *w, uint16_t type, uint64_t out, uint64_t in) {
         return 0;
 }
 
+static int tell_chunk(Walk *w, uint16_t type, uint32_t blocks) {
+        uint64_t at = w->blocks * w->info->block, size = (uint64_t) blocks * w->info->block, data = w->at + w->chunk_header;
+        uint8_t word[4];
+        int r;
+
+        if (type == CHUNK_RAW)
+                return w->tell(w->userdata, at, size, data, 0);
+        if (type != CHUNK_FILL)
+                return 0;
+        r = w->reader->read(w->reader->userdata, word, sizeof(word), data);
+        return r != 0 ? r : w->tell(w->userdata, at, size, U64_UNKNOWN, get_le32(word));
+}
+
 static int read_chunk(Walk *w) {
         uint8_t h[CHUNK_HEADER_SIZE];
         uint32_t blocks, total;
@@ -283,6 +298,8 @@ static int read_chunk(Walk *w) {
                 return wrong(w, w->at + 4, "blocks of the chunk", "%u, but only %llu are left of the %u of the image",
                              blocks, (unsigned long long) (w->n_blocks - w->blocks), w->n_blocks);
         r = chunk_content(w, type, (uint64_t) blocks * w->info->block, total - w->chunk_header);
+        if (r == 0 && w->tell && blocks > 0)
+                r = tell_chunk(w, type, blocks);
         w->blocks += blocks;
         w->at += total;
         return r;
@@ -322,4 +339,11 @@ int sparse_check(const PacReader *reader, uint64_t room, SparseInfo *ret, Failur
         r = walk(&w);
         ret->summed = r == 0;
         return r;
+}
+
+int sparse_data(const PacReader *reader, SparseData tell, void *userdata) {
+        SparseInfo info = {};
+        Walk w = {.reader = reader, .info = &info, .room = U64_UNKNOWN, .tell = tell, .userdata = userdata};
+
+        return walk(&w);
 }

@@ -27,3 +27,9 @@ bool sparse_detect(const void *head, size_t size, uint64_t *ret_prefix);
  * what is wrong; class mismatch, detail "sparse-size": it does not fit); the reader's negative errno. Needs no memory
  * that depends on the image. */
 int sparse_check(const PacReader *reader, uint64_t room, SparseInfo *ret, Failure *f);
+
+/* What a sparse image that sparse_check() found good puts into a partition, in order: `size` bytes at `at`, those of the image at
+ * `source`, or, where source is U64_UNKNOWN, the word `fill` again and again. What it leaves out is not told. Ends with the first
+ * answer that is not 0 and gives it back. */
+typedef int (*SparseData)(void *userdata, uint64_t at, uint64_t size, uint64_t source, uint32_t fill);
+int sparse_data(const PacReader *reader, SparseData tell, void *userdata);

@@ -67,6 +67,8 @@ typedef struct Engine {
         uint8_t *block;          /* ENGINE_BLOCK_MAX bytes */
         EngineImage *images;     /* one for each step: what BACKUP read or WRITE_NV sent */
         uint64_t *sizes;         /* one for each step: what READ reads, known once the table is */
+        bool *proven;            /* one for each step: what it wrote was read back */
+        unsigned unreadable;     /* refusals to show what was written */
 } Engine;
 
 static inline const PlanStep *engine_step(const Engine *e) {
@@ -167,3 +169,10 @@ int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, b
  * that data that do not fit each other are found while flash is still as it was. */
 int engine_prepare_nv(Engine *e, int backup);
 int engine_check_nv(Engine *e);
+/* Bytes 0-3 are left out: sum and stamp, which a loader may make anew. image->size: none. */
+size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_t size);
+
+/* engine-verify.c: what was written, read back. */
+int engine_verify(Engine *e);
+/* At the end of a job: tells the level reached and names what was only acknowledged. */
+void engine_tell_verified(Engine *e);

@@ -184,7 +184,7 @@ static int send_nv(Engine *e, EngineImage *image) {
 
 static bool checked_later(const Engine *e) {
         for (size_t i = e->step + 1; i < e->plan->n_steps; i++)
-                if (e->plan->steps[i].op == PLAN_CHECK_NV && e->plan->steps[i].write == (int) e->step)
+                if ((e->plan->steps[i].op == PLAN_CHECK_NV || e->plan->steps[i].op == PLAN_VERIFY) && e->plan->steps[i].write == (int) e->step)
                         return true;
         return false;
 }
@@ -217,8 +217,7 @@ int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, b
         return r == 0 ? bsl_end(e->session, e->failure) : r;
 }
 
-/* Bytes 0-3 are sum and stamp, which a loader may make anew. */
-static size_t first_difference(const EngineImage *image, const uint8_t *data, size_t size) {
+size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_t size) {
         size_t i = MIN((size_t) 4, image->size);
 
         while (i < image->size && i < size && image->data[i] == data[i])
@@ -251,9 +250,11 @@ int engine_check_nv(Engine *e) {
 
                 if (r != 0)
                         return r;
-                at = first_difference(image, back, got);
-                if (at == image->size)
+                at = engine_nv_difference(image, back, got);
+                if (at == image->size) {
+                        e->proven[engine_step(e)->write] = true;
                         return 0;
+                }
                 e->failure->attempts = round;
                 if (round == ENGINE_NV_ROUNDS)
                         break;

@@ -110,6 +110,8 @@ static int run_op(Engine *e) {
                 return engine_repartition(e);
         case PLAN_RESTORE:
                 return engine_restore(e);
+        case PLAN_VERIFY:
+                return engine_verify(e);
         case PLAN_RESET:
                 return bsl_reset(e->session, e->failure);
         case PLAN_POWER_OFF:
@@ -135,6 +137,7 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_RF_TYPE:
         case PLAN_BACKUP:
         case PLAN_READ:
+        case PLAN_VERIFY:
                 return true;
         default:
                 return false;
@@ -161,6 +164,7 @@ static const char *doing(const PlanStep *s) {
         case PLAN_WRITE_NV:
                 return "writing ";
         case PLAN_CHECK_NV:
+        case PLAN_VERIFY:
                 return "checking ";
         case PLAN_REPARTITION:
                 return "changing the partition table";
@@ -349,13 +353,15 @@ static int run_step(Engine *e) {
 
 static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
         const Plan *plan = in->plan;
-        bool from_package = s->op == PLAN_LOAD || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV;
+        bool from_package = s->op == PLAN_LOAD || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV || s->op == PLAN_VERIFY;
         bool in_memory = s->op == PLAN_BACKUP || s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV;
 
         if (s->op == PLAN_INITIALISE)
                 return -EINVAL;
         if (s->op == PLAN_CHECK_NV &&
             (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].op != PLAN_WRITE_NV))
+                return -EINVAL;
+        if (s->op == PLAN_VERIFY && (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].size != s->size))
                 return -EINVAL;
         if (s->backup >= 0 && ((size_t) s->backup >= i || plan->steps[s->backup].op != PLAN_BACKUP))
                 return -EINVAL;
@@ -402,14 +408,16 @@ static int engine_prepare(Engine *e) {
 
         for (size_t i = 0; i < plan->n_steps; i++) {
                 e->report->bytes_total += plan_step_bytes(plan->steps + i);
-                if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV || plan->steps[i].op == PLAN_RESTORE)
+                if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV ||
+                    plan->steps[i].op == PLAN_RESTORE || plan->steps[i].op == PLAN_VERIFY)
                         e->last_flash_step = (int) i;
         }
         e->block = malloc(ENGINE_BLOCK_MAX);
         e->images = calloc(plan->n_steps, sizeof(*e->images));
         e->sizes = calloc(plan->n_steps, sizeof(*e->sizes));
+        e->proven = calloc(plan->n_steps, sizeof(*e->proven));
         e->session = bsl_session_new(e->channel, &e->deadlines);
-        return e->block && e->images && e->sizes && e->session ? 0 : -ENOMEM;
+        return e->block && e->images && e->sizes && e->proven && e->session ? 0 : -ENOMEM;
 }
 
 /* Nothing is outstanding and nobody was sent away: whoever comes next finds it as it is now. */
@@ -430,6 +438,7 @@ static void engine_done(Engine *e) {
                 free(e->images[i].data);
         free(e->images);
         free(e->sizes);
+        free(e->proven);
         free(e->block);
         table_clear(&e->live);
         engine_saved_free(e->saved, e->n_saved);
@@ -457,6 +466,8 @@ int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *ho
                 if (r != 0)
                         break;
         }
+        if (r == 0)
+                engine_tell_verified(&e);
         r = leave(&e, r);
         note_resting(&e);
         engine_done(&e);

@@ -6,8 +6,8 @@
 #include "flash/plan.h"
 
 static void print_step(FILE *out, const PlanStep *s) {
-        fprintf(out, "%s\t%s\t%s\t%s\t%" PRIx64 "\t%" PRIu64 "\t%" PRIu64 "\t%s\t%s\t%d%d%d\n", plan_op_to_string(s->op),
-                stage_to_string(s->stage), s->id, s->partition, s->address, s->size, s->offset, s->storage, s->variant, s->destructive,
+        fprintf(out, "%s\t%s\t%s\t%s\t%" PRIx64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%s\t%s\t%d%d%d\n", plan_op_to_string(s->op),
+                stage_to_string(s->stage), s->id, s->partition, s->address, s->size, s->offset, s->sample, s->storage, s->variant, s->destructive,
                 s->optional, s->critical);
 }
 

@@ -223,6 +223,7 @@ static void add_chosen(Steps *m, const StepRequest *s) {
         step->block = s->kind == STEP_READ ? BLOCK_READ : s->partition[0] && !is_nv_step(s) ? BLOCK_NAME : BLOCK_ADDRESS;
         step->destructive = s->kind != STEP_READ;
         step->critical = step->destructive && is_spl(s);
+        step->boot_chain = step->destructive && plan_is_boot_chain(step->partition, step->address);
         step->any_image = s->any_image;
         step->exact = s->exact;
         step->optional = s->optional;
@@ -290,9 +291,10 @@ static int fill(Steps *m) {
         add_all_chosen(m);
         if (plan->options.finish != FINISH_NOTHING)
                 add(m, plan->options.finish == FINISH_RESET ? PLAN_RESET : PLAN_POWER_OFF, STAGE_FINISH);
+        r = plan_add_verify(plan);
         for (size_t i = 0; i < plan->n_steps; i++)
                 plan->bytes_total += plan_step_bytes(plan->steps + i);
-        return 0;
+        return r;
 }
 
 int plan_make_steps(const StepsInput *in, Plan **ret, Failure *f) {

@@ -253,6 +253,8 @@ static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX
         case PLAN_CHECK_NV:
         case PLAN_INITIALISE:
                 return format_size(step->size, ret);
+        case PLAN_VERIFY:
+                return format_size(plan_step_bytes(step), ret);
         case PLAN_ERASE: /* of logical places the number is no size */
                 return !step->partition[0] && step->address < 0xfe000000 && step->size > 0
                                ? format_size(step->size, ret)
@@ -303,6 +305,8 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                 return "only if the unit's differs; saved before, read back";
         case PLAN_RESTORE:
                 return "only what a change of the table has moved";
+        case PLAN_VERIFY:
+                return step->sample > 0 && step->sample < step->size ? "read back in pieces and compared" : "read back and compared";
         case PLAN_REENUMERATE:
                 return "the device leaves and comes back";
         case PLAN_ERASE:
@@ -328,6 +332,7 @@ void plan_print(const Plan *plan, FILE *out) {
         bool critical = false;
 
         fprintf(out, "Mode:       %s\n", flash_mode_to_string(plan->options.mode));
+        fprintf(out, "Verify:     %s\n", verify_level_to_string(plan->options.verify));
         fprintf(out, "Family:     %s, %s\n", plan->family, plan->single_loader ? "one loader" : "two loaders");
         fprintf(out, "Bytes:      %s over the wire\n", format_size(plan->bytes_total, size));
         if (plan->not_executable[0])
@@ -365,6 +370,8 @@ static struct json_object *step_to_json(const PlanStep *step, size_t index) {
                 add_number(o, "block", step->block);
         if (step->backup >= 0)
                 add_number(o, "backup", (uint64_t) step->backup);
+        if (step->op == PLAN_VERIFY)
+                add_number(o, "read_back", plan_step_bytes(step));
         if (step->storage[0])
                 add_text(o, "storage", step->storage);
         if (step->variant[0])
@@ -379,6 +386,7 @@ struct json_object *plan_to_json(const Plan *plan) {
         struct json_object *o = json_object_new_object(), *steps = json_object_new_array();
 
         add_text(o, "mode", flash_mode_to_string(plan->options.mode));
+        add_text(o, "verify", verify_level_to_string(plan->options.verify));
         add_text(o, "family", plan->family);
         add_bool(o, "single_loader", plan->single_loader);
         add_bool(o, "executable", !plan->not_executable[0]);

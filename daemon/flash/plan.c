@@ -229,13 +229,16 @@ static bool is_protected(const PacFile *file) {
         return is_phase_check(file) || is_product_data(file) || (file->backup == 1 && !is_nv(file));
 }
 
-static bool is_critical(const PacFile *file) {
+bool plan_is_boot_chain(const char *partition, uint64_t address) {
         for (size_t i = 0; i < ELEMENTSOF(critical_places); i++)
-                if (critical_places[i].form == FORM_NAME
-                            ? by_name(file) && same_partition(target_of(file)->name, critical_places[i].name)
-                            : at_address(file, critical_places[i].address))
+                if (critical_places[i].form == FORM_NAME ? same_partition(partition, critical_places[i].name)
+                                                         : !partition[0] && address == critical_places[i].address)
                         return true;
         return false;
+}
+
+static bool is_critical(const PacFile *file) {
+        return file->n_blocks > 0 && plan_is_boot_chain(by_name(file) ? target_of(file)->name : "", target_of(file)->base);
 }
 
 static bool is_spl_place(const PacFile *file) {
@@ -680,7 +683,8 @@ static const char *storage_of(const Maker *m, const PacFile *file) {
 
 static void mark(Maker *m, PlanStep *step, const PacFile *file) {
         step->destructive = true;
-        step->critical = is_critical(file) || m->spl_missing;
+        step->boot_chain = is_critical(file);
+        step->critical = step->boot_chain || m->spl_missing;
         strcpy(step->storage, storage_of(m, file));
         if (is_spl_place(file))
                 m->spl_missing = step->op == PLAN_ERASE;
@@ -1182,6 +1186,8 @@ static int fill(Maker *m) {
                 r = add_finish(m);
         if (r == 0)
                 r = add_notes(m);
+        if (r == 0)
+                r = plan_add_verify(m->plan);
         for (size_t i = 0; r == 0 && i < m->plan->n_steps; i++)
                 m->plan->bytes_total += plan_step_bytes(m->plan->steps + i);
         return r;
@@ -1240,6 +1246,8 @@ uint64_t plan_step_bytes(const PlanStep *step) {
                 return 2 * step->size;
         case PLAN_READ:
                 return step->size == U64_UNKNOWN ? 0 : step->size;
+        case PLAN_VERIFY:
+                return step->sample > 0 ? MIN(step->sample, step->size) : step->size;
         default:
                 return 0;
         }
@@ -1260,6 +1268,7 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_WRITE] = "write",
                 [PLAN_WRITE_NV] = "write-nv",
                 [PLAN_CHECK_NV] = "check-nv",
+                [PLAN_VERIFY] = "verify",
                 [PLAN_INITIALISE] = "initialise",
                 [PLAN_TIME_STAMP] = "time-stamp",
                 [PLAN_APR] = "apr",

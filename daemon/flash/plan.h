@@ -23,6 +23,7 @@ typedef enum PlanOp {
         PLAN_WRITE_NV,       /* package NV merged with the backup of the same target; merge before the first destructive
                                 step, so that what does not fit is found while the unit is whole */
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
+        PLAN_VERIFY,         /* read back and compare what the step before wrote; places that only the loader sees are named */
         PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never yet in a plan
                                 that may run */
         PLAN_TIME_STAMP,     /* when the unit was flashed, into its miscdata; a loader that does not know it is noted */
@@ -48,7 +49,8 @@ typedef struct PlanStep {
         uint32_t block;          /* largest MIDST or READ payload while escaping is on */
         int backup;              /* WRITE_NV, CHECK_NV: index of the PLAN_BACKUP step; -1: nothing to merge, the CRC is
                                     still set */
-        int write;               /* CHECK_NV: index of the PLAN_WRITE_NV step whose bytes are compared, else -1 */
+        int write;               /* CHECK_NV, VERIFY: index of the step whose bytes are compared, else -1 */
+        uint64_t sample;         /* VERIFY: read back that many bytes, in pieces spread over all; 0 all */
         bool destructive;        /* needs INTENT/GO; CHECK_NV too, as it may write again */
         char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a
                                     mismatch where it says none (SPL of both kinds in one package) */
@@ -60,6 +62,7 @@ typedef struct PlanStep {
         unsigned output;         /* READ: number of the output, 1 … */
         bool any_image;          /* WRITE: not refused for what the image looks like */
         bool exact;              /* WRITE_NV: these very bytes, sum and all */
+        bool boot_chain;         /* WRITE: a part of the boot chain */
         bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
                                     leaves a unit that must be flashed again */
 } PlanStep;
@@ -71,6 +74,7 @@ typedef struct PlanOptions {
         bool table_only;         /* with repartition: nothing else is written */
         bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
                                     not_executable */
+        VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;
 } PlanOptions;
 
@@ -119,5 +123,15 @@ int plan_digest(const Plan *plan, char ret[static 65]);
 
 /* Bytes that a step moves when nothing is repeated: BACKUP counts both readings, ERASE and the rest 0. */
 uint64_t plan_step_bytes(const PlanStep *step);
+
+/* A part of the boot chain. `partition` "": by address. */
+bool plan_is_boot_chain(const char *partition, uint64_t address);
+
+/* plan-verify.c: puts a VERIFY step behind each write that the level wants to be read back. Once, when the plan is complete. 0 or
+ * -ENOMEM. */
+int plan_add_verify(Plan *plan);
+
+/* Which pieces of `total` bytes a VERIFY step reads: at `at`, *ret bytes are to be read (true) or passed over (false). */
+bool plan_verify_piece(uint64_t total, uint64_t sample, uint64_t at, uint64_t *ret);
 
 const char *plan_op_to_string(PlanOp op); /* "handshake", "load", …, for plans shown to people and in JSON */

@@ -284,26 +284,39 @@ bool batch_wants(const Device *d) {
         return b->policy.count == 0 || b->passed + units_awaited(b) < b->policy.count;
 }
 
+/* The first article is read back as a whole: what it proves, the others rely on. */
+static PlanCache *unit_plan(Batch *b) {
+        PlanOptions options = b->policy.plan;
+        PlanCache *cache = NULL;
+        CallError e;
+
+        if (b->first == FIRST_WAITING)
+                options.verify = VERIFY_FULL;
+        return package_plan(b->package, &options, &cache, &e) < 0 ? NULL : cache;
+}
+
 static Job *make_job(Batch *b, Device *d, uint64_t id) {
         Slot *slot = d->slot;
-        Job *job = job_new(b->station, id, "flash");
+        PlanCache *cache = unit_plan(b);
+        Job *job = cache ? job_new(b->station, id, "flash") : NULL;
 
-        if (!job)
+        if (!job) {
+                plan_cache_unref(b->package, cache);
                 return NULL;
+        }
         job->uid = b->uid;
         job->batch = b->id;
         job->slot = slot;
         job->retry_of = slot->retry_of;
-        job->options = b->policy.plan;
+        job->options = cache->options;
         job->run->target = TARGET_SLOT;
         job->run->smaller_blocks = slot->garbled_attempts;
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", b->operator_name);
         job_bind_package(job, b->package);
-        job->run->cache = b->cache;
-        b->cache->users++;
-        job->plan = b->cache->plan;
-        job->step_count = (int) b->cache->plan->n_steps;
-        job->bytes_total = b->cache->plan->bytes_total;
+        job->run->cache = cache;
+        job->plan = cache->plan;
+        job->step_count = (int) cache->plan->n_steps;
+        job->bytes_total = cache->plan->bytes_total;
         return job;
 }
 

@@ -190,6 +190,8 @@ void slot_free_all(Station *s);
 void package_restore(Station *s, const StorePackage *row);
 void package_verify_next(Station *s);
 void package_free_all(Station *s);
+/* What the caller leaves open is taken from the settings. */
+PlanOptions plan_options_complete(const Station *s, const PlanOptions *options);
 int package_plan(Package *p, const PlanOptions *options, PlanCache **ret, CallError *e);
 PlanCache *plan_cache_unref(Package *p, PlanCache *c);
 Plan *plan_cache_take(Package *p, PlanCache *c);

@@ -114,7 +114,11 @@ const Plan *job_plan(const Job *job) {
 /* ---- the row on disk ---- */
 
 static uint32_t pack_options(const PlanOptions *o) {
-        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U);
+        /* Rows from before there was a level have 0 there: they get the usual one. */
+        uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
+
+        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
+               verify << 5;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
@@ -124,6 +128,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
                              .allow_warnings = row->options & 1,
                              .repartition = row->options & 8,
                              .table_only = row->options & 16};
+        ret->verify = (VerifyLevel) (((row->options >> 5 & 3) + VERIFY_CRITICAL) % VERIFY_LEVEL_MAX);
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
                                                  : FINISH_RESET;

@@ -8,7 +8,15 @@
 
 static bool options_equal(const PlanOptions *a, const PlanOptions *b) {
         return a->mode == b->mode && a->allow_warnings == b->allow_warnings && a->finish == b->finish &&
-               a->repartition == b->repartition && a->table_only == b->table_only;
+               a->repartition == b->repartition && a->table_only == b->table_only && a->verify == b->verify;
+}
+
+PlanOptions plan_options_complete(const Station *s, const PlanOptions *options) {
+        PlanOptions complete = *options;
+
+        if (complete.verify == VERIFY_LEVEL_INVALID)
+                complete.verify = s->settings.verify;
+        return complete;
 }
 
 static int make_plan(const Package *p, const PlanOptions *options, Plan **ret, CallError *e) {
@@ -32,12 +40,13 @@ static int check_ready(const Package *p, CallError *e) {
 }
 
 int package_plan(Package *p, const PlanOptions *options, PlanCache **ret, CallError *e) {
+        PlanOptions complete = plan_options_complete(p->station, options);
         PlanCache *c;
 
         if (check_ready(p, e) < 0)
                 return -1;
         for (c = p->plans; c; c = c->next)
-                if (options_equal(&c->options, options)) {
+                if (options_equal(&c->options, &complete)) {
                         c->users++;
                         *ret = c;
                         return 0;
@@ -45,11 +54,11 @@ int package_plan(Package *p, const PlanOptions *options, PlanCache **ret, CallEr
         c = calloc(1, sizeof(PlanCache));
         if (!c)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
-        if (make_plan(p, options, &c->plan, e) < 0) {
+        if (make_plan(p, &complete, &c->plan, e) < 0) {
                 free(c);
                 return -1;
         }
-        c->options = *options;
+        c->options = complete;
         c->users = 1;
         c->next = p->plans;
         p->plans = c;
@@ -85,10 +94,12 @@ Plan *plan_cache_take(Package *p, PlanCache *c) {
         return TAKE_PTR(c->spare);
 }
 
-int station_plan(Station *s _unused_, Package *package, const PlanOptions *options, Plan **ret, CallError *e) {
+int station_plan(Station *s, Package *package, const PlanOptions *options, Plan **ret, CallError *e) {
+        PlanOptions complete = plan_options_complete(s, options);
+
         if (check_ready(package, e) < 0)
                 return -1;
-        return make_plan(package, options, ret, e);
+        return make_plan(package, &complete, ret, e);
 }
 
 /* ---- packages ---- */

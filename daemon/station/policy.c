@@ -6,7 +6,7 @@
 
 void policy_default(BatchPolicy *p) {
         *p = (BatchPolicy){
-                .plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET},
+                .plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET, .verify = VERIFY_LEVEL_INVALID},
                 .stop_after = 3,
                 .stop_window = 10,
                 .stop_on_difference = true,
@@ -92,6 +92,15 @@ static int set_finish(BatchPolicy *p, const char *value) {
 
 static int set_allow_warnings(BatchPolicy *p, const char *value) {
         return parse_bool(value, &p->plan.allow_warnings);
+}
+
+static int set_verify(BatchPolicy *p, const char *value) {
+        VerifyLevel level = verify_level_from_string(value);
+
+        if ((int) level < 0)
+                return -EINVAL;
+        p->plan.verify = level;
+        return 0;
 }
 
 static int set_count(BatchPolicy *p, const char *value) {
@@ -224,6 +233,11 @@ static void print_first_article(const BatchPolicy *p, char *ret, size_t size) {
         snprintf(ret, size, "%s", first_words[p->first_article]);
 }
 
+/* "": as the settings say. */
+static void print_verify(const BatchPolicy *p, char *ret, size_t size) {
+        snprintf(ret, size, "%s", p->plan.verify == VERIFY_LEVEL_INVALID ? "" : verify_level_to_string(p->plan.verify));
+}
+
 static void print_stop_after(const BatchPolicy *p, char *ret, size_t size) {
         if (p->stop_after == 0)
                 snprintf(ret, size, "never");
@@ -274,6 +288,7 @@ static const struct {
         {"Package", "package", "the name of a package in the store, or the beginning of its digest", set_package, print_package},
         {"Mode", "mode", "upgrade, factory, research", set_mode, print_mode},
         {"Finish", "finish", "reset, power-off, nothing", set_finish, print_finish},
+        {"Verify", "verify", "ack, sample, critical, full", set_verify, print_verify},
         {"AllowWarnings", "allow-warnings", "yes, no", set_allow_warnings, print_allow_warnings},
         {"Count", "count", "a number of units; 0 for no end", set_count, print_count},
         {"FirstArticle", "first-article", "no, yes, confirm", set_first_article, print_first_article},

@@ -206,7 +206,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
                 plan_cache_unref(package, cache);
                 return -1;
         }
-        job->options = *options;
+        job->options = cache->options;
         job_bind_package(job, package);
         job->run->cache = cache;
         job->plan = cache->plan;

@@ -462,6 +462,10 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
         }
         trail_fact(job, r->key, r->value);
         batch_job_fact(job, r->key, r->value);
+        if (streq(r->key, "verify")) {
+                snprintf(job->verified, sizeof(job->verified), "%.11s", r->value);
+                NOTIFY(job->station, OBJECT_JOB, job, "Verified");
+        }
         if (job->device && !trail_of_job(r->key))
                 device_fact(job->device, r->key, r->value);
 }

@@ -33,7 +33,7 @@ static const struct {
 };
 
 void settings_default(Settings *s) {
-        *s = (Settings){.max_parallel_jobs = 64, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30};
+        *s = (Settings){.max_parallel_jobs = 64, .verify = VERIFY_CRITICAL, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30};
         s->limits = (UserLimits){.jobs = 256, .drafts = 64, .imports = 4, .bytes = 8ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
@@ -229,6 +229,13 @@ static int set_station(Parser *p, const char *key, const char *value) {
         if (streq(key, "ResumeBatchesAfterReboot")) {
                 p->s->resume_after_reboot = streq(value, "yes");
                 return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "ResumeBatchesAfterReboot=%s must be yes or no.", value);
+        }
+        if (streq(key, "Verify")) {
+                VerifyLevel level = verify_level_from_string(value);
+                if ((int) level < 0)
+                        return bad(p, "Verify=%s must be ack, sample, critical or full.", value);
+                p->s->verify = level;
+                return 1;
         }
         return bad(p, "There is no setting %s= in [Station].", key);
 }

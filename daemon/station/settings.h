@@ -14,6 +14,7 @@ typedef struct UserLimits {
 typedef struct Settings {
         char station_name[64];      /* [Station] Name= */
         unsigned max_parallel_jobs; /* [Station] MaxParallelJobs=, 64 */
+        VerifyLevel verify;         /* [Station] Verify=, critical: of jobs that do not say it */
         uint64_t package_quota;     /* [Store] PackageQuota= bytes, suffix K M G T; 16G */
         uint64_t spool_quota;       /* [Store] SpoolQuota= bytes of files attached to jobs; 16G */
         UserLimits limits;          /* [Limits] */

@@ -126,6 +126,7 @@ struct Job {
         Failure failure;
         char code[FAILURE_CODE_MAX];
         char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
+        char verified[12];    /* the level of verification that was reached, "" not yet or not known any more */
         char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;

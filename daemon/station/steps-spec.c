@@ -50,6 +50,7 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
         add_text(o, "family", in->family);
         json_object_object_add(o, "second-enumeration", json_object_new_boolean(in->second_enumeration));
         add_number(o, "finish", (uint64_t) in->options.finish);
+        add_text(o, "verify", verify_level_to_string(in->options.verify));
         json_object_object_add(o, "fdl1", loader_object(in->loader));
         json_object_object_add(o, "fdl2", loader_object(in->loader + 1));
         for (size_t i = 0; i < in->n_steps; i++)
@@ -141,14 +142,17 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
         struct json_object *o = json_tokener_parse(text);
         StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH}};
         uint64_t version = 0, finish = 0;
+        char verify[16] = "";
         int r = -EBADMSG;
 
         if (json_object_is_type(o, json_type_object) && read_number(o, "version", &version) && version == SPEC_VERSION &&
             read_text(o, "family", in.family, sizeof(in.family)) && read_number(o, "finish", &finish) && finish <= FINISH_NOTHING &&
+            read_text(o, "verify", verify, sizeof(verify)) &&
             read_loader(o, "fdl1", in.loader) && read_loader(o, "fdl2", in.loader + 1)) {
                 in.second_enumeration = read_flag(o, "second-enumeration");
                 in.options.finish = finish == FINISH_RESET ? FINISH_RESET : finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : FINISH_NOTHING;
-                r = read_steps(o, &in, ret_steps);
+                in.options.verify = verify_level_from_string(verify);
+                r = (int) in.options.verify < 0 ? -EBADMSG : read_steps(o, &in, ret_steps);
         }
         json_object_put(o);
         if (r == 0)

@@ -78,8 +78,9 @@ int station_draft_steps(Station *s, const char *kind, const Target *target, Pack
                 return -1;
         }
         steps->options = *options;
+        steps->options.plan = plan_options_complete(s, &options->plan);
         job->run->steps = steps;
-        job->options = options->plan;
+        job->options = steps->options.plan;
         if (package)
                 job_bind_package(job, package);
         job_enter_state(job, JOB_STATE_DRAFT);

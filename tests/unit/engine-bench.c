@@ -31,6 +31,8 @@ static void on_step(void *userdata, unsigned step, Stage stage, const char *part
         Bench *b = userdata;
 
         add_event(b, EVENT_STEP, (int) step, stage, partition);
+        if (b->before_step)
+                b->before_step(b, (int) step);
         if ((int) step == b->cancel_step)
                 b->cancelled = true;
         if ((int) step == b->unplug_step)
@@ -45,6 +47,10 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total) {
         b->progress_total = total;
         if (b->cancel_bytes && done >= b->cancel_bytes)
                 b->cancelled = true;
+        if (b->late_fault && done >= b->late_fault_bytes) {
+                sim_channel_fault(b->sim, b->late_fault);
+                b->late_fault = NULL;
+        }
         if (b->unplug_bytes && done >= b->unplug_bytes) {
                 sim_channel_unplug(b->sim);
                 b->unplug_bytes = 0;
@@ -266,7 +272,7 @@ Bench *bench_free(Bench *b) {
 }
 
 void bench_plan(Bench *b, FlashMode mode) {
-        bench_plan_with(b, &(PlanOptions) {.mode = mode, .finish = FINISH_RESET, .allow_warnings = true});
+        bench_plan_with(b, &(PlanOptions) {.mode = mode, .finish = FINISH_RESET, .allow_warnings = true, .verify = b->verify});
 }
 
 void bench_plan_with(Bench *b, const PlanOptions *options) {

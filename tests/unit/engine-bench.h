@@ -33,7 +33,10 @@ typedef struct Bench {
         Plan *plan;
         EngineInput input;
 
+        VerifyLevel verify;      /* bench_plan() takes it; nothing is read back unless set */
+
         /* what the outside does */
+        void (*before_step)(struct Bench *b, int step); /* NULL: nothing */
         int go_error;            /* answer to the intent of go_error_step */
         int go_error_step;
         int backup_error;
@@ -42,6 +45,8 @@ typedef struct Bench {
         int unplug_step;         /* the cable is pulled when this step begins, -1 never */
         uint64_t unplug_bytes;   /* or once so much has moved, 0 never */
         uint64_t bad_disk_bytes; /* the package is unreadable once so much has moved, 0 never */
+        const char *late_fault;  /* a fault that comes once late_fault_bytes have moved; NULL none */
+        uint64_t late_fault_bytes;
         bool comes_back;         /* after re-enumeration */
         uint64_t kill_at_send;   /* the host dies just before that many-th send, 0 never; the device keeps power */
 

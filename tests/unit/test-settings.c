@@ -62,6 +62,7 @@ START_TEST(nothing_there) {
         ck_assert_int_eq(settings_load(&s, directory, &e), 0);
         ck_assert_uint_eq(s.max_parallel_jobs, 64);
         ck_assert_uint_eq(s.package_quota, 16ULL << 30);
+        ck_assert_int_eq(s.verify, VERIFY_CRITICAL);
         ck_assert_uint_eq(s.deadlines.erase, 600000);
         ck_assert_int_eq(settings_load(&s, "/nonexistent/x", &e), 0);
 }
@@ -69,13 +70,14 @@ END_TEST
 
 START_TEST(everything) {
         put("fdld.conf",
-            "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\n\n[Store]\nPackageQuota=2G\n"
+            "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\nVerify=full\n\n[Store]\nPackageQuota=2G\n"
             "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
             "[Devices]\nAllowIds=0525:a4a7 1782:4D16\n"
             "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\n");
         ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
         ck_assert_str_eq(s.station_name, "Line 4 (east)");
         ck_assert_uint_eq(s.max_parallel_jobs, 8);
+        ck_assert_int_eq(s.verify, VERIFY_FULL);
         ck_assert_uint_eq(s.package_quota, 2ULL << 30);
         ck_assert_uint_eq(s.deadlines.sync_brom, 10);
         ck_assert_uint_eq(s.deadlines.erase, 1200000);
@@ -190,10 +192,11 @@ START_TEST(shipped_file) {
         bsl_deadlines_default(&deadlines);
         settings_default(&defaults);
         ck_assert_int_eq(memcmp(&s.deadlines, &deadlines, sizeof(deadlines)), 0);
-        ck_assert_uint_ge(keys, sizeof(BslDeadlines) / sizeof(uint32_t) + 7);
+        ck_assert_uint_ge(keys, sizeof(BslDeadlines) / sizeof(uint32_t) + 8);
         ck_assert_int_eq(memcmp(&s.limits, &defaults.limits, sizeof(s.limits)), 0);
         ck_assert_uint_eq(s.max_parallel_jobs, 64);
         ck_assert_uint_eq(s.package_quota, 16ULL << 30);
+        ck_assert_int_eq(s.verify, VERIFY_CRITICAL);
         ck_assert_str_eq(s.station_name, station);
         ck_assert_uint_eq(s.n_allow_ids, 0);
 }
