@@ -72,27 +72,27 @@ static const struct {
 };
 
 START_TEST(good_units_pass_at_every_level) {
-        for (VerifyLevel level = VERIFY_SAMPLE; level < VERIFY_LEVEL_MAX; level++) {
-                Bench *b = planned(matrix[_i].spec, matrix[_i].package, level);
-                BenchFlash *want, *have;
-                char verify[40];
+        int i = _i / 3;
+        VerifyLevel level = (VerifyLevel) (VERIFY_SAMPLE + _i % 3);
+        Bench *b = planned(matrix[i].spec, matrix[i].package, level);
+        BenchFlash *want, *have;
+        char verify[40];
 
-                if (!b)
-                        return;
-                want = bench_flash(b);
-                must_pass(b);
-                have = bench_flash(b);
-                expect_upgrade(want, b->pac, b->package);
-                ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
-                snprintf(verify, sizeof(verify), "verify=%s", verify_level_to_string(level));
-                ck_assert_msg(says(b, verify), "%s is not told", verify);
-                ck_assert_int_eq(says(b, "cannot be read back"), matrix[_i].unreadable != NULL);
-                if (matrix[_i].unreadable)
-                        ck_assert(strstr(bench_event(b, EVENT_FACT, "cannot be read back")->text, matrix[_i].unreadable));
-                bench_flash_free(want);
-                bench_flash_free(have);
-                bench_free(b);
-        }
+        if (!b)
+                return;
+        want = bench_flash(b);
+        must_pass(b);
+        have = bench_flash(b);
+        expect_upgrade(want, b->pac, b->package);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        snprintf(verify, sizeof(verify), "verify=%s", verify_level_to_string(level));
+        ck_assert_msg(says(b, verify), "%s is not told", verify);
+        ck_assert_int_eq(says(b, "cannot be read back"), matrix[i].unreadable != NULL);
+        if (matrix[i].unreadable)
+                ck_assert(strstr(bench_event(b, EVENT_FACT, "cannot be read back")->text, matrix[i].unreadable));
+        bench_flash_free(want);
+        bench_flash_free(have);
+        bench_free(b);
 }
 END_TEST
 
@@ -410,8 +410,8 @@ static Suite *verify_suite(void) {
         Suite *s = suite_create("verify");
         TCase *t = tcase_create("verify");
 
-        tcase_set_timeout(t, 60);
-        tcase_add_loop_test(t, good_units_pass_at_every_level, 0, ELEMENTSOF(matrix));
+        tcase_set_timeout(t, 180);
+        tcase_add_loop_test(t, good_units_pass_at_every_level, 0, 3 * ELEMENTSOF(matrix));
         tcase_add_test(t, ack_reads_nothing_back);
         tcase_add_loop_test(t, pieces_are_spread, 0, 8);
         tcase_add_test(t, critical_places_are_read_in_full);
