@@ -6,10 +6,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
 enter_world --fast --device=phone-emmc,name=usual --device=phone-emmc,name=trusted,port=1-2 --device=phone-emmc,name=bad,port=1-3 \
-        --device=phone-nand,name=whole,port=1-4 --device=uis8850,name=module,port=1-5,id=1782:4d00,image-check=0 \
-        --device=feature-nor,name=written,port=1-6
+        --device=phone-nand,name=whole,port=1-4 --device=uis8850,name=module,port=1-5,id=1782:4d00,image-check=0
 trap stop_station EXIT
-for family in phone phone-nand uis8850 feature; do
+for family in phone phone-nand uis8850; do
         "$FDLD_BUILD/pacmaker" "$family" "$WORK/$family.pac" >/dev/null
 done
 start_bus
@@ -24,8 +23,8 @@ reached() {
         grep -q "\"verify\":\"$2\"" "$WORK/record" || fail "the record of job $1 does not say $2"
 }
 
-# The next reading after the first 100000 bytes of a file were sent comes with one bit wrong.
-damage() { simctl "{\"cmd\":\"fault\",\"device\":\"$1\",\"fault\":\"at=fdl2:midst:100000 bad-readback\"}" >/dev/null; }
+# One bit of boot falls over in flash: the first file of three megabytes or more that is written.
+damage() { simctl "{\"cmd\":\"fault\",\"device\":\"$1\",\"fault\":\"at=fdl2:midst:3000000 bad-readback\"}" >/dev/null; }
 
 expect 2 fdlctl flash --verify=some "$WORK/phone.pac"
 says "is no level for --verify"
@@ -44,8 +43,8 @@ reached 3 ack
 damage bad
 expect 5 fdlctl -q flash phone.pac --slot="$(port_of bad)"
 says "verify-mismatch-read-back"
-says "reads back differently: first at byte "
-says "in 1 of "
+says "boot was written, but reads back differently: first at byte 2097152 "
+says "in 1 of 1024 blocks"
 says "must be flashed again"
 
 echo '[Station]
@@ -58,7 +57,7 @@ reached 6 full
 expect 0 fdlctl -q flash "$WORK/uis8850.pac" --slot="$(port_of module)"
 reached 8 full
 expect 0 fdlctl -j show 8
-if fdlctl plan "$WORK/uis8850.pac" | grep -q '0xfe000004'; then says "cannot be read back"; fi
+says "cannot be read back: "
 
 stop_daemon
 echo "1 passed, 0 failed"

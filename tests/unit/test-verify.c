@@ -237,6 +237,17 @@ static void flip_a_reading(Bench *b, int step) {
                 bench_fault(b, "at=fdl2:read bad-readback");
 }
 
+START_TEST(a_bit_that_fell_over_in_flash_is_found) {
+        Bench *b = planned("phone-emmc,fast", "phone", VERIFY_CRITICAL);
+
+        bench_fault(b, "at=fdl2:midst:3000000 bad-readback");
+        must_differ(b);
+        ck_assert_str_eq(b->failure.partition, "boot");
+        ck_assert_uint_eq(b->failure.offset, 2097152);
+        bench_free(b);
+}
+END_TEST
+
 START_TEST(feature_phones_differ) {
         Bench *b = planned("feature-nor,fast", "feature", VERIFY_FULL);
 
@@ -417,6 +428,7 @@ static Suite *verify_suite(void) {
         tcase_add_test(t, critical_places_are_read_in_full);
         tcase_add_test(t, a_difference_is_told_with_place_and_number);
         tcase_add_test(t, modules_differ);
+        tcase_add_test(t, a_bit_that_fell_over_in_flash_is_found);
         tcase_add_test(t, feature_phones_differ);
         tcase_add_test(t, the_block_of_the_loader_is_left_out);
         tcase_add_test(t, sparse_images_are_compared_expanded);
