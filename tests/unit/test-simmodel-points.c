@@ -217,6 +217,33 @@ START_TEST(test_broken_session_fdl2) {
 }
 END_TEST
 
+/* What only some loaders know: each is there, can be absent, and takes no nonsense. */
+START_TEST(test_later_commands) {
+        static const uint8_t stamp[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+        uint8_t table[16 + 152] = {1, 0, 0, 0, 'p', 'a', 't', 'y', 16, 0, 0, 0, 152};
+
+        phone_fdl2("phone-emmc,rf=0x1234,fast");
+        ck_assert_uint_eq(command(0x24, NULL, 0), 0xB5);
+        ck_assert_uint_eq(answer_size, 4);
+        ck_assert_uint_eq(answer[0], 0x34); /* little-endian, unlike its siblings */
+        ck_assert_uint_eq(command(0x2C, stamp, 8), 0x80);
+        ck_assert_uint_eq(command(0x2C, stamp, 4), 0x84);
+        ck_assert_uint_eq(command(0x22, stamp, 8), 0x80);
+        ck_assert_uint_eq(command(0x14, table, sizeof(table)), 0x80);
+        ck_assert_uint_eq(command(0x14, table, sizeof(table) - 2), 0x84); /* its last record is cut */
+        table[8] = 15;
+        ck_assert_uint_eq(command(0x14, table, sizeof(table)), 0x84); /* inside its own head */
+        ck_assert_uint_eq(command(0x14, NULL, 0), 0x84);
+        ck_assert_uint_eq(command(0x0D, NULL, 0), 0); /* eMMC: registered, never answered */
+        m = sim_free(m);
+        phone_fdl2("phone-emmc,fast,unknown-limit=0,ext-table=0,time-stamp=0,apr=0");
+        ck_assert_uint_eq(command(0x14, table, sizeof(table)), 0xFE);
+        ck_assert_uint_eq(command(0x2C, stamp, 8), 0xFE);
+        ck_assert_uint_eq(command(0x22, stamp, 8), 0xFE);
+        ck_assert_uint_eq(command(0x24, NULL, 0), 0xFE);
+}
+END_TEST
+
 START_TEST(test_sector_option) {
         char err[256];
 
@@ -251,6 +278,7 @@ int main(void) {
                                       test_broken_session_rom,
                                       test_broken_session_fdl1,
                                       test_broken_session_fdl2,
+                                      test_later_commands,
                                       test_sector_option,
                                       test_families};
         Suite *s = suite_create("simmodel-points");
