@@ -160,6 +160,9 @@ int engine_output(Engine *e);
 bool engine_holds_nv(const Plan *plan, unsigned step);
 
 /* engine-write.c: into flash */
+/* r, from START or REPARTITION: the loader wants its switch against writing turned first. */
+bool engine_wants_enable(const Engine *e, int r);
+int engine_enable_write(Engine *e);
 int engine_erase(Engine *e);
 int engine_write(Engine *e);
 int engine_write_nv(Engine *e);

@@ -209,6 +209,11 @@ static int send_table(Engine *e) {
                 return r;
         e->report->wrote = true;
         r = bsl_repartition(e->session, payload, size, e->failure);
+        if (engine_wants_enable(e, r)) {
+                r = engine_enable_write(e);
+                if (r == 0)
+                        r = bsl_repartition(e->session, payload, size, e->failure);
+        }
         if (r == 1 && untouched(e->failure))
                 e->report->wrote = wrote;
         return r;

@@ -35,11 +35,20 @@ static int start_once(Engine *e, const PlanStep *s, uint64_t announced, const ui
 }
 
 /* Loaders with a switch against writing by mistake say so; others do not know the command that turns it. */
-static int enable_write(Engine *e) {
+bool engine_wants_enable(const Engine *e, int r) {
+        return r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0xac && !e->write_enabled;
+}
+
+int engine_enable_write(Engine *e) {
+        Failure before = *e->failure;
         int r;
 
         engine_forget(e);
         r = bsl_enable_write_flash(e->session, e->failure);
+        if (r == 1 && e->failure->class == CLASS_REFUSED) { /* it has no such switch: what it said first is what counts */
+                *e->failure = before;
+                e->refusals++;
+        }
         if (r == 0) {
                 e->write_enabled = true;
                 engine_fact(e, "note", "the loader was told to allow writing");
@@ -51,8 +60,8 @@ static int start(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *ch
         uint64_t announced = size + size % 2;
         int r = start_once(e, s, announced, checksum);
 
-        if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0xac && !e->write_enabled) {
-                r = enable_write(e);
+        if (engine_wants_enable(e, r)) {
+                r = engine_enable_write(e);
                 if (r == 0)
                         r = start_once(e, s, announced, checksum);
         }

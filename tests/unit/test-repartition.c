@@ -223,6 +223,21 @@ START_TEST(the_table_alone) {
 }
 END_TEST
 
+/* A loader with a switch against writing wants it turned before the table is changed. */
+START_TEST(a_switch_is_turned) {
+        char text[360];
+        Bench *b;
+
+        snprintf(text, sizeof(text), "%s,gate=write-protect", spec());
+        b = bench_new_made(text, upgrade("", 1));
+        plan_it(b, FLASH_MODE_UPGRADE, false);
+        must_pass(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "told to allow writing"));
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "table=changed: "));
+        bench_free(b);
+}
+END_TEST
+
 /* Calibration data that cannot be read are not destroyed. */
 START_TEST(what_cannot_be_saved_is_not_moved) {
         char text[400];
@@ -459,6 +474,7 @@ int main(void) {
         tcase_add_test(t, table_is_changed_and_own_data_survive);
         tcase_add_loop_test(t, every_unit_makes_the_same_table, 0, (int) ELEMENTSOF(units));
         tcase_add_test(t, without_the_option_it_is_refused);
+        tcase_add_test(t, a_switch_is_turned);
         tcase_add_test(t, the_table_alone);
         tcase_add_loop_test(t, what_cannot_be_saved_is_not_moved, 0, 2);
         tcase_add_loop_test(t, failures_of_the_change_are_mended, 0, (int) ELEMENTSOF(refusals));
