@@ -10,3 +10,4 @@ typedef enum BslCheck { BSL_CHECK_CRC16, BSL_CHECK_SUM } BslCheck;
 uint16_t bsl_crc16(uint16_t crc, const void *data, size_t size);
 /* The complement of the folded sum of little-endian words. */
 uint16_t bsl_sum16(const void *data, size_t size);
+uint16_t bsl_sum16_fold(uint64_t sum); /* from the plain sum of the words */

@@ -1,30 +1,60 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bsl/frame.h"
 
-static size_t put_bytes(uint8_t *out, const uint8_t *data, size_t size, bool transcode) {
-        size_t n = 0;
+#include "common/kernels.h"
 
-        if (!transcode) {
-                if (size > 0)
-                        memcpy(out, data, size);
-                return size;
+static size_t escape_bytes(uint8_t *out, const uint8_t *data, size_t size) {
+        const Kernels *k = kernels();
+        size_t n = 0, at = 0;
+
+        for (;;) {
+                size_t plain = k->copy_plain(out + n, data + at, size - at);
+
+                n += plain;
+                at += plain;
+                if (at == size)
+                        return n;
+                out[n++] = BSL_ESCAPE;
+                out[n++] = data[at++] ^ 0x20;
         }
-        for (size_t i = 0; i < size; i++) {
-                if (data[i] == BSL_FLAG || data[i] == BSL_ESCAPE) {
-                        out[n++] = BSL_ESCAPE;
-                        out[n++] = data[i] ^ 0x20;
-                } else
-                        out[n++] = data[i];
-        }
-        return n;
 }
 
-/* The sum of head and payload, which lie apart in memory. */
-static uint16_t sum_of_two(const uint8_t *head, const uint8_t *payload, size_t size) {
-        uint32_t a = (uint16_t) ~bsl_sum16(head, BSL_HEAD), b = (uint16_t) ~bsl_sum16(payload, size), sum = a + b;
+/* Low byte first; behind an odd payload the receiver, who sums the whole body, pairs the first byte of the check with the
+ * last one of the payload. */
+static void put_sum(uint8_t *tail, uint64_t sum, size_t size) {
+        if (size % 2 == 0)
+                put_le16(tail, bsl_sum16_fold(sum));
+        else
+                put_be16(tail, bsl_sum16_fold(sum));
+}
 
-        sum = (sum >> 16) + (sum & 0xffff);
-        return (uint16_t) ~sum;
+static void make_tail(uint8_t *tail, const uint8_t *head, const uint8_t *payload, size_t size, BslCheck check) {
+        const Kernels *k = kernels();
+
+        if (check == BSL_CHECK_CRC16)
+                put_be16(tail, bsl_crc16(bsl_crc16(0, head, BSL_HEAD), payload, size));
+        else
+                put_sum(tail, k->sum_words(head, BSL_HEAD) + k->sum_words(payload, size), size);
+}
+
+/* One pass over the payload: it is summed while it is copied. */
+static size_t encode_plain(uint8_t *out, const uint8_t *head, const uint8_t *payload, size_t size, BslCheck check) {
+        const Kernels *k = kernels();
+        uint8_t *p = out;
+
+        *p++ = BSL_FLAG;
+        memcpy(p, head, BSL_HEAD);
+        p += BSL_HEAD;
+        if (check == BSL_CHECK_SUM)
+                put_sum(p + size, k->sum_words(head, BSL_HEAD) + k->copy_sum_words(p, payload, size), size);
+        else {
+                if (size > 0)
+                        memcpy(p, payload, size);
+                make_tail(p + size, head, payload, size, check);
+        }
+        p += size + 2;
+        *p++ = BSL_FLAG;
+        return (size_t) (p - out);
 }
 
 size_t bsl_frame_encode(uint8_t *out, uint16_t type, const void *payload, size_t size, BslCheck check, bool transcode) {
@@ -33,18 +63,17 @@ size_t bsl_frame_encode(uint8_t *out, uint16_t type, const void *payload, size_t
 
         if (size > BSL_PAYLOAD_MAX)
                 return 0;
+        if (size == 0)
+                payload = head; /* may be NULL */
         put_be16(head, type);
         put_be16(head + 2, (uint16_t) size);
+        if (!transcode)
+                return encode_plain(out, head, payload, size, check);
+        make_tail(tail, head, payload, size, check);
         out[n++] = BSL_FLAG;
-        if (check == BSL_CHECK_CRC16)
-                put_be16(tail, bsl_crc16(bsl_crc16(0, head, sizeof(head)), payload, size));
-        else if (size % 2 == 0)
-                put_le16(tail, sum_of_two(head, payload, size));
-        else /* the receiver sums the whole body: the first check byte pairs with the last byte of the payload */
-                put_be16(tail, sum_of_two(head, payload, size));
-        n += put_bytes(out + n, head, sizeof(head), transcode);
-        n += put_bytes(out + n, payload, size, transcode);
-        n += put_bytes(out + n, tail, sizeof(tail), transcode);
+        n += escape_bytes(out + n, head, sizeof(head));
+        n += escape_bytes(out + n, payload, size);
+        n += escape_bytes(out + n, tail, sizeof(tail));
         out[n++] = BSL_FLAG;
         return n;
 }
@@ -95,10 +124,32 @@ static BslDecoded escaped_flag(BslDecoder *d, BslFrame *ret) {
         return BSL_DECODED_BAD;
 }
 
-static BslDecoded feed_escaped(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret) {
-        while (*size > 0) {
-                uint8_t byte = *(*data)++;
+/* More than the length field announces, or than any frame can have: what comes is dropped up to the next flag. */
+static bool too_long(const BslDecoder *d) {
+        return d->tail > BSL_HEAD && d->tail > (size_t) get_be16(d->buffer + 2) + BSL_HEAD + 2;
+}
 
+/* The inside of a frame whose length is known, up to the next byte that means something. */
+static void feed_plain(BslDecoder *d, const uint8_t **data, size_t *size) {
+        size_t body, n;
+
+        if (!d->inside || d->escape || d->tail < BSL_HEAD)
+                return;
+        body = (size_t) get_be16(d->buffer + 2) + BSL_HEAD + 2;
+        n = kernels()->copy_plain(d->buffer + d->tail, *data, MIN(*size, body - MIN(body, d->tail)));
+        d->tail += n;
+        *data += n;
+        *size -= n;
+}
+
+static BslDecoded feed_escaped(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret) {
+        for (;;) {
+                uint8_t byte;
+
+                feed_plain(d, data, size);
+                if (*size == 0)
+                        return BSL_DECODED_MORE;
+                byte = *(*data)++;
                 --*size;
                 if (byte == BSL_FLAG) {
                         BslDecoded r = escaped_flag(d, ret);
@@ -111,8 +162,7 @@ static BslDecoded feed_escaped(BslDecoder *d, const uint8_t **data, size_t *size
                 else {
                         d->buffer[d->tail++] = d->escape ? byte ^ 0x20 : byte;
                         d->escape = false;
-                        /* More than the length field announces, or than any frame can have: wait for the next flag. */
-                        if (d->tail > BSL_HEAD && d->tail > (size_t) get_be16(d->buffer + 2) + BSL_HEAD + 2) {
+                        if (too_long(d)) {
                                 d->garbage += d->tail;
                                 d->inside = false;
                                 d->tail = 0;
@@ -120,7 +170,6 @@ static BslDecoded feed_escaped(BslDecoder *d, const uint8_t **data, size_t *size
                         }
                 }
         }
-        return BSL_DECODED_MORE;
 }
 
 /* Looks at what begins at d->head: a whole frame, the beginning of one, or neither. Constant time. */
