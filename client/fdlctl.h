@@ -7,7 +7,7 @@
 /* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
 
 extern const char *arg_loaders;
-extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify;
+extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 extern uint64_t arg_timeout_usec;
 extern const char *arg_name, *arg_host;

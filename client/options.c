@@ -13,7 +13,7 @@
 #include "output.h"
 
 const char *arg_loaders;
-const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify;
+const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 uint64_t arg_timeout_usec;
 const char *arg_name, *arg_host;
@@ -179,6 +179,7 @@ static const Option options[] = {
         { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
         { "all", 'a', NULL, read_true, &arg_all, " flash repartition ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
+        { "raw", 0, "on|off", read_word, &arg_raw, " flash write ", "Images without frames where the loader offers it", "on|off" },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
           "ack|sample|critical|full" },

@@ -280,6 +280,8 @@ static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *
                 r = sd_bus_message_append(m, "{sv}", "operator", "s", arg_operator);
         if (r >= 0 && arg_verify)
                 r = sd_bus_message_append(m, "{sv}", "verify", "s", arg_verify);
+        if (r >= 0 && arg_raw)
+                r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
         if (r >= 0)
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", finish);
         if (r >= 0)

@@ -289,6 +289,8 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", arg_finish);
         if (r >= 0 && arg_verify)
                 r = sd_bus_message_append(m, "{sv}", "verify", "s", arg_verify);
+        if (r >= 0 && arg_raw)
+                r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
         if (r >= 0 && arg_allow_warnings)
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
         if (r >= 0 && arg_repartition)

@@ -15,6 +15,15 @@ typedef struct ChannelOps {
          * -ECANCELED; -EPIPE the device stalls; -EPROTO, -EOVERFLOW bytes were damaged or lost on the wire; any other
          * negative errno: host fault. */
         int (*send)(Channel *c, const void *data, size_t size, uint32_t timeout_ms);
+        /* The two halves of send: between them the caller has time for something else. `data` must stay as it is until
+         * settle, which waits for the rest of timeout_ms, has returned. Each submit that gave 0 needs its settle, and
+         * nothing else is sent in between. NULL: not offered, and send does it all. */
+        int (*submit)(Channel *c, const void *data, size_t size, uint32_t timeout_ms);
+        int (*settle)(Channel *c);
+        /* Sends any amount as one stretch of packets, straight from where it lies; a zero-length packet follows when it
+         * fills its last packet. timeout_ms: the longest time without progress. Errors as send; -EREMOTE: the device said
+         * something and took no more. */
+        int (*stream)(Channel *c, const void *data, size_t size, uint32_t timeout_ms);
         /* Receives one transfer of at most `size` bytes (give 64 KiB + 64 or more: a frame may arrive split or
          * glued). *ret_size may be 0 (a zero-length packet). Errors as send; -ETIMEDOUT: nothing arrived.
          * timeout_ms 0 polls: it must be cheap, the session asks before each command whether a late answer is there. */
@@ -34,6 +43,15 @@ struct Channel {
 
 static inline int channel_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
         return c->ops->send(c, data, size, timeout_ms);
+}
+static inline int channel_submit(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        return c->ops->submit ? c->ops->submit(c, data, size, timeout_ms) : c->ops->send(c, data, size, timeout_ms);
+}
+static inline int channel_settle(Channel *c) {
+        return c->ops->submit ? c->ops->settle(c) : 0;
+}
+static inline int channel_stream(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        return c->ops->stream ? c->ops->stream(c, data, size, timeout_ms) : -EOPNOTSUPP;
 }
 static inline int channel_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
         return c->ops->receive(c, data, size, timeout_ms, ret_size);

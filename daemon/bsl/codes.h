@@ -25,8 +25,11 @@ enum {
         BSL_CMD_DISABLE_TRANSCODE = 0x21,
         BSL_CMD_WRITE_APR_INFO = 0x22,
         BSL_CMD_READ_RF_TYPE = 0x24,
+        BSL_CMD_ENABLE_RAW_DATA = 0x28,
         BSL_CMD_SET_TIME_STAMP = 0x2c,
         BSL_CMD_READ_PARTITION = 0x2d,
+        BSL_CMD_MIDST_RAW_START = 0x31,
+        BSL_CMD_MIDST_RAW_START2 = 0x33,
         BSL_CMD_SYNC = 0x7e, /* not a frame: the bare byte */
 
         BSL_REP_ACK = 0x80,

@@ -66,10 +66,30 @@ int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_
         return command_name(s, BSL_CMD_START_DATA, name, size, checksum, s->deadlines.start, f);
 }
 
+int bsl_midst_then(BslSession *s, const void *data, size_t size, bool last, const void *next, size_t next_size, Failure *f) {
+        const Command c = {
+                .code = BSL_CMD_MIDST_DATA, .payload = data, .size = size, .want = BSL_REP_ACK, .next = next, .next_size = next_size,
+                .deadline = last ? s->deadlines.midst_last : s->deadlines.midst,
+        };
+
+        return size == 0 ? -EINVAL : session_command(s, &c, NULL, f);
+}
+
 int bsl_midst(BslSession *s, const void *data, size_t size, bool last, Failure *f) {
-        if (size == 0)
-                return -EINVAL;
-        return command_ack(s, BSL_CMD_MIDST_DATA, data, size, last ? s->deadlines.midst_last : s->deadlines.midst, f);
+        return bsl_midst_then(s, data, size, last, NULL, 0, f);
+}
+
+int bsl_enable_raw(BslSession *s, Failure *f) {
+        return command_ack(s, BSL_CMD_ENABLE_RAW_DATA, NULL, 0, s->deadlines.other, f);
+}
+
+int bsl_raw_start(BslSession *s, bool whole, Failure *f) {
+        /* What came before may still have to be written. */
+        return command_ack(s, whole ? BSL_CMD_MIDST_RAW_START2 : BSL_CMD_MIDST_RAW_START, NULL, 0, s->deadlines.midst, f);
+}
+
+int bsl_end_raw(BslSession *s, Failure *f) {
+        return command_ack(s, BSL_CMD_END_DATA, NULL, 0, MAX(s->deadlines.end, s->deadlines.midst_last), f);
 }
 
 int bsl_end(BslSession *s, Failure *f) {

@@ -43,7 +43,13 @@ struct BslSession {
         size_t rx_at, rx_end; /* received, not yet decoded */
         BslDecoder decoder;
         uint8_t rx[RX_SIZE];
-        uint8_t tx[BSL_WIRE_MAX];
+        unsigned tx_at;          /* the frame that goes next is, or will be made, here */
+        const uint8_t *ready;    /* payload of the MIDST that is made already in tx[tx_at], NULL none */
+        size_t ready_size, ready_wire;
+        BslCheck ready_check;
+        bool ready_transcode;
+        bool raw_unproven;       /* a raw chunk was acknowledged before it was written */
+        uint8_t tx[2][BSL_WIRE_MAX];
         uint8_t scratch[BSL_PAYLOAD_MAX + 1];
 };
 
@@ -54,6 +60,8 @@ typedef struct Command {
         uint32_t deadline;
         int want;     /* type of the answer */
         int want2;    /* another one that is as good, 0 none */
+        const void *next;        /* MIDST only: what will follow, made ready while the device answers; NULL nothing */
+        size_t next_size;
         bool patient; /* damaged frames do not shorten the wait: the device restarts meanwhile */
 } Command;
 

@@ -72,23 +72,25 @@ static int drop_all(BslSession *s, uint32_t quiet) {
 
 static int send_parts(BslSession *s, int code, uint32_t address, uint32_t length, const void *data, size_t size,
                       uint32_t timeout) {
+        uint8_t *tx = s->tx[0];
         int r;
 
-        s->tx[0] = PDL_MARK;
-        put_le32(s->tx + 1, (uint32_t) (PDL_TAG + size));
-        s->tx[5] = PDL_FLOW;
-        put_le16(s->tx + 6, 0);
-        put_le32(s->tx + 8, (uint32_t) code);
-        put_le32(s->tx + 12, address);
-        put_le32(s->tx + 16, length);
+        s->ready = NULL;
+        tx[0] = PDL_MARK;
+        put_le32(tx + 1, (uint32_t) (PDL_TAG + size));
+        tx[5] = PDL_FLOW;
+        put_le16(tx + 6, 0);
+        put_le32(tx + 8, (uint32_t) code);
+        put_le32(tx + 12, address);
+        put_le32(tx + 16, length);
         if (size > 0)
-                memcpy(s->tx + PDL_HEAD + PDL_TAG, data, size);
-        session_trace(s, true, s->tx, PDL_HEAD + PDL_TAG + size);
-        r = channel_send(s->channel, s->tx, PDL_HEAD, timeout);
+                memcpy(tx + PDL_HEAD + PDL_TAG, data, size);
+        session_trace(s, true, tx, PDL_HEAD + PDL_TAG + size);
+        r = channel_send(s->channel, tx, PDL_HEAD, timeout);
         if (r == 0)
-                r = channel_send(s->channel, s->tx + PDL_HEAD, PDL_TAG, timeout);
+                r = channel_send(s->channel, tx + PDL_HEAD, PDL_TAG, timeout);
         if (r == 0 && size > 0)
-                r = channel_send(s->channel, s->tx + PDL_HEAD + PDL_TAG, size, timeout);
+                r = channel_send(s->channel, tx + PDL_HEAD + PDL_TAG, size, timeout);
         return r;
 }
 

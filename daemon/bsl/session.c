@@ -335,6 +335,20 @@ static int wrong_answer(BslSession *s, const Wait *w, int type, Failure *f) {
         return session_refuse_tainted(s, f);
 }
 
+/* An error in place of an answer, after raw data that had been acknowledged before they were written: the answer to the command
+ * itself is still to come. */
+static int late_raw_error(BslSession *s, const Wait *w, int type, Failure *f) {
+        Failure own = FAILURE_INIT;
+
+        own.reply = type;
+        failure_set(&own, CLASS_REFUSED, "",
+                    "The device could not write raw data that it had acknowledged: %02X %s came in place of the answer to %s.", type,
+                    bsl_reply_name(type), w->command);
+        session_note(s, w, &own);
+        session_taint(s, &own);
+        return session_refuse_tainted(s, f);
+}
+
 /* Before a command leaves: whatever has arrived by now cannot be its answer. Surplus acknowledgements and versions are
  * dropped; an error that the device sent after it had acknowledged is the failure of what was sent before. */
 static int drop_stale(BslSession *s, const Wait *w, Failure *f) {
@@ -344,7 +358,7 @@ static int drop_stale(BslSession *s, const Wait *w, Failure *f) {
         session_begin_wait(s);
         while ((r = session_receive(s, 0, true, &frame)) == 0)
                 if (is_error_reply(frame.type))
-                        return reply_failure(s, w, frame.type, true, f);
+                        return s->raw_unproven ? late_raw_error(s, w, frame.type, f) : reply_failure(s, w, frame.type, true, f);
         if (r != -ETIMEDOUT)
                 return session_fail(s, w, r, f);
         session_clear_rx(s);
@@ -352,30 +366,67 @@ static int drop_stale(BslSession *s, const Wait *w, Failure *f) {
         return 0;
 }
 
-static int send_frame(BslSession *s, const Command *c) {
-        const void *payload = c->payload;
-        size_t size = c->size, n;
-
-        if (size % 2 != 0) {
-                memmove(s->scratch, payload, size);
-                s->scratch[size++] = 0;
-                payload = s->scratch;
-        }
-        n = bsl_frame_encode(s->tx, (uint16_t) c->code, payload, size, s->check, s->transcode);
-        if (s->trace) {
-                /* The caller's payload has no head in front of it; build one where nothing else lives now. */
-                put_be16(s->rx, (uint16_t) c->code);
-                put_be16(s->rx + 2, (uint16_t) size);
-                if (size > 0)
-                        memcpy(s->rx + BSL_HEAD, payload, size);
-                session_trace(s, true, s->rx, BSL_HEAD + size);
-        }
-        return channel_send(s->channel, s->tx, n, c->deadline);
+/* Odd payloads are padded with one zero. */
+static const void *even_payload(BslSession *s, const void *payload, size_t *size) {
+        if (*size % 2 == 0)
+                return payload;
+        memmove(s->scratch, payload, *size);
+        s->scratch[(*size)++] = 0;
+        return s->scratch;
 }
 
-static bool sized_right(const BslSession *s, const Command *c) {
+static size_t encode(BslSession *s, int code, const void *payload, size_t size) {
+        payload = even_payload(s, payload, &size);
+        return bsl_frame_encode(s->tx[s->tx_at], (uint16_t) code, payload, size, s->check, s->transcode);
+}
+
+/* The caller's payload has no head in front of it; one is built where nothing else lives now. */
+static void trace_sent(BslSession *s, const Command *c) {
+        size_t size = c->size;
+        const void *payload = even_payload(s, c->payload, &size);
+
+        put_be16(s->rx, (uint16_t) c->code);
+        put_be16(s->rx + 2, (uint16_t) size);
+        if (size > 0)
+                memcpy(s->rx + BSL_HEAD, payload, size);
+        session_trace(s, true, s->rx, BSL_HEAD + size);
+}
+
+static bool sized_right(const BslSession *s, size_t size) {
         /* Without escaping a frame is one transfer into a buffer of 65472 bytes (bsl-protocol §2.4). */
-        return c->size <= (s->transcode ? BSL_PAYLOAD_MAX - 1 : 65472 - 8);
+        return size <= (s->transcode ? BSL_PAYLOAD_MAX - 1 : 65472 - 8);
+}
+
+void bsl_midst_prepare(BslSession *s, const void *data, size_t size) {
+        s->ready = NULL;
+        if (size == 0 || !sized_right(s, size))
+                return;
+        s->ready_wire = encode(s, BSL_CMD_MIDST_DATA, data, size);
+        s->ready_size = size;
+        s->ready_check = s->check;
+        s->ready_transcode = s->transcode;
+        s->ready = data;
+}
+
+static bool is_ready(const BslSession *s, const Command *c) {
+        return s->ready && c->code == BSL_CMD_MIDST_DATA && s->ready == c->payload && s->ready_size == c->size &&
+               s->ready_check == s->check && s->ready_transcode == s->transcode;
+}
+
+static int send_frame(BslSession *s, const Command *c) {
+        size_t n = is_ready(s, c) ? s->ready_wire : encode(s, c->code, c->payload, c->size);
+        int r;
+
+        s->ready = NULL;
+        if (s->trace)
+                trace_sent(s, c);
+        r = channel_submit(s->channel, s->tx[s->tx_at], n, c->deadline);
+        if (r < 0)
+                return r;
+        s->tx_at ^= 1;
+        if (c->next)
+                bsl_midst_prepare(s, c->next, c->next_size);
+        return channel_settle(s->channel);
 }
 
 int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) {
@@ -386,7 +437,7 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
         s->sent = false;
         if (s->tainted)
                 return session_refuse_tainted(s, f);
-        if (!sized_right(s, c))
+        if (!sized_right(s, c->size))
                 return -EMSGSIZE;
         r = drop_stale(s, &w, f);
         if (r != 0)
@@ -403,13 +454,71 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
                         return session_fail(s, &w, r, f);
                 if (frame.type == c->want || (c->want2 && frame.type == c->want2))
                         break;
+                if (s->raw_unproven && is_error_reply(frame.type))
+                        return late_raw_error(s, &w, frame.type, f);
                 if (frame.type != BSL_REP_VER)
                         return wrong_answer(s, &w, frame.type, f);
                 s->heard.valid++; /* a late answer to a sync */
         }
+        s->raw_unproven = false;
         if (ret)
                 *ret = frame;
         return 0;
+}
+
+bool bsl_raw_unproven(const BslSession *s) {
+        return s->raw_unproven;
+}
+
+/* The answer to raw data, whole or broken off. */
+static int raw_answer(BslSession *s, const Wait *w, bool complete, Failure *f) {
+        BslFrame frame;
+        int r;
+
+        do {
+                r = session_receive(s, w->since + w->deadline, false, &frame);
+                if (r < 0)
+                        return session_fail(s, w, r, f);
+                s->heard.valid++;
+        } while (frame.type == BSL_REP_VER);
+        if (frame.type == BSL_REP_ACK && complete)
+                return 0;
+        r = wrong_answer(s, w, frame.type, f);
+        /* It may still wait for the rest, or take what comes next for data. */
+        if (r > 0 && !s->tainted && f)
+                session_taint(s, f);
+        return r;
+}
+
+static void trace_raw(BslSession *s, const uint8_t *data, size_t size) {
+        /* Pieces that a trace can hold. */
+        for (size_t at = 0; s->trace && at < size; at += MIN(size - at, (size_t) 0x8000))
+                session_trace(s, true, data + at, MIN(size - at, (size_t) 0x8000));
+}
+
+int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool last, Failure *f) {
+        Wait w = {.command = "raw data", .deadline = last ? s->deadlines.midst_last : s->deadlines.midst};
+        Failure own = FAILURE_INIT;
+        int r;
+
+        if (s->tainted)
+                return session_refuse_tainted(s, f);
+        if (size == 0 || s->transcode)
+                return -EINVAL;
+        w.since = channel_now(s->channel);
+        session_begin_wait(s);
+        trace_raw(s, data, size);
+        r = channel_stream(s->channel, data, size, w.deadline);
+        if (r < 0 && r != -EREMOTE) {
+                w.sending = true;
+                return session_fail(s, &w, r, f);
+        }
+        w.since = channel_now(s->channel);
+        r = raw_answer(s, &w, r == 0, &own);
+        if (r > 0 && f)
+                session_copy_failure(f, &own);
+        s->raw_unproven = r == 0 && !whole;
+        return r;
 }
 
 bool bsl_listen(BslSession *s, uint32_t ms, Failure *f) {

@@ -140,6 +140,23 @@ int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint
 int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_t *checksum, Failure *f);
 /* `last`: the final block of the image, which may take long (§6.5). Odd sizes are padded with one zero. */
 int bsl_midst(BslSession *s, const void *data, size_t size, bool last, Failure *f);
+/* The same, and makes the frame of what follows ready while the device answers; nothing of it is sent. When the next command is
+ * that MIDST (same memory, same size), it goes out as it was made: the memory must not change until then. A caller who wants to
+ * know whether the memory could be read asks after this and before that. */
+int bsl_midst_then(BslSession *s, const void *data, size_t size, bool last, const void *next, size_t next_size, Failure *f);
+void bsl_midst_prepare(BslSession *s, const void *data, size_t size);
+/* Raw data (§6.4), for loaders that offer them and only while escaping is off. ENABLE once in a session; then within START … END
+ * either bsl_raw_start() and bsl_raw_data() for each chunk (level 1), or bsl_raw_start() once and all chunks (level 2, `whole`).
+ * The plain form of ENABLE is sent, after which each chunk ends with a short packet or a zero-length packet: what all known
+ * drivers want. With level 1 a chunk is acknowledged before it is written, and an error comes as the apparent answer to the next
+ * command: that command then fails with this text, and the session is tainted, since the real answer is still to come. */
+int bsl_enable_raw(BslSession *s, Failure *f);
+int bsl_raw_start(BslSession *s, bool whole, Failure *f);
+int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool last, Failure *f);
+/* A chunk was acknowledged and nothing after it yet. */
+bool bsl_raw_unproven(const BslSession *s);
+/* END behind raw data: only its answer tells that all was written. */
+int bsl_end_raw(BslSession *s, Failure *f);
 int bsl_end(BslSession *s, Failure *f);
 int bsl_exec_brom(BslSession *s, Failure *f);            /* BROM: ACK then jump */
 int bsl_exec_fdl2(BslSession *s, BslDeviceInfo *ret, Failure *f); /* FDL1: the answer comes from FDL2: 80 or 96 */

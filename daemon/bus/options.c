@@ -144,6 +144,19 @@ static int parse_verify(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_raw(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (streq(value, "on"))
+                o->plan.raw = RAW_DATA_ON;
+        else if (streq(value, "off"))
+                o->plan.raw = RAW_DATA_OFF;
+        else
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'raw' cannot be '%.64s'. Possible: on, off.",
+                                      (const char *) value);
+        return 0;
+}
+
 static int parse_package(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -201,6 +214,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"allow-warnings", 'b', parse_allow_warnings},
                 {"finish", 's', parse_finish},
                 {"verify", 's', parse_verify},
+                {"raw", 's', parse_raw},
                 {"operator", 's', parse_operator},
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},

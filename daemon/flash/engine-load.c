@@ -245,10 +245,22 @@ static int start_loader(Engine *e, const PlanStep *s) {
         return r;
 }
 
-static int load_block(Engine *e, const PlanStep *s, uint32_t index, size_t n, bool last) {
-        if (s->protocol == PLAN_PDL)
-                return bsl_pdl_midst(e->session, index, e->block, n, e->failure);
-        return bsl_midst(e->session, e->block, n, last, e->failure);
+/* Sends one block and makes the next one ready meanwhile. */
+static int load_block(Engine *e, const PlanStep *s, uint32_t index, uint64_t at, size_t n) {
+        const uint8_t *image = e->input->package + s->offset;
+        size_t next = (size_t) MIN(s->size - at - n, s->block);
+        int r;
+
+        if (s->protocol == PLAN_PDL) {
+                r = engine_copy(e, s->offset + at, e->block, n);
+                return r == 0 ? bsl_pdl_midst(e->session, index, e->block, n, e->failure) : r;
+        }
+        if (at == 0)
+                bsl_midst_prepare(e->session, image, n);
+        r = engine_package_fine(e, s->offset + at);
+        if (r != 0)
+                return r;
+        return bsl_midst_then(e->session, image + at, n, next == 0, next > 0 ? image + at + n : NULL, next, e->failure);
 }
 
 int engine_load(Engine *e) {
@@ -269,9 +281,7 @@ int engine_load(Engine *e) {
                 if (engine_cancelled(e))
                         return -ECANCELED;
                 e->offset = at;
-                r = engine_copy(e, s->offset + at, e->block, n);
-                if (r == 0)
-                        r = load_block(e, s, index, n, at + n == s->size);
+                r = load_block(e, s, index, at, n);
                 if (r != 0)
                         return r;
                 at += n;

@@ -39,6 +39,7 @@ typedef struct Engine {
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
         BslDeviceInfo info;
+        enum { RAW_UNASKED, RAW_ON, RAW_REFUSED } raw; /* what the last loader said to raw data */
         bool write_enabled;      /* the loader's switch against writing by mistake was turned */
         char flash_key[48], rf_key[48]; /* variants of files that are meant for this unit; "" not asked */
         uint32_t storage;        /* BSL_STORAGE_… as the unit's table shows it, where info does not say; else 0 */
@@ -91,6 +92,8 @@ void engine_forget(Engine *e);
 const char *engine_subject(const PlanStep *s);
 /* Copies from the package and asks afterwards whether the copy can be trusted. */
 int engine_copy(Engine *e, uint64_t offset, void *data, size_t size);
+/* Whether what was read from the package up to now can be trusted. */
+int engine_package_fine(Engine *e, uint64_t offset);
 /* Blocks until the intent of the present step is on disk; only then something may be sent that changes flash. */
 int engine_intent(Engine *e);
 /* Before the first intent of a job: what will be sent later and can be known to be wrong. */
@@ -158,6 +161,12 @@ int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, s
 int engine_output(Engine *e);
 /* True if a later step merges what this BACKUP step reads. */
 bool engine_holds_nv(const Plan *plan, unsigned step);
+
+/* engine-raw.c: writing without frames, where the plan wants it and the loader offers it */
+/* Asks the loader, before START. *ret: the step's image can go raw. */
+int engine_raw_begin(Engine *e, bool *ret);
+/* All of the image and END. *ret_refused: the loader does not know the command after all, nothing was sent. */
+int engine_raw_send(Engine *e, const uint8_t *data, uint64_t size, bool *ret_refused);
 
 /* engine-write.c: into flash */
 /* r, from START or REPARTITION: the loader wants its switch against writing turned first. */

@@ -88,21 +88,21 @@ static int send_last(Engine *e, const PlanStep *s, const uint8_t *data, size_t n
         return r;
 }
 
-/* `image`: bytes in memory; NULL: those of the package. */
-static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *image, uint64_t size) {
+/* The frame of the next block is made from the package's pages while the device works on the one before; whether the pages were
+ * good is asked before it goes out. */
+static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *data, bool from_package, uint64_t size) {
         uint32_t block = write_block(e, s);
 
+        bsl_midst_prepare(e->session, data, (size_t) MIN(size, block));
         for (uint64_t at = 0; at < size;) {
-                size_t n = (size_t) MIN(size - at, block);
-                const uint8_t *data = image ? image + at : e->block;
-                int r = 0;
+                size_t n = (size_t) MIN(size - at, block), next = (size_t) MIN(size - at - n, block);
+                int r;
 
                 e->offset = at;
-                if (!image)
-                        r = engine_copy(e, s->offset + at, e->block, n);
+                r = from_package ? engine_package_fine(e, s->offset + at) : 0;
                 if (r == 0)
-                        r = at + n == size ? send_last(e, s, data, n)
-                                           : bsl_midst(e->session, data, n, false, e->failure);
+                        r = next == 0 ? send_last(e, s, data + at, n)
+                                      : bsl_midst_then(e->session, data + at, n, false, data + at + n, next, e->failure);
                 if (r != 0)
                         return r;
                 at += n;
@@ -111,14 +111,25 @@ static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *image, uint6
         return 0;
 }
 
+/* `image`: bytes in memory; NULL: those of the package. */
 static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint32_t *checksum) {
         const PlanStep *s = engine_step(e);
+        const uint8_t *data = image ? image : e->input->package + s->offset;
+        bool raw = false, refused = false;
         int r;
 
         e->offset = 0;
-        r = start(e, s, size, checksum);
+        /* Calibration data go the way that is known best. */
+        r = image ? 0 : engine_raw_begin(e, &raw);
         if (r == 0)
-                r = send_blocks(e, s, image, size);
+                r = start(e, s, size, checksum);
+        if (r == 0 && raw) {
+                r = engine_raw_send(e, data, size, &refused);
+                if (r != 0 || !refused)
+                        return r;
+        }
+        if (r == 0)
+                r = send_blocks(e, s, data, !image, size);
         if (r == 0)
                 r = bsl_end(e->session, e->failure);
         return r;

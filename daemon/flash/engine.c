@@ -42,15 +42,19 @@ const char *engine_subject(const PlanStep *s) {
         return s->partition[0] ? s->partition : s->id;
 }
 
-int engine_copy(Engine *e, uint64_t offset, void *data, size_t size) {
+int engine_package_fine(Engine *e, uint64_t offset) {
         const EngineInput *in = e->input;
 
-        memcpy(data, in->package + offset, size);
         if (in->package_ok && !in->package_ok(in->package_userdata))
                 return engine_fail(e, CLASS_HOST, "package",
                                    "the stored package cannot be read at byte %llu: the disk has an error there",
                                    (unsigned long long) offset);
         return 0;
+}
+
+int engine_copy(Engine *e, uint64_t offset, void *data, size_t size) {
+        memcpy(data, e->input->package + offset, size);
+        return engine_package_fine(e, offset);
 }
 
 int engine_intent(Engine *e) {

@@ -60,6 +60,7 @@ typedef struct EngineInput {
         BslDeadlines deadlines;
         uint32_t on_bus_ms;         /* how long the device has been on the bus at least: a ROM wakes up within seconds */
         uint64_t now_s;             /* seconds since 1970, for the time stamp that some packages write */
+        bool raw;                   /* images go without frames to loaders that offer it (bsl-protocol §6.4) */
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
         EngineResting resting;      /* what is known to run on this very device; not valid: find out */
 } EngineInput;

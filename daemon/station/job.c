@@ -118,11 +118,11 @@ static uint32_t pack_options(const PlanOptions *o) {
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
         return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
-               verify << 5;
+               verify << 5 | (uint32_t) o->raw << 8;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
-        unsigned finish = row->options >> 1 & 3;
+        unsigned finish = row->options >> 1 & 3, raw = row->options >> 8 & 3;
 
         *ret = (PlanOptions){.mode = row->mode,
                              .allow_warnings = row->options & 1,
@@ -132,6 +132,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
                                                  : FINISH_RESET;
+        ret->raw = raw == RAW_DATA_ON ? RAW_DATA_ON : raw == RAW_DATA_OFF ? RAW_DATA_OFF : RAW_DATA_UNSET;
 }
 
 static void fill_row(const Job *job, StoreJob *ret) {

@@ -82,6 +82,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         spec->gated = job->batch > 0;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         spec->resting = d->resting;
+        spec->raw = job->options.raw == RAW_DATA_UNSET ? job->station->settings.raw_data : job->options.raw == RAW_DATA_ON;
         if (job->run->steps) {
                 r = steps_make_spec(job, spec);
                 if (r < 0) {

@@ -226,6 +226,10 @@ static int set_station(Parser *p, const char *key, const char *value) {
                 p->s->max_parallel_jobs = (unsigned) v;
                 return 1;
         }
+        if (streq(key, "RawData")) {
+                p->s->raw_data = streq(value, "yes");
+                return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "RawData=%s must be yes or no.", value);
+        }
         if (streq(key, "ResumeBatchesAfterReboot")) {
                 p->s->resume_after_reboot = streq(value, "yes");
                 return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "ResumeBatchesAfterReboot=%s must be yes or no.", value);

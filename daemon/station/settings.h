@@ -24,6 +24,7 @@ typedef struct Settings {
         char allow_ids[8][10]; /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */
         size_t n_allow_ids;
         bool resume_after_reboot; /* [Station] ResumeBatchesAfterReboot=no: batches are paused after a reboot */
+        bool raw_data;            /* [Station] RawData=no */
         ProfileList profiles;     /* profiles.d */
 } Settings;
 

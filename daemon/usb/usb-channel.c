@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* Largest frame plus room, a multiple of every packet size: a shorter buffer could overflow. */
+/* Room for replies, a multiple of every packet size, so that a longer one goes on in the next transfer instead of overflowing.
+ * Most are a few bytes, and the kernel sets the room aside each time; the large one is for a device that is being read. */
+#define IN_SMALL (4 * 1024)
 #define IN_SIZE (65 * 1024)
 /* The largest escaped frame (2 * 65541 + 2). */
 #define OUT_SIZE (132 * 1024)
@@ -20,6 +22,12 @@
 #define CANCEL_MAX_MS 5000
 /* When a device is pulled, transfers fail some time before the kernel says that it is gone. */
 #define VANISH_MS 500
+/* What is streamed goes out in pieces: enough in flight to keep the bus busy while one is replaced, and little enough that 64
+ * devices stay below the kernel's limit of 16 MiB for all transfers. A multiple of every packet size. */
+#define PIECES 3
+#define PIECE_SIZE (64 * 1024)
+/* A device that answers in the middle of a stream has given up on it; so long it may still take more. */
+#define EARLY_ANSWER_MS 500
 
 typedef struct Transfer {
         struct libusb_transfer *urb;
@@ -37,9 +45,10 @@ struct UsbChannel {
         int interface;
         bool claimed, detached, stuck;
         uint8_t ep_in, ep_out;
-        Transfer in, out, control;
+        Transfer in, out, control, pieces[PIECES];
+        uint64_t out_until;
         size_t in_at, in_end; /* received, not yet taken by the caller */
-        uint8_t *in_buffer, *out_buffer;
+        uint8_t *in_buffer;
         uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE];
 };
 
@@ -192,17 +201,10 @@ static int status_of(UsbChannel *u, const Transfer *t) {
         }
 }
 
-/* Submits, waits and takes back: for transfers that must not stay in flight. */
-static int run_transfer(UsbChannel *u, Transfer *t, uint32_t timeout_ms) {
-        uint64_t until = usb_now(NULL) + timeout_ms;
-        int r, w;
+/* Waits for a transfer that must not stay in flight, and takes it back if it does not end. */
+static int finish(UsbChannel *u, Transfer *t, uint64_t until) {
+        int w = wait_completed(u, t, until);
 
-        if (atomic_load(&u->cancelled))
-                return -ECANCELED;
-        r = submit(u, t, until);
-        if (r < 0)
-                return r;
-        w = wait_completed(u, t, until);
         if (w < 0) {
                 if (!take_back(u, t))
                         return -EIO;
@@ -214,35 +216,63 @@ static int run_transfer(UsbChannel *u, Transfer *t, uint32_t timeout_ms) {
         return status_of(u, t);
 }
 
-static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
-        UsbChannel *u = usb_channel_of(c);
+static int run_transfer(UsbChannel *u, Transfer *t, uint32_t timeout_ms) {
+        uint64_t until = usb_now(NULL) + timeout_ms;
         int r;
+
+        if (atomic_load(&u->cancelled))
+                return -ECANCELED;
+        r = submit(u, t, until);
+        return r < 0 ? r : finish(u, t, until);
+}
+
+/* The kernel takes what it sends from where it lies, at once: nothing is copied here. No memory of the kernel's
+ * (libusb_dev_mem_alloc) is used: it would count against the limit of all transfers for as long as the device is open. */
+static void fill_out(UsbChannel *u, Transfer *t, const void *data, size_t size, bool ends) {
+        libusb_fill_bulk_transfer(t->urb, u->handle, u->ep_out, (uint8_t *) data, (int) size, on_completed, t, 0);
+        /* A frame that fills its last packet would leave the device waiting for more. */
+        t->urb->flags = ends ? LIBUSB_TRANSFER_ADD_ZERO_PACKET : 0;
+}
+
+static int usb_submit(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        UsbChannel *u = usb_channel_of(c);
 
         if (size == 0 || size > OUT_SIZE)
                 return -EMSGSIZE;
         if (u->stuck)
                 return -EIO;
-        memcpy(u->out_buffer, data, size);
-        libusb_fill_bulk_transfer(u->out.urb, u->handle, u->ep_out, u->out_buffer, (int) size, on_completed, &u->out,
-                                  0);
-        /* A frame that fills its last packet would leave the device waiting for more. */
-        u->out.urb->flags = LIBUSB_TRANSFER_ADD_ZERO_PACKET;
-        r = run_transfer(u, &u->out, timeout_ms);
-        return r == 0 && (size_t) u->out.urb->actual_length != size ? -EPROTO : r;
+        if (atomic_load(&u->cancelled))
+                return -ECANCELED;
+        u->out_until = usb_now(NULL) + timeout_ms;
+        fill_out(u, &u->out, data, size, true);
+        return submit(u, &u->out, u->out_until);
+}
+
+static int usb_settle(Channel *c) {
+        UsbChannel *u = usb_channel_of(c);
+        int r = finish(u, &u->out, u->out_until);
+
+        return r == 0 && u->out.urb->actual_length != u->out.urb->length ? -EPROTO : r;
+}
+
+static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        int r = usb_submit(c, data, size, timeout_ms);
+
+        return r < 0 ? r : usb_settle(c);
+}
+
+static int fetch_begin(UsbChannel *u, uint64_t until) {
+        libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, u->in_end > IN_SMALL / 2 ? IN_SIZE : IN_SMALL,
+                                  on_completed, &u->in, 0);
+        return submit(u, &u->in, until);
 }
 
 /* The IN transfer stays with the kernel between calls: asking whether something arrived costs no transfer. */
 static int fetch(UsbChannel *u, uint64_t until) {
-        int r;
+        int r = u->in.submitted ? 0 : fetch_begin(u, until);
 
-        if (!u->in.submitted) {
-                libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, IN_SIZE, on_completed, &u->in,
-                                          0);
-                r = submit(u, &u->in, until);
-                if (r < 0)
-                        return r;
-        }
-        r = wait_completed(u, &u->in, until);
+        if (r == 0)
+                r = wait_completed(u, &u->in, until);
         if (r < 0)
                 return r;
         u->in.submitted = false;
@@ -252,6 +282,90 @@ static int fetch(UsbChannel *u, uint64_t until) {
         u->in_at = 0;
         u->in_end = (size_t) u->in.urb->actual_length;
         return 0;
+}
+
+/* The transfer that an answer will end is with the kernel before the question is asked. */
+static int expect_answer(UsbChannel *u, uint64_t until) {
+        return u->in.submitted || u->in_at < u->in_end ? 0 : fetch_begin(u, until);
+}
+
+/* ---- streams ---- */
+
+typedef struct Stream {
+        const uint8_t *data;
+        size_t size, at;      /* at: not submitted yet */
+        unsigned first, n;    /* pieces in flight */
+        uint32_t timeout_ms;
+        uint64_t until, early; /* early: when an answer was seen that came before the end, 0 none */
+} Stream;
+
+static int stream_submit(UsbChannel *u, Stream *st) {
+        while (st->n < PIECES && st->at < st->size) {
+                Transfer *t = u->pieces + (st->first + st->n) % PIECES;
+                size_t n = MIN(st->size - st->at, (size_t) PIECE_SIZE);
+                int r;
+
+                fill_out(u, t, st->data + st->at, n, st->at + n == st->size);
+                /* With others in flight nothing is lost by waiting for them first. */
+                r = submit(u, t, st->n > 0 ? 0 : st->until);
+                if (r == -ENOMEM && st->n > 0)
+                        return 0;
+                if (r < 0)
+                        return r;
+                st->at += n;
+                st->n++;
+        }
+        return 0;
+}
+
+/* Waits for the oldest piece. */
+static int stream_wait(UsbChannel *u, Stream *st) {
+        Transfer *t = u->pieces + st->first;
+
+        while (!t->completed) {
+                uint64_t until = st->until;
+                int r;
+
+                if (u->in.submitted && u->in.completed && st->early == 0)
+                        st->early = usb_now(NULL) + EARLY_ANSWER_MS;
+                if (st->early)
+                        until = MIN(until, st->early);
+                else
+                        until = MIN(until, usb_now(NULL) + EARLY_ANSWER_MS);
+                r = wait_completed(u, t, until);
+                if (r == -ETIMEDOUT && st->early && usb_now(NULL) >= st->early)
+                        return -EREMOTE;
+                if (r < 0 && (r != -ETIMEDOUT || usb_now(NULL) >= st->until))
+                        return r;
+        }
+        t->submitted = false;
+        st->first = (st->first + 1) % PIECES;
+        st->n--;
+        st->until = usb_now(NULL) + st->timeout_ms;
+        return status_of(u, t) ?: t->urb->actual_length != t->urb->length ? -EPROTO : 0;
+}
+
+static int stream_end(UsbChannel *u, Stream *st, int r) {
+        for (; st->n > 0; st->n--, st->first = (st->first + 1) % PIECES)
+                if (!take_back(u, u->pieces + st->first))
+                        r = -EIO;
+        return r;
+}
+
+static int usb_stream(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        UsbChannel *u = usb_channel_of(c);
+        Stream st = {.data = data, .size = size, .timeout_ms = timeout_ms, .until = usb_now(NULL) + timeout_ms};
+        int r;
+
+        if (size == 0)
+                return -EMSGSIZE;
+        r = expect_answer(u, st.until);
+        while (r == 0 && (st.at < st.size || st.n > 0)) {
+                r = atomic_load(&u->cancelled) ? -ECANCELED : stream_submit(u, &st);
+                if (r == 0)
+                        r = stream_wait(u, &st);
+        }
+        return r < 0 ? stream_end(u, &st, r) : 0;
 }
 
 static int usb_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
@@ -301,6 +415,9 @@ static int usb_pause(Channel *c, uint32_t ms) {
 
 static const ChannelOps usb_ops = {
         .send = usb_send,
+        .submit = usb_submit,
+        .settle = usb_settle,
+        .stream = usb_stream,
         .receive = usb_receive,
         .line_state = usb_line_state,
         .now = usb_now,
@@ -328,6 +445,8 @@ UsbChannel *usb_channel_close(UsbChannel *u) {
         free_transfer(u, &u->in);
         free_transfer(u, &u->out);
         free_transfer(u, &u->control);
+        for (size_t i = 0; i < PIECES; i++)
+                free_transfer(u, u->pieces + i);
         if (u->stuck)
                 return NULL;
         if (u->claimed)
@@ -341,7 +460,6 @@ UsbChannel *usb_channel_close(UsbChannel *u) {
         if (u->fd >= 0)
                 close(u->fd);
         free(u->in_buffer);
-        free(u->out_buffer);
         free(u->devnode);
         free(u);
         return NULL;
@@ -503,12 +621,15 @@ static int claim(UsbChannel *u, Failure *f) {
 }
 
 static int allocate(UsbChannel *u, Failure *f) {
+        bool enough = true;
+
         u->in_buffer = malloc(IN_SIZE);
-        u->out_buffer = malloc(OUT_SIZE);
         u->in.urb = libusb_alloc_transfer(0);
         u->out.urb = libusb_alloc_transfer(0);
         u->control.urb = libusb_alloc_transfer(0);
-        if (!u->in_buffer || !u->out_buffer || !u->in.urb || !u->out.urb || !u->control.urb)
+        for (size_t i = 0; i < PIECES; i++)
+                enough = (u->pieces[i].urb = libusb_alloc_transfer(0)) && enough;
+        if (!enough || !u->in_buffer || !u->in.urb || !u->out.urb || !u->control.urb)
                 return failure_set_errno(f, ENOMEM, "Not enough memory for USB transfers.");
         return 0;
 }

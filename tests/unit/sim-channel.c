@@ -104,6 +104,41 @@ done:
         return 0;
 }
 
+/* In pieces, as a real one; only the last may be followed by a zero-length packet. */
+static int sc_stream(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
+        SimChannel *sc = of(c);
+        const uint8_t *p = data;
+
+        while (size > 0) {
+                size_t n = size < 65536 ? size : 65536;
+                uint64_t until = deadline(sc, timeout_ms);
+
+                sc->sends++;
+                if (sc->unplug_at_send && sc->sends == sc->unplug_at_send)
+                        pull(sc, SIM_LEAVE);
+                for (;;) {
+                        step(sc, sc->now_ns);
+                        if (sc->canceled)
+                                return -ECANCELED;
+                        if (!sc->attached)
+                                return -ENODEV;
+                        if (sim_out_ready(sc->model))
+                                break;
+                        if (sim_in_ready(sc->model))
+                                return -EREMOTE;
+                        if (sc->now_ns >= until)
+                                return -ETIMEDOUT;
+                        step(sc, until);
+                }
+                sc->bytes_out += n;
+                sim_out(sc->model, p, n, n == size && n % c->max_packet == 0);
+                step(sc, sc->now_ns);
+                p += n;
+                size -= n;
+        }
+        return 0;
+}
+
 static int sc_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
         SimChannel *sc = of(c);
 
@@ -130,6 +165,7 @@ static int sc_pause(Channel *c, uint32_t ms) {
 
 static const ChannelOps ops = {
         .send = sc_send,
+        .stream = sc_stream,
         .receive = sc_receive,
         .line_state = sc_line_state,
         .now = sc_now,

@@ -172,7 +172,7 @@ static int dev_pause(_unused_ Channel *c, uint32_t ms) {
         return cancelled() ? -ECANCELED : 0;
 }
 
-static const ChannelOps dev_ops = {dev_send, dev_receive, dev_line_state, dev_now, dev_pause};
+static const ChannelOps dev_ops = {.send = dev_send, .receive = dev_receive, .line_state = dev_line_state, .now = dev_now, .pause = dev_pause};
 
 static void on_trace(_unused_ void *userdata, bool out, const uint8_t *data, size_t size, uint64_t now_ms) {
         ck_assert_uint_eq(now_ms, dev.now);
@@ -545,7 +545,7 @@ static int flood_receive(_unused_ Channel *c, void *data, size_t size, _unused_ 
 }
 
 START_TEST(test_flood) {
-        static const ChannelOps flood_ops = {dev_send, flood_receive, dev_line_state, dev_now, dev_pause};
+        static const ChannelOps flood_ops = {.send = dev_send, .receive = flood_receive, .line_state = dev_line_state, .now = dev_now, .pause = dev_pause};
 
         BEGIN(SUM, {"@03"});
         dev.channel.ops = &flood_ops;

@@ -509,6 +509,23 @@ bool sim_out_ready(const SimModel *m) {
         return !m->no_buffers && m->rx_count < buffers;
 }
 
+/* A packet that does not fit into what is left of the buffer goes on in the next one. That it was cut there does not make it a
+ * short one. */
+static void take_packet(SimModel *m, const uint8_t *data, size_t size, bool is_short) {
+        while (size) {
+                size_t dma = m->raw_left && m->dma_fill + m->raw_left < m->t->dma ? m->dma_fill + m->raw_left : m->t->dma;
+                size_t room = dma - m->dma_fill, take = size < room ? size : room;
+
+                memcpy(m->dma + m->dma_fill, data, take);
+                m->dma_fill += take;
+                data += take;
+                size -= take;
+                m->raw_left -= take < m->raw_left ? take : m->raw_left;
+                if (m->dma_fill == dma || (is_short && size == 0))
+                        complete_dma(m, is_short && size == 0);
+        }
+}
+
 void sim_out(SimModel *m, const uint8_t *data, size_t size, bool zlp) {
         size_t mps = m->high_speed ? m->usb.max_packet : 64;
 
@@ -516,18 +533,11 @@ void sim_out(SimModel *m, const uint8_t *data, size_t size, bool zlp) {
                 return;
         m->bytes_in += size;
         while (size) {
-                size_t dma =
-                        m->raw_left && m->dma_fill + m->raw_left < m->t->dma ? m->dma_fill + m->raw_left : m->t->dma;
-                size_t packet = size < mps ? size : mps, room = dma - m->dma_fill;
-                size_t take = packet < room ? packet : room;
+                size_t packet = size < mps ? size : mps;
 
-                memcpy(m->dma + m->dma_fill, data, take);
-                m->dma_fill += take;
-                data += take;
-                size -= take;
-                m->raw_left -= take < m->raw_left ? take : m->raw_left;
-                if (packet < mps || m->dma_fill == dma)
-                        complete_dma(m, packet < mps);
+                take_packet(m, data, packet, packet < mps);
+                data += packet;
+                size -= packet;
         }
         if (zlp)
                 complete_dma(m, true);

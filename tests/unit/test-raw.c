@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Images without frames, on simulated phones in virtual time: the same flash as with frames, and every fault has a name. */
+#include <check.h>
+#include <stdio.h>
+
+#include "engine-bench.h"
+
+static Bench *planned(const char *spec) {
+        Bench *b = bench_new(spec, "phone");
+
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        b->input.raw = true;
+        return b;
+}
+
+static void must_pass(Bench *b) {
+        ck_assert_msg(bench_run(b) == 0, "%s at step %d: %s", bench_code(b), b->failure.step, b->failure.text);
+        ck_assert(!b->progress_fell);
+        ck_assert_uint_eq(b->progress, b->progress_total);
+}
+
+static void flash_and_compare(Bench *b) {
+        static const char *const boot_areas[] = {"boot1.bin", "boot2.bin", NULL};
+        BenchFlash *want = bench_flash(b), *have;
+
+        must_pass(b);
+        have = bench_flash(b);
+        expect_upgrade(want, b->pac, b->package);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        ck_assert_str_eq(expect_boot_areas(have, b->pac, b->package), "");
+        bench_flash_free(want);
+        bench_flash_free(have);
+}
+
+/* How often the unit was told so, by its own count. */
+static unsigned told(const Bench *b, const char *command) {
+        static char buf[65536];
+        char key[40];
+        const char *at;
+
+        sim_describe(b->sim->model, buf, sizeof(buf));
+        snprintf(key, sizeof(key), "\"%s\":", command);
+        at = strstr(buf, key);
+        return at ? (unsigned) strtoul(at + strlen(key), NULL, 10) : 0;
+}
+
+/* ---- the same flash by every way -------------------------------------------------------------------------- */
+
+static const struct {
+        const char *spec;
+        bool raw;
+        bool goes_raw;
+} ways[] = {
+        {"phone-emmc,fast,hdlc=always", false, false},
+        {"phone-emmc,fast", false, false},
+        {"phone-emmc,fast,raw=1", true, true},
+        {"phone-emmc,fast,raw=2", true, true},
+        {"phone-emmc,fast,raw=1,info=tlv", true, true},
+        {"phone-emmc,raw=2,info=tlv", true, true},
+        {"phone-emmc,fast,raw=1,glue-log=3", true, true},
+        {"phone-emmc,fast,raw=2,glue-log=3", true, true},
+        /* not offered, or not wanted, or with escaping */
+        {"phone-emmc,fast", true, false},
+        {"phone-emmc,fast,raw=1", false, false},
+        {"phone-emmc,fast,raw=2,hdlc=always", true, false},
+        {"phone-emmc,fast,raw=1,info-version=2", true, false},
+        {"phone-emmc,fast,raw=1,info=empty", true, false},
+};
+
+START_TEST(same_flash_by_every_way) {
+        Bench *b = planned(ways[_i].spec);
+
+        b->input.raw = ways[_i].raw;
+        flash_and_compare(b);
+        ck_assert_int_eq(bench_event(b, EVENT_FACT, "raw=level") != NULL, ways[_i].goes_raw);
+        bench_free(b);
+}
+END_TEST
+
+/* A full-speed port has packets of 64 bytes. */
+START_TEST(full_speed) {
+        Bench *b = planned(_i ? "phone-emmc,fast,raw=2" : "phone-emmc,fast,raw=1");
+
+        b->sim->high_speed = false;
+        bench_replug(b);
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "raw=level"));
+        bench_free(b);
+}
+END_TEST
+
+/* ---- a loader that offers what it does not do -------------------------------------------------------------- */
+
+static const char *const fallbacks[] = {
+        "at=fdl2:enable-raw nak=fe count=forever",
+        "at=fdl2:enable-raw nak=82 count=forever",
+        "at=fdl2:raw-start nak=fe count=forever",
+};
+
+START_TEST(falls_back_to_frames) {
+        Bench *b = planned("phone-emmc,fast,raw=1,unknown-limit=0");
+
+        bench_fault(b, fallbacks[_i]);
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "refused them"));
+        /* Asked once: such a loader has few answers of this kind. */
+        ck_assert_uint_le(told(b, "enable-raw"), 1);
+        ck_assert_uint_le(told(b, "raw-start"), 1);
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(falls_back_at_level_2) {
+        Bench *b = planned("phone-emmc,fast,raw=2,unknown-limit=0");
+
+        bench_fault(b, "at=fdl2:raw-start2 nak=fe count=forever");
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "refused them"));
+        bench_free(b);
+}
+END_TEST
+
+/* ---- faults ----------------------------------------------------------------------------------------------- */
+
+static const struct {
+        unsigned level;
+        const char *fault, *code;
+} faults[] = {
+        {1, "at=fdl2:enable-raw silence", "write-silent"},
+        {1, "at=fdl2:raw-start silence", "write-silent"},
+        {1, "at=fdl2:raw-start nak=84", "write-refused-84"},
+        {1, "at=fdl2:raw-start:#3 disconnect", "write-gone"},
+        {1, "at=fdl2:raw-data nak=8a", "checking-refused-8a"},
+        {1, "at=fdl2:raw-data silence", "checking-silent"},
+        {1, "at=fdl2:raw-data bad-sum", "checking-garbled"},
+        {1, "at=fdl2:raw-data:#2 disconnect", "checking-gone"},
+        {1, "at=fdl2:end:#2 nak=84", "checking-refused-84"},
+        {2, "at=fdl2:raw-start2 silence", "write-silent"},
+        {2, "at=fdl2:raw-data nak=84", "checking-refused-84"},
+        {2, "at=fdl2:raw-data silence", "checking-silent"},
+        {2, "at=fdl2:raw-data truncate", "checking-garbled"},
+        {2, "at=fdl2:raw-data:#2 disconnect", "checking-gone"},
+        {2, "at=fdl2:end:#2 silence", "checking-silent"},
+};
+
+START_TEST(faults_have_names) {
+        Bench *b = planned(faults[_i].level == 1 ? "phone-emmc,fast,raw=1" : "phone-emmc,fast,raw=2");
+        unsigned ends;
+        int r;
+
+        bench_fault(b, faults[_i].fault);
+        r = bench_run(b);
+        ck_assert_msg(r == 1, "result %d, wanted %s", r, faults[_i].code);
+        ck_assert_msg(streq(bench_code(b), faults[_i].code), "%s instead of %s: %s", bench_code(b), faults[_i].code, b->failure.text);
+        ck_assert_str_ne(b->failure.text, "");
+        ck_assert_str_ne(b->failure.partition, "");
+        /* Nothing follows. */
+        ends = told(b, "end");
+        ck_assert_uint_le(ends, 6);
+        /* And another attempt mends it. */
+        bench_fault(b, "clear");
+        bench_replug(b);
+        must_pass(b);
+        bench_free(b);
+}
+END_TEST
+
+/* Level 1 acknowledges what is not written yet: the error comes where another answer is due, and is that of the image. */
+START_TEST(late_error) {
+        Bench *b = planned("phone-emmc,fast,raw=1");
+        int r;
+
+        bench_fault(b, _i ? "at=fdl2:raw-data:#2 write-error" : "at=fdl2:raw-data write-error");
+        r = bench_run(b);
+        ck_assert_int_eq(r, 1);
+        ck_assert_int_eq(b->failure.class, CLASS_REFUSED);
+        ck_assert_int_eq(b->failure.reply, 0xa2);
+        ck_assert_msg(strstr(b->failure.text, "had acknowledged"), "%s", b->failure.text);
+        ck_assert(b->failure.must_reflash);
+        bench_fault(b, "clear");
+        bench_replug(b);
+        must_pass(b);
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(cable_pulled) {
+        Bench *b = planned(_i % 2 ? "phone-emmc,fast,raw=2" : "phone-emmc,fast,raw=1");
+
+        b->unplug_bytes = 27u * 1024 * 1024 + (uint64_t) _i * 1777777;
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert_int_eq(b->failure.class, CLASS_GONE);
+        ck_assert(b->failure.must_reflash);
+        bench_replug(b);
+        b->unplug_bytes = 0;
+        must_pass(b);
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(bad_disk) {
+        Bench *b = planned(_i ? "phone-emmc,fast,raw=2" : "phone-emmc,fast,raw=1");
+
+        b->bad_disk_bytes = 30u * 1024 * 1024;
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert_int_eq(b->failure.class, CLASS_HOST);
+        ck_assert_ptr_nonnull(strstr(b->failure.text, "the disk has an error there"));
+        bench_free(b);
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("raw");
+        TCase *tc = tcase_create("raw data");
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        tcase_set_timeout(tc, 120);
+        tcase_add_loop_test(tc, same_flash_by_every_way, 0, (int) ELEMENTSOF(ways));
+        tcase_add_loop_test(tc, full_speed, 0, 2);
+        tcase_add_loop_test(tc, falls_back_to_frames, 0, (int) ELEMENTSOF(fallbacks));
+        tcase_add_test(tc, falls_back_at_level_2);
+        tcase_add_loop_test(tc, faults_have_names, 0, (int) ELEMENTSOF(faults));
+        tcase_add_loop_test(tc, late_error, 0, 2);
+        tcase_add_loop_test(tc, cable_pulled, 0, 6);
+        tcase_add_loop_test(tc, bad_disk, 0, 2);
+        suite_add_tcase(suite, tc);
+        srunner_run_all(runner, CK_NORMAL);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed > 0;
+}
