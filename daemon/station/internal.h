@@ -205,6 +205,7 @@ void job_enter_state(Job *job, JobState state);
 void job_set_action(Job *job, const char *action);
 void job_export(Job *job);
 void job_note(Job *job, const char *text);
+void job_note_open_table(Job *job);
 /* The job is over: frees what it held, writes the row; finished once that is on disk. *f may be NULL. */
 void job_conclude(Job *job, JobResult result, const Failure *f);
 void job_put_row(Job *job);

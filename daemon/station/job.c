@@ -360,6 +360,17 @@ void job_note(Job *job, const char *text) {
         NOTIFY(job->station, OBJECT_JOB, job, "Note");
 }
 
+/* How to finish or undo what a crash or a failure left behind. */
+void job_note_open_table(Job *job) {
+        char text[300];
+
+        snprintf(text, sizeof(text),
+                 "The change of the partition table may be half done. The unit's own data and its old table are stored. To finish: fdlctl retry %llu, "
+                 "with the unit in boot mode. To undo: flash a package that has the old table, with --repartition.",
+                 (unsigned long long) job->id);
+        job_note(job, text);
+}
+
 /* ---- the end of a job ---- */
 
 void job_conclude(Job *job, JobResult result, const Failure *f) {
@@ -428,6 +439,8 @@ static void restore_interrupted(Job *job) {
         failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped while this job was at step %d of %d (%s).%s",
                     job->step + 1, job->step_count, stage_to_string(f.stage),
                     f.must_reflash ? " The unit must be flashed again." : "");
+        if (f.must_reflash && job->options.repartition)
+                job_note_open_table(job);
         job->failure = f;
         failure_code(&f, job->code);
         run->result = job->result = JOB_RESULT_INTERRUPTED;

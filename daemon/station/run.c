@@ -253,6 +253,8 @@ static void handle_done(Job *job, const WorkerRecord *r) {
                 job->stage = f.stage;
         if (word == JOB_RESULT_DONE)
                 change_close(job);
+        else if (job->run->table_open)
+                job_note_open_table(job);
         job->bytes_done = MAX(job->bytes_done, r->report.bytes_done);
         trail_end(job, r->now_usec, job->bytes_done);
         if (job->device)

@@ -106,6 +106,8 @@ for point in "${points[@]}"; do
         start_job flash ab.pac --repartition --slot="$(port_of two)"
         first=$job
         fdlctl -q --timeout=60 wait "$first" >"$WORK/out" 2>"$WORK/err" && fail "$point: it passed"
+        expect 0 fdlctl -j show "$first"
+        says "To finish: fdlctl retry $first"
         simctl '{"cmd":"replug","device":"two"}' >/dev/null
         expect 0 fdlctl -q --timeout=60 retry "$first"
         own "$flash"
@@ -131,6 +133,9 @@ for point in "${kills[@]}"; do
                 sleep 0.05
         done
         job=$(sed -n 's/^job //p' "$WORK/out")
+        expect 0 fdlctl -j show "$first"
+        says '"Result":"interrupted"'
+        if grep -q '"Stage":"\(repartition\|restore\|erase\|write\|checking\)"' "$WORK/out"; then says "To finish: fdlctl retry $first"; fi
         if ! fdlctl -q --timeout=60 wait "$job" >"$WORK/out" 2>"$WORK/err"; then
                 [ -z "${FDLD_TELL:-}" ] || { echo "$point: needs a power cycle"; cat "$WORK/err"; }
                 simctl '{"cmd":"replug","device":"two"}' >/dev/null
