@@ -42,6 +42,7 @@ int verb_explain(int argc, char **argv);
 
 int verb_import(int argc, char **argv);
 int verb_flash(int argc, char **argv);
+int verb_verify(int argc, char **argv);
 int verb_repartition(int argc, char **argv);
 int verb_wait(int argc, char **argv);
 int verb_cancel(int argc, char **argv);

@@ -314,6 +314,18 @@ static int start_flash(sd_bus *bus, const char *target, const char *package, Pat
         return code ? code : read_job_reply(reply, jobs);
 }
 
+/* A job of kind verify has no method of its own: made, then submitted. */
+static int start_verify(sd_bus *bus, const char *target, const char *package, Paths *jobs) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        size_t n = jobs->n;
+        int code = client_call(bus, FDLD_ROOT, FDLD_IFACE("Manager"), "CreateJob", &reply, "soa{sv}", "verify", target, 3, "package", "o",
+                               package, "verify", "s", arg_verify ? arg_verify : "full", "finish", "s", arg_finish ? arg_finish : "reset");
+
+        if (code == 0)
+                code = read_job_reply(reply, jobs);
+        return code || jobs->n == n ? code : client_call(bus, jobs->items[n], FDLD_IFACE("Job"), "Submit", NULL, "a{sv}", 0);
+}
+
 static int show_plan(sd_bus *bus, const char *package) {
         static const Column columns[] = {
                 { "STEP", "op", CELL_TEXT, false },       { "STAGE", "stage", CELL_TEXT, false },
@@ -350,7 +362,9 @@ int package_named(sd_bus *bus, struct json_object *objects, const char *text, ch
         return code ? code : import_file(bus, text, ret);
 }
 
-int verb_flash(int argc _unused_, char **argv) {
+typedef int (*StartFunc)(sd_bus *bus, const char *target, const char *package, Paths *jobs);
+
+static int with_package(char **argv, StartFunc start) {
         struct json_object *objects = NULL;
         Paths targets = { .n = 0 }, jobs = { .n = 0 };
         char package[PATH_TEXT_MAX];
@@ -377,7 +391,7 @@ int verb_flash(int argc _unused_, char **argv) {
         if (code == 0 && arg_dry_run)
                 code = show_plan(bus, package);
         for (size_t i = 0; code == 0 && i < targets.n; i++)
-                worst = worse_exit(worst, start_flash(bus, targets.items[i], package, &jobs));
+                worst = worse_exit(worst, start(bus, targets.items[i], package, &jobs));
         if (code == 0 && jobs.n > 0)
                 worst = worse_exit(worst, follow_or_print(bus, &jobs));
         json_object_put(objects);
@@ -385,6 +399,14 @@ int verb_flash(int argc _unused_, char **argv) {
         paths_clear(&jobs);
         sd_bus_flush_close_unref(bus);
         return code ? code : worst;
+}
+
+int verb_flash(int argc _unused_, char **argv) {
+        return with_package(argv, start_flash);
+}
+
+int verb_verify(int argc _unused_, char **argv) {
+        return with_package(argv, start_verify);
 }
 
 /* The same work, but nothing except the table is written, and what has to survive it. */

@@ -195,7 +195,8 @@ static int make_draft(Call *c, const char *kind, const char *target_path, const 
         package = options->package[0] ? object_need(c->bus, OBJECT_PACKAGE, options->package, c->e) : NULL;
         if (options->package[0] && !package)
                 return -1;
-        r = streq(kind, "flash") ? station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e)
+        r = streq(kind, "flash") || streq(kind, "verify")
+                    ? station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e)
                                  : draft_steps(c, kind, &target, package, options, &job);
         if (r < 0)
                 return -1;
@@ -219,9 +220,9 @@ int manager_create_job(Call *c) {
                 return r;
         if (options_read_flash(c->message, true, &options, c->e) < 0)
                 return -1;
-        if (!options.package[0] && streq(kind, "flash"))
+        if (!options.package[0] && (streq(kind, "flash") || streq(kind, "verify")))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
-                                      "Option 'package' (o) is missing: what shall be flashed?");
+                                      "Option 'package' (o) is missing: which package is meant?");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many drafts (%d) of this caller wait for Submit.",
                                       DRAFTS_PER_PEER_MAX);

@@ -211,10 +211,12 @@ static int walk_sparse(Check *c, SparseData tell) {
 /* ---- the step ------------------------------------------------------------------------------------------------ */
 
 static int compare_all(Check *c) {
-        const PlanStep *write = c->e->plan->steps + c->s->write;
-        bool sparse = engine_is_sparse(c->e, write);
+        PlanStep write = *c->s;
+        bool sparse;
         int r = 0;
 
+        write.op = PLAN_WRITE;
+        sparse = engine_is_sparse(c->e, &write);
         c->total = c->s->size;
         c->end = c->s->size + (is_spl(c->e, c->s) ? SPL_BLOCK : 0);
         if (sparse) {
@@ -235,6 +237,12 @@ static int differs(Check *c) {
         const PlanStep *s = c->s;
 
         c->e->offset = c->first;
+        if (c->e->plan->options.check_only)
+                return engine_fail(c->e, CLASS_MISMATCH, "differs",
+                                   "%s differs from the package: first at byte %" PRIu64 " (0x%" PRIx64 "), in %" PRIu64 " of %" PRIu64
+                                   " blocks of %u bytes%s",
+                                   engine_subject(s), c->first, c->first, c->n_differ, c->n_blocks, BLOCK,
+                                   s->sample > 0 && s->sample < c->total ? " that were looked at" : "");
         return engine_fail(c->e, CLASS_MISMATCH, "read-back",
                            "%s was written, but reads back differently: first at byte %" PRIu64 " (0x%" PRIx64 "), in %" PRIu64
                            " of %" PRIu64 " blocks of %u bytes%s",
@@ -261,7 +269,7 @@ static int verify_image(Engine *e) {
                 r = bsl_read_end(e->session, e->failure);
         if (r == 0 && c.n_differ > 0)
                 return differs(&c);
-        e->proven[s->write] = r == 0 && c.n_blocks > 0;
+        e->proven[s->write >= 0 ? (unsigned) s->write : e->step] = r == 0 && c.n_blocks > 0;
         return r;
 }
 
@@ -318,7 +326,9 @@ static int verify_nv(Engine *e) {
 int engine_verify(Engine *e) {
         if (e->unreadable >= UNREADABLE_MAX)
                 return 0;
-        return e->plan->steps[engine_step(e)->write].op == PLAN_WRITE_NV ? verify_nv(e) : verify_image(e);
+        if (!e->plan->options.check_only && e->plan->steps[engine_step(e)->write].op == PLAN_WRITE_NV)
+                return verify_nv(e);
+        return verify_image(e);
 }
 
 /* ---- what was reached -------------------------------------------------------------------------------------------- */
@@ -331,16 +341,21 @@ void engine_tell_verified(Engine *e) {
         for (size_t i = 0; i < e->plan->n_steps; i++) {
                 const PlanStep *s = e->plan->steps + i;
 
-                if ((s->op != PLAN_WRITE && s->op != PLAN_WRITE_NV) || engine_skips(e, s))
+                bool counts = e->plan->options.check_only ? s->op == PLAN_VERIFY : s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV;
+
+                if (!counts || engine_skips(e, s))
                         continue;
                 n_writes++;
                 n_proven += e->proven[i];
                 if (!e->proven[i] && used + 2 < sizeof(names))
                         used += (size_t) snprintf(names + used, sizeof(names) - used, "%s%s", used ? ", " : "", engine_subject(s));
         }
+        if (e->plan->options.check_only)
+                engine_fact(e, "note", "calibration and NV settings belong to the unit and were not compared");
         if (n_writes == 0)
                 return;
         engine_fact(e, "verify", "%s", verify_level_to_string(n_proven > 0 ? level : VERIFY_ACK));
         if (level != VERIFY_ACK && n_proven < n_writes)
-                engine_fact(e, "note", "acknowledged, but cannot be read back: %s%s", names, used >= sizeof(names) - 2 ? " …" : "");
+                engine_fact(e, "note", "%scannot be read back: %s%s", e->plan->options.check_only ? "" : "acknowledged, but ", names,
+                            used >= sizeof(names) - 2 ? " …" : "");
 }

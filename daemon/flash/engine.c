@@ -365,7 +365,8 @@ static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
         if (s->op == PLAN_CHECK_NV &&
             (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].op != PLAN_WRITE_NV))
                 return -EINVAL;
-        if (s->op == PLAN_VERIFY && (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].size != s->size))
+        if (s->op == PLAN_VERIFY && !plan->options.check_only &&
+            (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].size != s->size))
                 return -EINVAL;
         if (s->backup >= 0 && ((size_t) s->backup >= i || plan->steps[s->backup].op != PLAN_BACKUP))
                 return -EINVAL;

@@ -70,10 +70,56 @@ static PlanStep verify_step(const Plan *plan, const PlanStep *write, size_t inde
         return s;
 }
 
+/* Without the writes themselves: who is it, what does it hold. NV is of the unit, not of the package. */
+static bool is_for_check(const PlanStep *s, const PlanStep *before) {
+        switch (s->op) {
+        case PLAN_HANDSHAKE:
+        case PLAN_LOAD:
+        case PLAN_EXEC:
+        case PLAN_REENUMERATE:
+        case PLAN_IDENTIFY:
+        case PLAN_FLASH_INFO:
+        case PLAN_RF_TYPE:
+        case PLAN_RESET:
+        case PLAN_POWER_OFF:
+                return true;
+        case PLAN_VERIFY:
+                return before->op == PLAN_WRITE;
+        default:
+                return false;
+        }
+}
+
+static void drop_list(char ***list, size_t *n) {
+        while (*n > 0)
+                free((*list)[--*n]);
+}
+
+static void keep_checks(Plan *plan) {
+        PlanStep before = {};
+        size_t n = 0;
+
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                PlanStep s = plan->steps[i];
+
+                if (is_for_check(&s, &before)) {
+                        plan->steps[n] = s;
+                        plan->steps[n].write = -1;
+                        plan->steps[n++].critical = false;
+                }
+                before = s;
+        }
+        plan->n_steps = n;
+        drop_list(&plan->lost, &plan->n_lost);
+        drop_list(&plan->kept, &plan->n_kept);
+}
+
 int plan_add_verify(Plan *plan) {
         size_t n = plan->n_steps, more = 0, *moved;
         PlanStep *steps;
 
+        if (plan->options.check_only && plan->options.verify == VERIFY_ACK)
+                plan->options.verify = VERIFY_FULL;
         if (plan->options.verify == VERIFY_ACK)
                 return 0;
         for (size_t i = 0; i < n; i++)
@@ -99,5 +145,7 @@ int plan_add_verify(Plan *plan) {
         free(plan->steps);
         plan->steps = steps;
         plan->n_steps = n + more;
+        if (plan->options.check_only)
+                keep_checks(plan);
         return 0;
 }

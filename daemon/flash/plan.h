@@ -74,6 +74,7 @@ typedef struct PlanOptions {
         bool table_only;         /* with repartition: nothing else is written */
         bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
                                     not_executable */
+        bool check_only;         /* nothing is written: the device is compared with the package */
         VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { RAW_DATA_UNSET, RAW_DATA_OFF, RAW_DATA_ON } raw; /* no part of the plan: JobSpec and EngineInput say what holds */
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;

@@ -118,7 +118,7 @@ static uint32_t pack_options(const PlanOptions *o) {
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
         return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
-               verify << 5 | (uint32_t) o->raw << 8;
+               verify << 5 | (o->check_only ? 128U : 0U) | (uint32_t) o->raw << 8;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
@@ -128,6 +128,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
                              .allow_warnings = row->options & 1,
                              .repartition = row->options & 8,
                              .table_only = row->options & 16};
+        ret->check_only = row->options & 128;
         ret->verify = (VerifyLevel) (((row->options >> 5 & 3) + VERIFY_CRITICAL) % VERIFY_LEVEL_MAX);
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
@@ -453,7 +454,7 @@ static void restore_interrupted(Job *job) {
 
 static bool was_running(const StoreJob *row) {
         return row->state == JOB_STATE_RUNNING || row->state == JOB_STATE_CANCELLING ||
-               (row->state != JOB_STATE_FINISHED && !streq(row->kind, "flash") && !kind_has_steps(row->kind));
+               (row->state != JOB_STATE_FINISHED && !streq(row->kind, "flash") && !streq(row->kind, "verify") && !kind_has_steps(row->kind));
 }
 
 /* What was attached is in the spool, unless it was an output: a descriptor does not outlive the daemon. */

@@ -202,7 +202,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
 
         if (package_plan(package, options, &cache, e) < 0)
                 return -1;
-        if (queue_new_job(s, "flash", target, uid, &job, e) < 0) {
+        if (queue_new_job(s, options->check_only ? "verify" : "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;
         }
@@ -234,15 +234,18 @@ int station_flash(Station *s, const Target *target, Package *package, const Plan
 
 int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
                   uint32_t uid, Job **ret, CallError *e) {
-        if (!streq(kind, "flash"))
+        PlanOptions wanted = *options;
+
+        if (!streq(kind, "flash") && !streq(kind, "verify"))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "There is no kind of job \"%.32s\" that can be drafted; there is flash.", kind);
+                                      "There is no kind of job \"%.32s\" that can be drafted; there are flash and verify.", kind);
         if (!package)
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "A flash job needs the option package.");
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "A %s job needs the option package.", kind);
+        wanted.check_only = streq(kind, "verify");
         if (s->n_drafts >= DRAFTS_MAX)
                 return call_error_set(e, BUS_ERROR_QUOTA, "%u drafts exist already. Submit or cancel some.",
                                       s->n_drafts);
-        if (new_flash(s, target, package, options, uid, ret, e) < 0)
+        if (new_flash(s, target, package, &wanted, uid, ret, e) < 0)
                 return -1;
         job_enter_state(*ret, JOB_STATE_DRAFT);
         return 0;
@@ -350,7 +353,7 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         if (old->state != JOB_STATE_FINISHED)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is not finished yet.",
                                       (unsigned long long) old->id);
-        if (!streq(old->kind, "flash"))
+        if (!streq(old->kind, "flash") && !streq(old->kind, "verify"))
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "A job of kind %s cannot be retried; start it anew.",
                                       old->kind);
         if (!package)

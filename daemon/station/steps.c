@@ -50,7 +50,7 @@ static const char *family_of(const StepsOptions *o) {
 static int check_options(const char *kind, Package *package, const StepsOptions *o, CallError *e) {
         if (!kind_has_steps(kind))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "There are no jobs of kind '%.32s' to create. Possible: flash, read, write, erase, backup, restore, steps, identify.", kind);
+                                      "There are no jobs of kind '%.32s' to create. Possible: flash, verify, read, write, erase, backup, restore, steps, identify.", kind);
         if (package && own_loaders(o))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Loaders come from a package or from files, not from both.");
         if (!package && o->fdl1_address == U64_UNKNOWN)

@@ -56,5 +56,14 @@ reached 6 full
 expect 0 fdlctl -q flash "$WORK/uis8850.pac" --slot="$(port_of module)"
 reached 8 full
 
+# A device is compared with a package, and nothing is written.
+simctl '{"cmd":"replug","device":"usual"}' >/dev/null
+simctl '{"cmd":"replug","device":"bad"}' >/dev/null
+expect 0 fdlctl -q verify phone.pac --slot="$(port_of usual)"
+expect 5 fdlctl -q verify phone.pac --slot="$(port_of bad)"
+says "verify-mismatch-differs"
+says "boot differs from the package: first at byte 2097152 "
+! grep -q "must be flashed again" "$WORK/out" "$WORK/err" || fail "nothing was written, and yet the unit is to be flashed again"
+
 stop_daemon
 echo "1 passed, 0 failed"
