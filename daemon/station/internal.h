@@ -49,7 +49,7 @@ typedef enum Gate { GATE_NONE, GATE_LOAD, GATE_EXEC, GATE_WRITE } Gate;
 
 #define CONTROLLER_WRITERS 64
 typedef struct Controller {
-        char name[64];                    /* what stands before "-usb" in the ports */
+        char name[64];                    /* what stands before "usb-" in the ports */
         double rate[CONTROLLER_WRITERS];  /* bytes/s of all writers together, by their number */
         uint64_t next_exec_usec;          /* CLOCK_MONOTONIC */
         unsigned warned_of;

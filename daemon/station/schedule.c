@@ -17,7 +17,7 @@
 /* ---- controllers ---- */
 
 static void controller_of(const char *port, char ret[static 64]) {
-        const char *usb = strstr(port, "-usb");
+        const char *usb = strstr(port, "usb-");
 
         snprintf(ret, 64, "%.*s", (int) MIN(usb ? (size_t) (usb - port) : strlen(port), (size_t) 63), port);
 }

@@ -1523,6 +1523,304 @@ START_TEST(restart_with_damaged_package) {
         import_package(); /* the same content again mends it */
         (void) flash(any);
 }
+
+/* ---- batches ---- */
+
+static Batch *start_batch(unsigned n_slots, const char *const (*values)[2]) {
+        Slot *slots[8];
+        BatchRequest q = {.name = "b", .package = package, .slots = slots, .n_slots = n_slots};
+        char why[400];
+        Batch *b;
+
+        policy_default(&q.policy);
+        for (size_t i = 0; values && values[i][0]; i++)
+                ck_assert_msg(policy_set(&q.policy, values[i][0], values[i][1], why, sizeof(why)) == 0, "%s", why);
+        for (unsigned i = 0; i < n_slots; i++)
+                slots[i] = slot_at((int) i + 1);
+        ck_assert_msg(station_start_batch(st, &q, &b, &err) == 0, "%s", err.text);
+        settle();
+        return b;
+}
+static Job *job_at(int port) {
+        settle();
+        return slot_at(port)->running;
+}
+static void fact(Job *job, const char *key, const char *value) {
+        WorkerRecord r = {.type = RECORD_FACT};
+
+        snprintf(r.key, sizeof(r.key), "%s", key);
+        snprintf(r.value, sizeof(r.value), "%s", value);
+        post(job, r);
+        settle();
+}
+static void swap_unit(int port) {
+        unplug(port);
+        pass_time(4000000); /* a hand needs that long */
+        plug(port);
+        settle();
+}
+static void fail_at(int port, FailClass class, Stage stage) {
+        Job *job = job_at(port);
+
+        ck_assert_ptr_nonnull(job);
+        step(job, 3, stage);
+        done(job, 1, class, stage);
+}
+
+START_TEST(batch_to_its_count) {
+        static const char *const values[][2] = {{"count", "3"}, {NULL, NULL}};
+        Batch *b = start_batch(2, values);
+
+        ck_assert_str_eq(slot_at(1)->action, "plug-in");
+        plug(1);
+        plug(2);
+        plug(3); /* of no batch */
+        settle();
+        ck_assert_ptr_null(job_at(3));
+        ck_assert_uint_eq(job_at(1)->batch, b->id);
+        pass(job_at(1));
+        ck_assert_uint_eq(b->passed, 1);
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_PASSED);
+        ck_assert_str_eq(slot_at(1)->action, "unplug");
+        ck_assert_ptr_null(job_at(1)); /* the same unit is not flashed again */
+        swap_unit(1);
+        ck_assert_ptr_nonnull(job_at(1));
+        pass(job_at(1));
+        swap_unit(1); /* one is under way in slot 2, and three are enough */
+        ck_assert_ptr_null(job_at(1));
+        pass(job_at(2));
+        ck_assert_int_eq(b->state, BATCH_STATE_COMPLETE);
+        ck_assert_uint_eq(disk.batch.passed, 3);
+        ck_assert_ptr_null(slot_at(1)->batch);
+        ck_assert_int_lt(batch_resume(b, &err), 0);
+}
+END_TEST
+
+START_TEST(line_stops_after_k_alike) {
+        static const char *const values[][2] = {{"stop-after", "3/5"}, {NULL, NULL}};
+        Batch *b = start_batch(2, values);
+
+        plug(1);
+        plug(2);
+        settle();
+        step(job_at(2), 3, STAGE_WRITE);
+        fail_at(1, CLASS_REFUSED, STAGE_WRITE);
+        swap_unit(1);
+        fail_at(1, CLASS_REFUSED, STAGE_CHECKING); /* another kind */
+        swap_unit(1);
+        fail_at(1, CLASS_REFUSED, STAGE_WRITE);
+        ck_assert_int_eq(b->state, BATCH_STATE_RUNNING);
+        swap_unit(1);
+        fail_at(1, CLASS_REFUSED, STAGE_WRITE);
+        ck_assert_int_eq(b->state, BATCH_STATE_PAUSED);
+        ck_assert_msg(strstr(b->reason, "3 of the last 4 units failed alike"), "%s", b->reason);
+        ck_assert(!worker_of(job_at(2))->cancelled); /* what writes goes on */
+        swap_unit(1);
+        ck_assert_ptr_null(job_at(1));
+        pass(job_at(2));
+        ck_assert_uint_eq(b->passed, 1);
+        ck_assert_int_eq(b->state, BATCH_STATE_PAUSED);
+        ck_assert_int_eq(batch_resume(b, &err), 0);
+        ck_assert_ptr_nonnull(job_at(1));
+        fail_at(1, CLASS_REFUSED, STAGE_WRITE); /* what was before does not count */
+        ck_assert_int_eq(b->state, BATCH_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(retries_are_bounded_and_smaller) {
+        static const char *const values[][2] = {{"stop-after", "never"}, {"retry", "garbled:2"}, {NULL, NULL}};
+        Batch *b = start_batch(1, values);
+        uint64_t first;
+
+        plug(1);
+        settle();
+        first = job_at(1)->id;
+        fail_at(1, CLASS_GARBLED, STAGE_WRITE);
+        ck_assert_str_eq(slot_at(1)->action, "replug");
+        ck_assert_ptr_null(job_at(1)); /* not in the broken session */
+        swap_unit(1);
+        ck_assert_uint_eq(job_at(1)->retry_of, first);
+        ck_assert_uint_eq(job_at(1)->run->smaller_blocks, 1);
+        fail_at(1, CLASS_GARBLED, STAGE_WRITE);
+        swap_unit(1);
+        ck_assert_uint_eq(job_at(1)->run->smaller_blocks, 2);
+        fail_at(1, CLASS_GARBLED, STAGE_WRITE);
+        ck_assert_str_eq(slot_at(1)->action, "unplug"); /* enough of this one */
+        swap_unit(1);
+        ck_assert_uint_eq(job_at(1)->retry_of, 0);
+        fail_at(1, CLASS_REFUSED, STAGE_WRITE);
+        swap_unit(1);
+        ck_assert_uint_eq(job_at(1)->retry_of, 0); /* refusals do not heal */
+        ck_assert_uint_eq(b->failed, 4);
+        ck_assert_uint_eq(slot_at(1)->garbled, 3);
+}
+END_TEST
+
+START_TEST(a_good_unit_is_skipped) {
+        const StoreRecord before = {.job = 7, .digest = DIGEST, .result = "done"}, other = {.job = 8, .digest = "ffff", .result = "done"};
+        Batch *b = start_batch(1, NULL);
+        Job *job;
+
+        disk.found = &before;
+        disk.n_found = 1;
+        plug(1);
+        job = job_at(1);
+        step(job, 1, STAGE_IDENTIFY);
+        fact(job, "chip-uid", "c0ffee");
+        ck_assert_str_eq(disk.asked.chip, "c0ffee");
+        ck_assert(worker_of(job)->cancelled);
+        post(job, (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE}); /* it was quicker */
+        settle();
+        ck_assert_int_eq(worker_of(job)->go_error, -ECANCELED);
+        done(job, -ECANCELED, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(job->result, JOB_RESULT_SKIPPED);
+        ck_assert_str_eq(disk.record.result, "skipped");
+        ck_assert_uint_eq(disk.record.batch, b->id);
+        ck_assert_uint_eq(b->skipped, 1);
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_PASSED);
+        /* it got something else since: that is another matter */
+        disk.found = &other;
+        swap_unit(1);
+        fact(job_at(1), "chip-uid", "c0ffee");
+        ck_assert(!worker_of(job_at(1))->cancelled);
+}
+END_TEST
+
+START_TEST(a_unit_unlike_the_others) {
+        Batch *b = start_batch(1, NULL);
+        Job *job;
+
+        plug(1);
+        fact(job_at(1), "storage", "emmc");
+        pass(job_at(1));
+        swap_unit(1);
+        job = job_at(1);
+        fact(job, "storage", "ufs");
+        ck_assert_int_eq(b->state, BATCH_STATE_PAUSED);
+        ck_assert(worker_of(job)->cancelled);
+        done(job, -ECANCELED, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(job->result, JOB_RESULT_FAILED);
+        ck_assert_str_eq(job->code, "identify-mismatch-cohort");
+        /* a person agreed */
+        ck_assert_int_eq(batch_resume(b, &err), 0);
+        swap_unit(1);
+        fact(job_at(1), "storage", "ufs");
+        ck_assert(!worker_of(job_at(1))->cancelled);
+        ck_assert_int_eq(b->state, BATCH_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(the_first_article_goes_alone) {
+        static const char *const values[][2] = {{"first-article", "confirm"}, {NULL, NULL}};
+        Batch *b = start_batch(2, values);
+        Job *first, *second;
+
+        plug(1);
+        plug(2);
+        first = job_at(1);
+        second = job_at(2);
+        ck_assert_ptr_nonnull(second); /* greeted at once */
+        post(first, (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_LOAD_FDL1});
+        post(second, (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_LOAD_FDL1});
+        settle();
+        ck_assert_int_eq(worker_of(first)->n_go, 1);
+        ck_assert_int_eq(worker_of(second)->n_go, 0);
+        ck_assert_str_eq(slot_at(2)->action, "wait");
+        pass_time(120000000); /* it is no hung worker */
+        ck_assert_int_eq(second->state, JOB_STATE_RUNNING);
+        pass(first);
+        ck_assert_int_eq(b->first, FIRST_CONFIRM);
+        ck_assert_int_eq(worker_of(second)->n_go, 0);
+        ck_assert_int_eq(batch_confirm(b, &err), 0);
+        ck_assert_int_eq(worker_of(second)->n_go, 1);
+        ck_assert_int_lt(batch_confirm(b, &err), 0);
+}
+END_TEST
+
+START_TEST(second_loaders_start_one_after_the_other) {
+        (void) start_batch(2, NULL);
+        plug(1);
+        plug(2);
+        post(job_at(1), (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_EXEC_FDL2});
+        post(job_at(2), (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_EXEC_FDL2});
+        settle();
+        ck_assert_int_eq(worker_of(job_at(1))->n_go + worker_of(job_at(2))->n_go, 1);
+        pass_time(100000);
+        ck_assert_int_eq(worker_of(job_at(1))->n_go, 1);
+        ck_assert_int_eq(worker_of(job_at(2))->n_go, 1);
+}
+END_TEST
+
+START_TEST(unlisted_sockets_are_left_alone) {
+        Job *job;
+
+        ck_assert_int_eq(slot_set_listed(slot_at(1), true, &err), 0);
+        job = flash(any);
+        plug(2);
+        settle();
+        ck_assert_int_eq(job->state, JOB_STATE_WAITING);
+        ck_assert_int_eq(slot_at(2)->state, SLOT_STATE_DISABLED);
+        plug(1);
+        settle();
+        ck_assert_int_eq(job->state, JOB_STATE_RUNNING);
+        ck_assert(disk.slot.listed);
+}
+END_TEST
+
+START_TEST(a_bad_socket_is_closed) {
+        static const char *const values[][2] = {{"stop-after", "never"}, {"retry", "0"}, {"quarantine-after", "3"}, {NULL, NULL}};
+
+        (void) start_batch(2, values);
+        plug(2);
+        pass(job_at(2));
+        plug(1);
+        for (int i = 0; i < 3; i++) {
+                fail_at(1, CLASS_GONE, STAGE_WRITE);
+                swap_unit(1);
+        }
+        ck_assert_int_eq(slot_at(1)->state, SLOT_STATE_QUARANTINED);
+        ck_assert_str_eq(slot_at(1)->action, "clear");
+        ck_assert_ptr_null(job_at(1));
+        ck_assert_int_eq(slot_clear_wedged(slot_at(1), &err), 0);
+        ck_assert_ptr_nonnull(job_at(1));
+}
+END_TEST
+
+static void restart_batch(const char *boot, BatchState expected) {
+        StoreBatch row = {.id = 50, .state = BATCH_STATE_RUNNING, .name = "b", .digest = DIGEST, .slots = "usb-0:1\n", .boot_id = "boot-1",
+                          .passed = 4, .policy = "count=9\n", .recent = "failed refused write\n"};
+        StorePackage p = {.digest = DIGEST, .name = "x.pac"};
+        Batch *b;
+
+        setenv("FDLD_BOOT_ID", boot, 1);
+        disk.snapshot = (StoreSnapshot){.n_packages = 1, .packages = &p, .n_batches = 1, .batches = &row};
+        begin();
+        finish_task(0, NULL);
+        package = station_find_package(st, DIGEST);
+        b = station_find_batch(st, 50);
+        ck_assert_ptr_nonnull(b);
+        ck_assert_int_eq(b->state, expected);
+        ck_assert_uint_eq(b->passed, 4);
+        ck_assert_uint_eq(b->policy.count, 9);
+        ck_assert_uint_eq(b->n_recent, 1);
+        plug(1);
+        ck_assert(!job_at(1) == (expected == BATCH_STATE_PAUSED));
+        if (expected == BATCH_STATE_PAUSED) {
+                ck_assert_int_eq(batch_resume(b, &err), 0);
+                ck_assert_ptr_nonnull(job_at(1));
+        }
+        unsetenv("FDLD_BOOT_ID");
+}
+
+START_TEST(batches_survive_the_daemon) {
+        restart_batch("boot-1", BATCH_STATE_RUNNING);
+}
+END_TEST
+
+START_TEST(batches_wait_after_a_reboot) {
+        restart_batch("boot-2", BATCH_STATE_PAUSED);
+}
+END_TEST
 END_TEST
 
 static Suite *suite(void) {
@@ -1573,9 +1871,20 @@ static Suite *suite(void) {
         tcase_add_test(t, a_failed_reset_leaves_the_unit);
         tcase_add_test(t, time_on_the_bus);
         tcase_add_test(t, stop_lets_writers_finish);
+        tcase_add_test(t, batch_to_its_count);
+        tcase_add_test(t, line_stops_after_k_alike);
+        tcase_add_test(t, retries_are_bounded_and_smaller);
+        tcase_add_test(t, a_good_unit_is_skipped);
+        tcase_add_test(t, a_unit_unlike_the_others);
+        tcase_add_test(t, the_first_article_goes_alone);
+        tcase_add_test(t, second_loaders_start_one_after_the_other);
+        tcase_add_test(t, unlisted_sockets_are_left_alone);
+        tcase_add_test(t, a_bad_socket_is_closed);
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(restarts, setup, teardown);
         tcase_add_test(restarts, restart);
+        tcase_add_test(restarts, batches_survive_the_daemon);
+        tcase_add_test(restarts, batches_wait_after_a_reboot);
         tcase_add_test(restarts, restart_with_damaged_package);
         suite_add_tcase(s, restarts);
         return s;
