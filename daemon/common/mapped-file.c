@@ -22,6 +22,7 @@ struct MappedFile {
         atomic_uint refs;
         uint64_t size;
         int64_t time;
+        struct timespec changed; /* last, when it was opened */
         uint8_t *data;
         Slot *slot;
         int fd;
@@ -137,6 +138,7 @@ int mapped_file_open(const char *path, MappedFile **ret) {
                 return S_ISDIR(st.st_mode) ? -EISDIR : -EBADF;
         m->size = (uint64_t) st.st_size;
         m->time = st.st_mtime;
+        m->changed = st.st_mtim;
         r = map_pages(m);
         if (r < 0)
                 return r;
@@ -162,6 +164,13 @@ const uint8_t *mapped_file_data(const MappedFile *m) {
 
 int64_t mapped_file_time(const MappedFile *m) {
         return m->time;
+}
+
+bool mapped_file_unchanged(const MappedFile *m) {
+        struct stat st;
+
+        return fstat(m->fd, &st) == 0 && (uint64_t) st.st_size == m->size && st.st_mtim.tv_sec == m->changed.tv_sec &&
+               st.st_mtim.tv_nsec == m->changed.tv_nsec;
 }
 
 uint64_t mapped_file_size(const MappedFile *m) {

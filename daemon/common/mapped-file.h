@@ -15,6 +15,8 @@ DEFINE_CLEANUP(MappedFile *, mapped_file_unref)
 const uint8_t *mapped_file_data(const MappedFile *m);
 uint64_t mapped_file_size(const MappedFile *m);
 int64_t mapped_file_time(const MappedFile *m); /* last change of the file when it was opened, seconds since 1970 */
+/* Nobody has written into it since it was opened, as far as its times tell. */
+bool mapped_file_unchanged(const MappedFile *m);
 bool mapped_file_ok(MappedFile *m);
 /* Installs the SIGBUS handler and unblocks the signal; once, before threads start. A SIGBUS outside our mappings stays
  * fatal, and so does one in a thread that blocks the signal: who blocks all signals must leave SIGBUS out. */

@@ -284,15 +284,28 @@ bool batch_wants(const Device *d) {
         return b->policy.count == 0 || b->passed + units_awaited(b) < b->policy.count;
 }
 
-/* The first article is read back as a whole: what it proves, the others rely on. */
+/* The first article is read back as a whole: what it proves, the others rely on. Those that wait for it may become the first one if it
+ * fails. */
 static PlanCache *unit_plan(Batch *b) {
         PlanOptions options = b->policy.plan;
         PlanCache *cache = NULL;
         CallError e;
 
-        if (b->first == FIRST_WAITING)
+        if (b->first != FIRST_OFF && b->first != FIRST_PASSED)
                 options.verify = VERIFY_FULL;
         return package_plan(b->package, &options, &cache, &e) < 0 ? NULL : cache;
+}
+
+/* Its digest was proven when it was mapped; what was written into the file since is not what the batch began with. */
+static bool image_is_the_same(Batch *b) {
+        if (!mapped_file_ok(b->package->map))
+                batch_stop_line(b, "The package %s cannot be read whole any more: the disk under it is bad. Import it again.", b->package_name);
+        else if (!mapped_file_unchanged(b->package->map))
+                batch_stop_line(b, "The stored package %s was changed on disk after the batch began, so its hash is no longer the one that was proven. "
+                                   "Restart fdld, which checks it again, or import the package anew.", b->package_name);
+        else
+                return true;
+        return false;
 }
 
 static Job *make_job(Batch *b, Device *d, uint64_t id) {
@@ -327,10 +340,8 @@ void batch_start_unit(Device *d) {
         uint64_t id;
         Job *job;
 
-        if (!mapped_file_ok(b->package->map)) {
-                batch_stop_line(b, "The package %s cannot be read whole any more: the disk under it is bad. Import it again.", b->package_name);
+        if (!image_is_the_same(b))
                 return;
-        }
         if (station_check_store(b->station, &e) < 0) {
                 batch_stop_line(b, "%s", e.text);
                 return;

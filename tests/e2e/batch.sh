@@ -80,6 +80,16 @@ sleep 0.3
 until_batch "$batch" '"Passed":4'
 expect 0 fdlctl resume-batch
 until_batch "$batch" '"Passed":5'
+# Somebody writes into the stored package: that is not what the batch began with.
+printf x | dd of="$(ls "$WORK"/state/packages/*.pac)" bs=1 seek=100 conv=notrunc status=none
+swap c 79
+until_batch "$batch" 'changed on disk'
+stop_daemon
+cp "$WORK/phone.pac" "$WORK/state/packages/$(basename "$(ls "$WORK"/state/packages/*.pac)")"
+FDLD_BOOT_ID=boot-2 start_daemon
+for _ in $(seq 100); do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
+expect 0 fdlctl resume-batch
+until_batch "$batch" '"Passed":6'
 expect 0 fdlctl drain-batch "$batch"
 until_batch "$batch" '"State":"stopped"'
 

@@ -274,6 +274,10 @@ static bool map_bad;
 bool mapped_file_ok(MappedFile *m _unused_) {
         return !map_bad;
 }
+static bool map_changed;
+bool mapped_file_unchanged(const MappedFile *m _unused_) {
+        return !map_changed;
+}
 MappedFile *mapped_file_unref(MappedFile *m _unused_) {
         return NULL;
 }
@@ -1710,6 +1714,18 @@ START_TEST(a_unit_unlike_the_others) {
 }
 END_TEST
 
+START_TEST(a_changed_image_stops_the_line) {
+        Batch *b = start_batch(1, NULL);
+
+        map_changed = true;
+        plug(1);
+        ck_assert_ptr_null(job_at(1));
+        map_changed = false;
+        ck_assert_int_eq(b->state, BATCH_STATE_PAUSED);
+        ck_assert_ptr_nonnull(strstr(b->reason, "changed on disk"));
+}
+END_TEST
+
 START_TEST(the_first_article_goes_alone) {
         static const char *const values[][2] = {{"first-article", "confirm"}, {NULL, NULL}};
         Batch *b = start_batch(2, values);
@@ -1876,6 +1892,7 @@ static Suite *suite(void) {
         tcase_add_test(t, retries_are_bounded_and_smaller);
         tcase_add_test(t, a_good_unit_is_skipped);
         tcase_add_test(t, a_unit_unlike_the_others);
+        tcase_add_test(t, a_changed_image_stops_the_line);
         tcase_add_test(t, the_first_article_goes_alone);
         tcase_add_test(t, second_loaders_start_one_after_the_other);
         tcase_add_test(t, unlisted_sockets_are_left_alone);
