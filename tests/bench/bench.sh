@@ -1,86 +1,301 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# How fast fdld is on simulated phones without any speed limit: total rate, the daemon's own CPU, its memory, and how long a bus
-# call takes meanwhile. The simulator's CPU is not part of the figures, but it shares the processors.
+# How fast fdld is. One table; each figure is the median of several runs with its spread, and what can be a ratio is one, of figures
+# from the same run. Two cores carry daemon, simulator and bus here, so rates say little by themselves:
+#
+#   null   a client that only sends frames that were made before and waits for each answer, on the same kind of device: the limit
+#   sim    what the simulator itself has used, told apart
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 FDLD_BUILD=${FDLD_BUILD:?FDLD_BUILD is not set; use ./run bench}
 # shellcheck source=tests/e2e/station.sh
 . "$here/../e2e/station.sh"
-runs=3 json=no counts="1 4 16"
 
+usage() {
+        cat <<'END'
+usage: ./run bench [OPTION…]
+
+  --json           a JSON array instead of the table
+  --full           more runs, larger images, up to 64 devices (many minutes); default: a few minutes
+  --runs=N         runs of each measurement
+  --devices='N …'  how many devices at once
+  --only='PART …'  kernels link unlimited many control instructions
+  --peer='COMMAND {fdl1} {fdl2} {image} {size}'
+                   another flasher, which writes {image} to the partition super of the same kind of device, beside fdld
+  --baseline       stores today's counts of instructions as what later ones are compared with
+END
+        exit 2
+}
+
+runs=3 json=no full=no counts="1 4 16" only="kernels link unlimited many control instructions" peer='' store_baseline=no
 while [ $# -gt 0 ]; do
         case $1 in
         --json) json=yes ;;
+        --full) full=yes runs=7 counts="1 4 16 64" ;;
         --runs=*) runs=${1#*=} ;;
         --devices=*) counts=${1#*=} ;;
-        *) echo "usage: ./run bench [--json] [--runs=N] [--devices='1 4 16']" >&2; exit 2 ;;
+        --only=*) only=${1#*=} ;;
+        --peer=*) peer=${1#*=} ;;
+        --baseline) store_baseline=yes only=instructions ;;
+        *) usage ;;
         esac
         shift
 done
+case $runs in '' | *[!0-9]* | 0) usage ;; esac
+for part in $only; do case " kernels link unlimited many control instructions " in *" $part "*) ;; *) usage ;; esac done
 
-# measure N: inside the simulator; one line "seconds cpu-seconds rss-KiB call-ms".
-measure() {
-        local n=$1 i before after jobs=() pid worst=0 t0 t1
-        trap stop_station EXIT
+tick=$(getconf CLK_TCK)
+
+# cpu_of PID: seconds of user and system time. rss_of PID FIELD: KiB.
+cpu_of() { awk -v tick="$tick" '{ sub(/^.*\) /, ""); print ($12 + $13) / tick }' "/proc/$1/stat"; }
+rss_of() { sed -n "s/^$2:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$1/status"; }
+
+# ---- inside the simulator: each writes lines "NAME VALUE" to $WORK/result
+
+# inside_jobs N: flashes all N devices at once.
+inside_jobs() {
+        local n=$1 jobs=() t0 t1 c0 c1 a anon=0 calls=$WORK/calls
         start_bus
         start_daemon
-        pid=$daemon_pid
         fdlctl -q import "$WORK/phone.pac" >/dev/null
-        before=$(date +%s%N)
-        mapfile -t jobs < <(fdlctl -q flash phone.pac --all --no-wait | sed 's/^job //')
+        c0=$(cpu_of "$daemon_pid")
+        t0=$(date +%s%N)
+        # shellcheck disable=SC2086 # options
+        mapfile -t jobs < <(fdlctl -q flash phone.pac --all --no-wait ${BENCH_FLASH:-} | sed 's/^job //')
         [ "${#jobs[@]}" -eq "$n" ] || fail "${#jobs[@]} jobs for $n devices"
+        : >"$calls"
         while fdlctl jobs --no-legend | grep -qE ' (running|queued|waiting) '; do
-                t0=$(date +%s%N)
-                busctl_free_call
                 t1=$(date +%s%N)
-                i=$(((t1 - t0) / 1000000))
-                [ "$i" -gt "$worst" ] && worst=$i
-                sleep 0.1
+                fdlctl status >/dev/null || fail "the bus does not answer"
+                echo $((($(date +%s%N) - t1) / 1000)) >>"$calls"
+                a=$(rss_of "$daemon_pid" RssAnon)
+                [ "$a" -le "$anon" ] || anon=$a
         done
-        after=$(date +%s%N)
         fdlctl -q wait "${jobs[@]}" || fail "a job failed"
-        awk -v wall="$(((after - before) / 1000000))" -v worst="$worst" -v tick="$(getconf CLK_TCK)" \
-                -v rss="$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")" \
-                '{ printf "%.3f %.3f %d %d\n", wall / 1000, ($14 + $15) / tick, rss, worst }' "/proc/$pid/stat" >"$WORK/result"
+        t1=$(date +%s%N)
+        c1=$(cpu_of "$daemon_pid")
+        {
+                echo "wall $(((t1 - t0) / 1000))"
+                awk -v a="$c0" -v b="$c1" 'BEGIN { print "cpu", (b - a) * 1e6 }'
+                echo "anon $anon"
+                sort -n "$calls" | awk '{ v[NR] = $1 } END { if (NR) { print "call50", v[int((NR + 1) / 2)]; print "call99", v[int(NR * 0.99 + 0.5)] } }'
+                fdlctl history --json=short | "$here/stages.awk"
+        } >"$WORK/result"
         stop_station
-        trap - EXIT
 }
 
-busctl_free_call() { fdlctl status >/dev/null || fail "the bus does not answer"; }
+# inside_idle: a daemon that nobody asks anything, with a device plugged in.
+inside_idle() {
+        local t0 t1 pid switches=0 task
+        start_bus
+        t0=$(date +%s%N)
+        start_daemon
+        t1=$(date +%s%N)
+        pid=$daemon_pid
+        sleep 3
+        count() { switches=0; for task in /proc/"$pid"/task/*/status; do switches=$((switches + $(sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "$task"))); done; }
+        count
+        local before=$switches
+        sleep 10
+        count
+        {
+                echo "start $(((t1 - t0) / 1000))"
+                echo "wakeups $((switches - before))"
+                echo "rss $(rss_of "$pid" VmRSS)"
+                echo "anon $(rss_of "$pid" RssAnon)"
+        } >"$WORK/result"
+        stop_station
+}
 
-if [ "${FDLD_BENCH_INSIDE:-}" ]; then
-        measure "$FDLD_BENCH_INSIDE"
+if [ "${BENCH_INSIDE:-}" ]; then
+        trap stop_station EXIT
+        $BENCH_INSIDE
+        trap - EXIT
         exit 0
 fi
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+# ---- outside
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/fdld-bench.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-"$FDLD_BUILD/pacmaker" phone "$scratch/phone.pac" >/dev/null
-bytes=$(stat -c %s "$scratch/phone.pac")
-[ "$json" = yes ] || printf '%-8s %10s %12s %12s %14s\n' devices MB/s "CPU s/GiB" "RSS MiB" "worst call ms"
-for n in $counts; do
-        : >"$scratch/rows"
-        for _ in $(seq "$runs"); do
-                WORK=$scratch/run
-                rm -rf "$WORK"
-                mkdir -p "$WORK"
-                ln -s "$scratch/phone.pac" "$WORK/phone.pac"
-                export WORK FDLD_BUILD
+rows=$scratch/rows
+: >"$rows"
+
+# row PART WHAT UNIT VALUE SPREAD%
+row() {
+        printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$rows"
+        [ "$json" = yes ] || printf '%-12s %-52s %12s %-10s %s\n' "$1" "$2" "$4" "$3" "${5:+±$5 %}"
+}
+# middle FILE: "MEDIAN SPREAD" of its numbers, spread half of the distance between the outermost in percent.
+middle() { sort -g "$1" | awk '{ v[NR] = $1 } END { m = v[int((NR + 1) / 2)]; printf (m >= 1000 ? "%.0f %.0f\n" : "%.4g %.0f\n"), m, m ? (v[NR] - v[1]) / 2 / m * 100 : 0 }'; }
+# figure PART WHAT UNIT FILE
+figure() {
+        local m s
+        read -r m s < <(middle "$4")
+        row "$1" "$2" "$3" "$m" "$s"
+}
+wanted() { case " $only " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+value() { awk -v n="$1" '$1 == n { print $2; exit }' "$WORK/result"; }
+
+# simulate COMMAND SIMULATOR-OPTION…: a fresh world; its own use is left in $sim_cpu (µs).
+simulate() {
+        local command=$1
+        shift
+        WORK=$scratch/run
+        rm -rf "$WORK"
+        mkdir -p "$WORK"
+        ln -s "$scratch/phone.pac" "$WORK/phone.pac"
+        export WORK FDLD_BUILD
+        BENCH_INSIDE=$command "$FDLD_BUILD/usbsim" --fast --stats --storage="$WORK/flash" "$@" -- bash "$here/bench.sh" 2>"$scratch/stats" ||
+                { cat "$scratch/stats" >&2; exit 1; }
+        sim_cpu=$(sed -n 's/.*simulator \([0-9.]*\) s user, \([0-9.]*\) s system.*/\1 \2/p' "$scratch/stats" | awk '{ print ($1 + $2) * 1e6 }')
+}
+
+# null MODE SIMULATOR-OPTION…: "BYTES SECONDS CPU-SECONDS" of the null client; MODE: escaped plain raw
+null() {
+        local mode=$1 args
+        shift
+        case $mode in escaped) args="--null=0xa000" ;; plain) args="--plain --null=0xf800" ;; raw) args="--plain --null=raw" ;; esac
+        rm -rf "$scratch/null"
+        # shellcheck disable=SC2086 # options
+        "$FDLD_BUILD/usbsim" --fast --storage="$scratch/null" "$@" -- "$FDLD_BUILD/foreign" $args super "$scratch/image" | sed -n 's/^null //p'
+}
+
+image_mib=128
+[ "$full" = no ] || image_mib=192
+make_images() {
+        [ -f "$scratch/phone.pac" ] && return 0
+        "$FDLD_BUILD/pacmaker" phone "$scratch/phone.pac" --size=System=${image_mib}M >/dev/null
+        head -c ${image_mib}M /dev/urandom >"$scratch/image"
+}
+
+device_of() { case $1 in escaped) echo phone-emmc,hdlc=always ;; plain) echo phone-emmc ;; raw) echo phone-emmc,raw=1 ;; esac; }
+
+# against_null PART RATE MODE: fdld and the null client in turn, on a link of that rate.
+against_null() {
+        local part=$1 rate=$2 mode=$3 i bytes seconds cpu f=$scratch/f
+        rm -f "$f".*
+        for i in $(seq "$runs"); do
+                BENCH_FLASH=$([ "$mode" = raw ] && echo --raw=on || true) simulate "inside_jobs 1" --bus-rate="$rate" --device="$(device_of "$mode")"
+                read -r bytes seconds cpu < <(null "$mode" --bus-rate="$rate" --device="$(device_of "$mode")")
+                awk -v us="$(value write_us)" -v b="$(value write_bytes)" -v nb="$bytes" -v ns="$seconds" -v f="$f" 'BEGIN {
+                        mine = b / us; null = nb / ns / 1e6
+                        print mine >f ".rate"; print null >f ".null"; print mine / null * 100 >f ".share" }'
+                cat "$f.rate" >>"$f.rates"; cat "$f.null" >>"$f.nulls"; cat "$f.share" >>"$f.shares"
+                awk -v c="$(value cpu)" -v b="$(value bytes)" -v s="$sim_cpu" -v f="$f" 'BEGIN {
+                        print c / 1e6 / (b / 1073741824) >>(f ".cpus"); print s / 1e6 / (b / 1073741824) >>(f ".sims") }'
+                awk -v c="$cpu" -v b="$bytes" -v f="$f" 'BEGIN { print c / (b / 1073741824) >>(f ".nullcpus") }'
+        done
+        figure "$part" "$mode: write" MB/s "$f.rates"
+        figure "$part" "$mode: null client, same block" MB/s "$f.nulls"
+        figure "$part" "$mode: share of the null client" % "$f.shares"
+        [ "$part" = link ] && return 0
+        figure "$part" "$mode: daemon, whole job" CPU-s/GiB "$f.cpus"
+        figure "$part" "$mode: null client" CPU-s/GiB "$f.nullcpus"
+        figure "$part" "$mode: simulator" CPU-s/GiB "$f.sims"
+}
+
+bench_kernels() {
+        local name form rate spread times
+        while read -r name form rate spread times; do
+                row kernels "$name ($form), $times times memcpy" GB/s "$rate" "$spread"
+        done < <("$FDLD_BUILD/bench-kernels")
+}
+
+bench_many() {
+        local n i options f=$scratch/m first=
+        for n in $counts; do
+                rm -f "$f".*
                 options=()
                 for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
-                FDLD_BENCH_INSIDE=$n "$FDLD_BUILD/usbsim" --fast --bus-rate=0 --storage="$WORK/flash" "${options[@]}" \
-                        -- bash "$here/bench.sh" || exit $?
-                cat "$WORK/result" >>"$scratch/rows"
+                for i in $(seq "$runs"); do
+                        simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
+                        awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
+                        awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
+                        value anon >>"$f.anon"; value call50 >>"$f.c50"; value call99 >>"$f.c99"; value fairness >>"$f.fair"
+                done
+                figure many "$n devices: all bytes" MB/s "$f.rate"
+                figure many "$n devices: daemon" CPU-s/GiB "$f.cpu"
+                figure many "$n devices: most anonymous memory" KiB "$f.anon"
+                figure many "$n devices: slowest over median time" ratio "$f.fair"
+                figure many "$n devices: fdlctl status, p50, program start included" µs "$f.c50"
+                figure many "$n devices: fdlctl status, p99" µs "$f.c99"
+                [ -n "$first" ] && [ "$n" -gt "${first%% *}" ] &&
+                        row many "$n devices: most anonymous memory, for each further device" KiB "$(($(middle "$f.anon" | awk -v a="${first#* }" -v n="$n" -v k="${first%% *}" '{ print int(($1 - a) / (n - k)) }')))" ""
+                [ -n "$first" ] || first="$n $(middle "$f.anon" | cut -d' ' -f1)"
         done
-        wall=$(cut -d' ' -f1 "$scratch/rows" | median)
-        cpu=$(cut -d' ' -f2 "$scratch/rows" | median)
-        rss=$(cut -d' ' -f3 "$scratch/rows" | median)
-        call=$(cut -d' ' -f4 "$scratch/rows" | median)
-        awk -v n="$n" -v b="$bytes" -v wall="$wall" -v cpu="$cpu" -v rss="$rss" -v call="$call" -v json="$json" 'BEGIN {
-                rate = n * b / wall / 1e6; per = cpu / (n * b / 1073741824)
-                if (json == "yes") printf "{\"devices\":%d,\"mb_per_s\":%.1f,\"cpu_s_per_gib\":%.2f,\"rss_kib\":%d,\"worst_call_ms\":%d}\n", n, rate, per, rss, call
-                else printf "%-8d %10.1f %12.2f %12.1f %14d\n", n, rate, per, rss / 1024, call }'
+}
+
+bench_control() {
+        local i f=$scratch/c
+        rm -f "$f".*
+        for i in $(seq "$runs"); do
+                simulate inside_idle --bus-rate=0 --device=phone-emmc
+                value start >>"$f.start"; value rss >>"$f.rss"; value anon >>"$f.anon"
+                awk -v n="$(value wakeups)" 'BEGIN { print n / 10 }' >>"$f.wake"
+        done
+        figure control "start until the first answer" µs "$f.start"
+        figure control "idle: RSS" KiB "$f.rss"
+        figure control "idle: anonymous memory" KiB "$f.anon"
+        figure control "idle: wake-ups" 1/s "$f.wake"
+}
+
+bench_peer() {
+        local f=$scratch/p t0 t1 command=$peer i
+        head -c 40000 /dev/urandom >"$scratch/fdl1"
+        cp "$scratch/fdl1" "$scratch/fdl2"
+        command=${command//\{fdl1\}/$scratch/fdl1} command=${command//\{fdl2\}/$scratch/fdl2}
+        command=${command//\{image\}/$scratch/image} command=${command//\{size\}/$(stat -c %s "$scratch/image")}
+        for i in $(seq "$runs"); do
+                simulate "inside_jobs 1" --bus-rate=0 --device=phone-emmc
+                rm -rf "$scratch/peer"
+                t0=$(date +%s%N)
+                "$FDLD_BUILD/usbsim" --fast --storage="$scratch/peer" --bus-rate=0 --device=phone-emmc,image-check=0 -- sh -c "$command" >"$scratch/peer.log" 2>&1 ||
+                        { tail -n 20 "$scratch/peer.log" >&2; echo "bench: the other flasher failed" >&2; exit 1; }
+                t1=$(date +%s%N)
+                awk -v w=$(((t1 - t0) / 1000)) -v mib="$image_mib" -v us="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN {
+                        other = mib * 1048576 / w; print other >>(f ".other"); print b / us / other >>(f ".ratio") }'
+        done
+        figure peer "the other flasher, start included" MB/s "$f.other"
+        figure peer "fdld, whole job, over the other flasher" ratio "$f.ratio"
+}
+
+# Counts do not depend on who else is at work. More than 3 % above the stored ones is a failure.
+bench_instructions() {
+        local n baseline=$here/instructions.txt form was status=0
+        command -v valgrind >/dev/null || { echo "bench: valgrind is not installed: instructions are not counted" >&2; return 0; }
+        form=$("$FDLD_BUILD/bench-kernels" --form)
+        n=$(valgrind --tool=none --trace-children=no true >/dev/null 2>&1 && valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+                "$FDLD_BUILD/bench-kernels" --count 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p')
+        [ -n "$n" ] || { echo "bench: valgrind counted nothing" >&2; return 1; }
+        row instructions "kernels and frames, 8 times 4 MiB ($form)" count "$n" ""
+        if [ "$store_baseline" = yes ]; then
+                { [ ! -f "$baseline" ] || grep -v "^$form " "$baseline" || true; echo "$form $n"; } | sort >"$baseline.new"
+                mv "$baseline.new" "$baseline"
+                return 0
+        fi
+        was=$(sed -n "s/^$form //p" "$baseline" 2>/dev/null || true)
+        [ -n "$was" ] || return 0
+        row instructions "the same, against the stored count" % "$(awk -v n="$n" -v w="$was" 'BEGIN { printf "%.1f", n / w * 100 }')" ""
+        [ $((n * 100)) -le $((was * 103)) ] || { echo "bench: $n instructions, $was are stored: slower code" >&2; status=1; }
+        return $status
+}
+
+status=0
+make_images
+! wanted kernels || bench_kernels
+! wanted instructions || bench_instructions || status=1
+for part in link unlimited; do
+        wanted $part || continue
+        rate=0
+        [ $part = unlimited ] || rate=40M
+        for mode in escaped plain raw; do against_null $part $rate $mode; done
 done
+! wanted many || bench_many
+! wanted control || bench_control
+[ -z "$peer" ] || bench_peer
+if [ "$json" = yes ]; then
+        awk -F'\t' 'BEGIN { printf "[" } { printf "%s{\"part\":\"%s\",\"what\":\"%s\",\"unit\":\"%s\",\"value\":%s,\"spread_percent\":%s}", (NR > 1 ? ",\n " : ""), $1, $2, $3, $4, ($5 == "" ? "null" : $5) }
+                END { print "]" }' "$rows"
+fi
+exit $status

@@ -2,9 +2,11 @@
 /* A client that knows nothing of fdld: libusb's plain calls, its own frames. It takes a phone from the boot ROM to the
  * second loader, writes a partition, reads it back, compares, and resets the phone.
  *
- *   foreign [--plain] PARTITION IMAGE [FDL1-BASE FDL2-BASE]
+ *   foreign [--plain] [--null=BLOCK|--null=raw] PARTITION IMAGE [FDL1-BASE FDL2-BASE]
  *
- * --plain switches escaping off where the loader offers it. Exit status 0: what was read is the image. */
+ * --plain switches escaping off where the loader offers it. Exit status 0: what was read is the image. --null is the limit for
+ * measurements: all frames are made before, only sending and waiting for each answer is timed, nothing is read back; it tells
+ * "null BYTES SECONDS CPU-SECONDS". */
 #include <errno.h>
 #include <libusb.h>
 #include <stdarg.h>
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum {
@@ -26,6 +29,8 @@ enum {
         READ_MIDST = 0x11,
         READ_END = 0x12,
         ESCAPING_OFF = 0x21,
+        ENABLE_RAW = 0x28,
+        RAW_START = 0x31,
         ACK = 0x80,
         GREETING = 0x81,
         DATA = 0x93,
@@ -178,8 +183,10 @@ static uint16_t check_of(const Phone *p, const uint8_t *d, size_t n) {
         return p->sums ? sum(d, n) : crc(d, n);
 }
 
-static void send_frame(Phone *p, unsigned type, const void *payload, size_t n) {
-        static uint8_t body[FRAME_MAX + 6], wire[2 * sizeof body + 2];
+enum { WIRE_MAX = 2 * (FRAME_MAX + 6) + 2 };
+
+static size_t make_frame(const Phone *p, uint8_t *wire, unsigned type, const void *payload, size_t n) {
+        static uint8_t body[FRAME_MAX + 6];
         size_t k = 0, size = n + 6;
         uint16_t check;
 
@@ -200,7 +207,13 @@ static void send_frame(Phone *p, unsigned type, const void *payload, size_t n) {
                 } else
                         wire[k++] = body[i];
         wire[k++] = FLAG;
-        send_bytes(p, wire, k);
+        return k;
+}
+
+static void send_frame(Phone *p, unsigned type, const void *payload, size_t n) {
+        static uint8_t wire[WIRE_MAX];
+
+        send_bytes(p, wire, make_frame(p, wire, type, payload, n));
 }
 
 /* Takes one byte of the frame's body, unescaped; -1: none there yet, -2: the closing flag. */
@@ -358,6 +371,87 @@ static void compare_partition(Phone *p, const char *name, const uint8_t *data, s
         ask(p, READ_END, NULL, 0, ACK);
 }
 
+/* ---- nothing but sending and waiting ---- */
+
+typedef struct Piece {
+        uint8_t *bytes;
+        size_t size;
+} Piece;
+
+static int in_done, out_done;
+
+static void LIBUSB_CALL on_done(struct libusb_transfer *t) {
+        if (t->status != LIBUSB_TRANSFER_COMPLETED)
+                give_up("a transfer ends with status %d", t->status);
+        *(int *) t->user_data = 1;
+}
+
+static void exchange(Phone *p, struct libusb_transfer *in, struct libusb_transfer *out, const Piece *piece) {
+        static uint8_t reply[4096];
+
+        in_done = out_done = 0;
+        libusb_fill_bulk_transfer(in, p->handle, p->in, reply, sizeof reply, on_done, &in_done, 60000);
+        libusb_fill_bulk_transfer(out, p->handle, p->out, piece->bytes, (int) piece->size, on_done, &out_done, 60000);
+        out->flags = LIBUSB_TRANSFER_ADD_ZERO_PACKET;
+        if (libusb_submit_transfer(in) < 0 || libusb_submit_transfer(out) < 0)
+                give_up("a transfer cannot be submitted");
+        while (!in_done || !out_done)
+                if (libusb_handle_events_completed(NULL, in_done ? &out_done : &in_done) < 0)
+                        give_up("the events of libusb");
+        if (in->actual_length < 3 || reply[2] != ACK)
+                give_up("the answer is no ACK");
+}
+
+static double cpu_seconds(void) {
+        struct rusage r;
+
+        getrusage(RUSAGE_SELF, &r);
+        return (double) (r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double) (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+static double seconds(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static void write_null(Phone *p, const char *name, uint8_t *data, size_t size, bool raw, size_t block) {
+        size_t chunk = raw ? 2u << 20 : block, n = 0;
+        Piece *pieces = calloc(2 * (size / chunk + 1), sizeof *pieces);
+        struct libusb_transfer *in = libusb_alloc_transfer(0), *out = libusb_alloc_transfer(0);
+        uint8_t start[NAME_SIZE + 4];
+        double t, cpu;
+
+        if (!pieces || !in || !out)
+                give_up("no memory");
+        if (raw)
+                ask(p, ENABLE_RAW, NULL, 0, ACK);
+        name_and_size(start, name, (uint32_t) size);
+        ask(p, START, start, sizeof start, ACK);
+        for (size_t at = 0; at < size; at += chunk) {
+                size_t k = size - at < chunk ? size - at : chunk;
+                uint8_t *wire = malloc(raw ? 64 : 2 * (k + 6) + 2);
+
+                if (!wire)
+                        give_up("no memory");
+                pieces[n++] = (Piece){ wire, make_frame(p, wire, raw ? RAW_START : MIDST, data + at, raw ? 0 : k) };
+                if (raw)
+                        pieces[n++] = (Piece){ data + at, k };
+        }
+        t = seconds();
+        cpu = cpu_seconds();
+        for (size_t i = 0; i < n; i++)
+                exchange(p, in, out, pieces + i);
+        printf("null %zu %.6f %.6f\n", size, seconds() - t, cpu_seconds() - cpu);
+        ask(p, END, NULL, 0, ACK);
+        for (size_t i = 0; i < n; i += raw ? 2 : 1)
+                free(pieces[i].bytes);
+        free(pieces);
+        libusb_free_transfer(in);
+        libusb_free_transfer(out);
+}
+
 static uint8_t *read_image(const char *path, size_t *ret_size) {
         FILE *f = fopen(path, "rb");
         long n;
@@ -382,12 +476,18 @@ static void unplug(Phone *p) {
 int main(int argc, char **argv) {
         Phone *p = &phone;
         bool plain = argc > 1 && strcmp(argv[1], "--plain") == 0;
+        const char *null = NULL;
         size_t size;
 
         argv += plain;
         argc -= plain;
+        if (argc > 1 && strncmp(argv[1], "--null=", 7) == 0) {
+                null = argv[1] + 7;
+                argv++;
+                argc--;
+        }
         if (argc != 3 && argc != 5) {
-                fputs("usage: foreign [--plain] PARTITION IMAGE [FDL1-BASE FDL2-BASE]\n", stderr);
+                fputs("usage: foreign [--plain] [--null=BLOCK|raw] PARTITION IMAGE [FDL1-BASE FDL2-BASE]\n", stderr);
                 return 2;
         }
         uint8_t *image = read_image(argv[2], &size);
@@ -405,6 +505,17 @@ int main(int argc, char **argv) {
         if (plain) {
                 ask(p, ESCAPING_OFF, NULL, 0, ACK);
                 p->plain = true;
+        }
+        if (null) {
+                bool raw = strcmp(null, "raw") == 0;
+                size_t block = raw ? 0 : strtoul(null, NULL, 0);
+
+                if (!raw && (block < 2 || block > FRAME_MAX - 8 || block % 2))
+                        give_up("a block has 2 to %d bytes, an even number", FRAME_MAX - 8);
+                write_null(p, argv[1], image, size, raw, block);
+                unplug(p);
+                free(image);
+                return 0;
         }
         write_partition(p, argv[1], image, size);
         compare_partition(p, argv[1], image, size);
