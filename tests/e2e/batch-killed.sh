@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The daemon is killed while a batch writes: the batch goes on by itself and takes up the unit that still sits in its loader.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/e2e/station.sh
+. "$here/station.sh"
+enter_world --device=phone-emmc,name=unit,fdl1-start=5,fdl2-start=50,flash-rate=15M
+trap stop_station EXIT
+"$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+start_bus
+start_daemon
+expect 0 fdlctl -q start-batch "$WORK/phone.pac"
+batch=$(sed -n 's/^batch //p' "$WORK/out")
+simctl '{"cmd":"wait","device":"unit","until":"bytes_written>3000000","timeout":60000}' >/dev/null || fail "the batch never wrote"
+kill -9 "$daemon_pid"
+wait "$daemon_pid" 2>/dev/null || true
+start_daemon
+for _ in $(seq 600); do
+        fdlctl -j show "/org/fdld/Fdld1/batches/_$batch" >"$WORK/out"
+        grep -q '"Passed":1' "$WORK/out" && break
+        sleep 0.05
+done
+says '"Passed":1'
+says '"Failed":0'
+expect 0 fdlctl history --no-legend
+[ "$(grep -c interrupted "$WORK/out")" -eq 1 ] && [ "$(grep -c ' done ' "$WORK/out")" -eq 1 ] || fail "not one record for each attempt: $(cat "$WORK/out")"
+expect 0 fdlctl history --check
+stop_station
+trap - EXIT
+echo "killed while a batch wrote; taken up, passed"
