@@ -35,7 +35,7 @@ sent() {
 
 # flashed UNIT PACKAGE
 flashed() {
-        expect 0 fdlctl -q --timeout=60 flash "$2" --slot="$(port_of "$1")"
+        expect 0 fdlctl -q --timeout=60 flash "$2" --verify=ack --slot="$(port_of "$1")"
         "$FDLD_BUILD/flashcheck" "$FDLD_TEST_PACS/$2" "$WORK/before/$1" "$WORK/flash/$1" || fail "$2: flash is not what it must be"
         simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -q '"bootable":true' || fail "$2: the unit does not boot"
         for item in imei.bin phasecheck.bin nv0002.bin nv026e.bin; do
