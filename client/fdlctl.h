@@ -17,7 +17,7 @@ extern const char *arg_operator;
 /* jobs made of steps */
 extern const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
 extern uint64_t arg_offset, arg_length;
-extern bool arg_any_image, arg_force;
+extern bool arg_any_image, arg_force, arg_unproven;
 /* batches, arm */
 extern const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
 extern const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
@@ -56,6 +56,7 @@ int verb_erase(int argc, char **argv);
 int verb_reset(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_restore(int argc, char **argv);
+int verb_vault(int argc, char **argv);
 int verb_label(int argc, char **argv);
 
 int verb_start_batch(int argc, char **argv);

@@ -57,7 +57,7 @@ static bool good_file(struct json_object *file) {
         return name[0] && name[0] != '.' && !strchr(name, '/') && strlen(name) < 200 && strlen(json_text(file, "sha256")) == 64;
 }
 
-int manifest_read(const char *directory, struct json_object **ret) {
+int manifest_read(const char *directory, const char *kind, struct json_object **ret) {
         _cleanup_free_ char *text = NULL;
         struct json_object *o, *files;
         char path[4200];
@@ -67,13 +67,13 @@ int manifest_read(const char *directory, struct json_object **ret) {
                 return EXIT_USAGE;
         text = read_text(path);
         if (!text) {
-                fprintf(stderr, "fdlctl: %s cannot be read: %s. Is this the folder of a backup?\n", path, strerror(errno));
+                fprintf(stderr, "fdlctl: %s cannot be read: %s. Is this the right folder?\n", path, strerror(errno));
                 return EXIT_NOT_FOUND;
         }
         o = json_tokener_parse(text);
         files = json_member(o, "files");
-        good = json_u64(o, "fdld-backup") == 1 && json_object_is_type(files, json_type_array) &&
-               json_object_is_type(json_member(o, "table"), json_type_array);
+        good = json_u64(o, kind) == 1 && json_object_is_type(files, json_type_array) &&
+               (!streq(kind, MANIFEST_BACKUP) || json_object_is_type(json_member(o, "table"), json_type_array));
         for (size_t i = 0; good && i < json_object_array_length(files); i++)
                 good = good_file(json_object_array_get_idx(files, i));
         if (!good) {
@@ -93,11 +93,11 @@ int manifest_check_files(const char *directory, struct json_object *manifest) {
         for (size_t i = 0; i < json_object_array_length(files); i++) {
                 struct json_object *f = json_object_array_get_idx(files, i);
                 if (!path_in(directory, json_text(f, "file"), path, sizeof(path)) || stat(path, &st) < 0) {
-                        fprintf(stderr, "fdlctl: %s is missing from the backup; nothing was touched.\n", json_text(f, "file"));
+                        fprintf(stderr, "fdlctl: %s is missing from the folder; nothing was touched.\n", json_text(f, "file"));
                         return EXIT_REFUSED;
                 }
                 if ((uint64_t) st.st_size != json_u64(f, "size") || !file_sum(path, UINT64_MAX, sum) || !streq(sum, json_text(f, "sha256"))) {
-                        fprintf(stderr, "fdlctl: %s is not what was backed up (size or hash differ); nothing was touched.\n", json_text(f, "file"));
+                        fprintf(stderr, "fdlctl: %s is not what was saved (size or hash differ); nothing was touched.\n", json_text(f, "file"));
                         return EXIT_MISMATCH;
                 }
         }

@@ -10,9 +10,12 @@
  *       "files":[{"partition":"boot" | "address":N, "file":"boot.img","size":N,"sha256":"…"}, …]}
  */
 #define MANIFEST_NAME "manifest.json"
+#define MANIFEST_BACKUP "fdld-backup"
+/* What was copied out of the vault: {"fdld-vault":1, "files":[{"file":"ID.img","size":N,"sha256":"…", "id":…, "unit":… and so on}, …]} */
+#define MANIFEST_VAULT "fdld-vault"
 
 /* Exit codes; messages are printed. */
 int manifest_write(const char *directory, struct json_object *manifest);
-int manifest_read(const char *directory, struct json_object **ret);
+int manifest_read(const char *directory, const char *kind, struct json_object **ret);
 /* Every file is there, as long as it was, with the same hash. */
 int manifest_check_files(const char *directory, struct json_object *manifest);

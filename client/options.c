@@ -22,7 +22,7 @@ bool arg_yes;
 const char *arg_operator;
 const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
 uint64_t arg_offset, arg_length;
-bool arg_any_image, arg_force;
+bool arg_any_image, arg_force, arg_unproven;
 const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *arg_kind, *arg_since, *arg_until;
 const char *arg_prune, *arg_format, *arg_cursor_file;
 bool arg_check, arg_follow;
@@ -169,8 +169,8 @@ static void print_version(void) {
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
-#define STEPS " write read erase backup restore "
-#define TARGETS " flash verify repartition probe history export write read erase backup restore reset "
+#define STEPS " write read erase backup restore vault "
+#define TARGETS " flash verify repartition probe history export write read erase backup restore vault reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
@@ -185,7 +185,7 @@ static const Option options[] = {
           "ack|sample|critical|full" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore ", "Show what would be done; send nothing", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore vault ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
@@ -198,7 +198,8 @@ static const Option options[] = {
         { "offset", 0, "BYTES", read_size, &arg_offset, " read ", "Read from here on", NULL },
         { "length", 0, "BYTES", read_size, &arg_length, " read ", "Read so much", NULL },
         { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
-        { "force", 0, NULL, read_true, &arg_force, " read backup ", "Overwrite files that are there", NULL },
+        { "force", 0, NULL, read_true, &arg_force, " read backup vault ", "Overwrite files that are there", NULL },
+        { "unproven", 0, NULL, read_true, &arg_unproven, " vault ", "Restore to a unit that cannot prove who it is", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
         { "slots", 0, "SLOT,…", read_text, &arg_slots, BATCH, "Slots of the batch (default: all that are free)", NULL },
         { "name", 0, "NAME", read_text, &arg_name, " import " BATCH, "How the batch, or a package from a pipe, is called", NULL },

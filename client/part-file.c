@@ -189,3 +189,17 @@ int part_finish(const char *part, const char *file, const char *name, uint64_t b
         fprintf(stderr, "%" PRIu64 " bytes are proven and kept in %s; the same command goes on there.\n", i.proven, part);
         return write_info(part, &i);
 }
+
+uint64_t file_length_without_blank(const char *path, uint64_t size) {
+        _cleanup_free_ uint8_t *data = size < 64 * 1024 * 1024 ? malloc(size + 1) : NULL;
+        FILE *f = fopen(path, "re");
+        uint64_t n = size;
+
+        if (!data || !f || fread(data, 1, size, f) != size)
+                n = 0;
+        while (n > 0 && data[n - 1] == data[size - 1])
+                n--;
+        if (f)
+                fclose(f);
+        return n == 0 ? size : MIN((n + 4095) / 4096 * 4096, size);
+}

@@ -276,6 +276,8 @@ static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *
                 r = sd_bus_message_append(m, "{sv}", "loaders", "s", arg_loaders);
         if (r >= 0 && arg_family)
                 r = sd_bus_message_append(m, "{sv}", "family", "s", arg_family);
+        if (r >= 0 && j->unit[0])
+                r = sd_bus_message_append(m, "{sv}", "unit", "s", j->unit);
         if (r >= 0 && arg_operator)
                 r = sd_bus_message_append(m, "{sv}", "operator", "s", arg_operator);
         if (r >= 0 && arg_verify)

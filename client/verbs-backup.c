@@ -208,7 +208,7 @@ static int make_manifest(const Device *d, const StepJob *job, const char *job_pa
         int code;
 
         clock_gettime(CLOCK_REALTIME, &now);
-        json_object_object_add(m, "fdld-backup", json_object_new_int(1));
+        json_object_object_add(m, MANIFEST_BACKUP, json_object_new_int(1));
         json_object_object_add(m, "created_usec", json_object_new_uint64((uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000));
         json_object_object_add(m, "package", json_object_new_string(digest ? digest + 1 : ""));
         json_object_object_add(m, "identity", json_object_get(d->identity));
@@ -302,21 +302,6 @@ static bool same_unit(const Device *d, struct json_object *manifest) {
         return was[0] && streq(was, is);
 }
 
-/* Up to the last byte that is not like the very last one, in whole blocks. */
-static uint64_t length_without_blank(const char *path, uint64_t size) {
-        _cleanup_free_ uint8_t *data = size < 64 * 1024 * 1024 ? malloc(size + 1) : NULL;
-        FILE *f = fopen(path, "re");
-        uint64_t n = size;
-
-        if (!data || !f || fread(data, 1, size, f) != size)
-                n = 0;
-        while (n > 0 && data[n - 1] == data[size - 1])
-                n--;
-        if (f)
-                fclose(f);
-        return n == 0 ? size : MIN((n + 4095) / 4096 * 4096, size);
-}
-
 static bool is_identity(struct json_object *file) {
         const char *name = json_text(file, "partition");
 
@@ -361,7 +346,7 @@ static uint64_t nv_length(struct json_object *manifest, struct json_object *file
         if (memcmp(head, "VN\0\0", 4) == 0)
                 return (uint64_t) head[4] | (uint64_t) head[5] << 8 | (uint64_t) head[6] << 16 | (uint64_t) head[7] << 24;
         snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(file, "file"));
-        return length_without_blank(path, json_u64(file, "size"));
+        return file_length_without_blank(path, json_u64(file, "size"));
 }
 
 /* How much of a file is to be written: loaders make sums over just that much. */
@@ -374,7 +359,7 @@ static uint64_t image_length(struct json_object *manifest, struct json_object *f
         if (!streq(name, "splloader"))
                 return UINT64_MAX;
         snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(file, "file"));
-        return length_without_blank(path, json_u64(file, "size"));
+        return file_length_without_blank(path, json_u64(file, "size"));
 }
 
 static int add_writes(const Device *d, struct json_object *manifest, const char *directory, StepJob *job, int n, char **places) {
@@ -397,6 +382,8 @@ static int add_writes(const Device *d, struct json_object *manifest, const char 
                         return client_report("restore", NULL, -ENOMEM);
                 snprintf(s->name, sizeof(s->name), "%s", json_text(f, "partition"));
                 s->address = json_u64(f, "address");
+                if (is_identity(f))
+                        snprintf(job->unit, sizeof(job->unit), "%s", json_text(d->identity, "chip-uid"));
                 s->any_image = s->exact = true;
                 s->length = image_length(manifest, f, directory);
                 if (snprintf(s->file, sizeof(s->file), "%.3900s/%.180s", directory, json_text(f, "file")) < 0)
@@ -413,7 +400,7 @@ int verb_restore(int argc, char **argv) {
         Paths jobs = { .n = 0 };
         Device d = { .bus = NULL };
         StepJob job = { .n = 0 };
-        int code = manifest_read(argv[1], &manifest);
+        int code = manifest_read(argv[1], MANIFEST_BACKUP, &manifest);
 
         if (code == 0)
                 code = manifest_check_files(argv[1], manifest);

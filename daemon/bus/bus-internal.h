@@ -30,7 +30,7 @@ typedef struct Waiter Waiter;
 typedef struct Lease Lease;
 typedef struct Query Query;
 typedef struct FdMessage FdMessage;
-typedef struct HistoryCall HistoryCall;
+typedef struct StoreCall StoreCall;
 typedef struct Question Question;
 
 /* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
@@ -115,8 +115,8 @@ struct Bus {
         Question *questions;
         unsigned n_questions;
         uint64_t question_number;
-        HistoryCall *history_calls;
-        unsigned n_history_calls;
+        StoreCall *store_calls;
+        unsigned n_store_calls;
         sd_bus_slot *inhibit_call;
         int inhibit_fd;                     /* of logind, -EBADF none */
         bool inhibit_wanted, inhibit_delays; /* it does not let us block */
@@ -242,6 +242,9 @@ int history_query(Call *c);
 int history_export(Call *c);
 int history_check(Call *c);
 int history_prune(Call *c);
+int vault_list(Call *c);
+int vault_read(Call *c);
+int vault_add(Call *c);
 int device_probe(Call *c);
 int device_reset(Call *c);
 int device_get_identity(Call *c);
@@ -274,7 +277,7 @@ typedef struct RootInterface {
 } RootInterface;
 extern const RootInterface root_interfaces[]; /* ends with a NULL name */
 
-extern const sd_bus_vtable history_vtable[], manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[],
+extern const sd_bus_vtable history_vtable[], vault_vtable[], manager_vtable[], device_vtable[], slot_vtable[], package_vtable[], job_vtable[],
         batch_vtable[], profile_vtable[];
 
 /* manager-object.c */
@@ -301,8 +304,20 @@ void old_jobs_free(Bus *b);
 void inhibitor_update(Bus *b);
 void inhibitor_free(Bus *b);
 
-/* history-object.c */
-void history_calls_free(Bus *b);
+/* store-call.c: an answer that comes once the store has given it. All on the main thread. */
+struct StoreCall {
+        Bus *bus; /* NULL: the bus is gone, the answer does not matter */
+        sd_bus_message *message;
+        uint64_t cursor;
+        bool oldest_first;
+        StoreCall *next;
+};
+StoreCall *store_call_new(Call *c); /* NULL: c->e says why */
+StoreCall *store_call_free(StoreCall *h);
+/* The store did not even take the question: frees h; -1 with *e. */
+int store_call_refuse(StoreCall *h, const char *what, CallError *e, int error);
+void store_call_fail(StoreCall *h, const char *what, int error); /* answers; h stays */
+void store_calls_free(Bus *b);
 
 /* descriptors.c: descriptors of callers are never closed on the main thread. Called for each message that may have some before it is
  * released; they are of no use afterwards. */
@@ -327,6 +342,7 @@ typedef struct FlashOptions {
         char operator_name[64];
         /* of jobs made of steps with own loaders */
         char family[32];
+        char unit[65];
         uint64_t fdl1_address, fdl2_address; /* U64_UNKNOWN: not given */
 } FlashOptions;
 int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, CallError *e);

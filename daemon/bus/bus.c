@@ -17,7 +17,7 @@ bool bus_in_use(const Bus *b) {
 
         for (const Peer *p = b->peers; p; p = p->next)
                 drafts += p->n_drafts;
-        return drafts > 0 || b->n_waiters > 0 || b->n_questions > 0 || b->n_held > 0 || b->n_leases > 0 || b->n_history_calls > 0;
+        return drafts > 0 || b->n_waiters > 0 || b->n_questions > 0 || b->n_held > 0 || b->n_leases > 0 || b->n_store_calls > 0;
 }
 
 void bus_lose(Bus *b, const char *format, ...) {
@@ -257,7 +257,7 @@ Bus *bus_free(Bus *b) {
                 station_set_observer(b->station, NULL);
         leases_free(b);
         old_jobs_free(b);
-        history_calls_free(b);
+        store_calls_free(b);
         sd_bus_close_unref(b->bus);
         descriptors_free(b);
         inhibitor_free(b);

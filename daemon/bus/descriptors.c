@@ -89,6 +89,7 @@ static bool is_wanted(sd_bus_message *m) {
         } wanted[] = {
                 {BUS_ROOT, BUS_NAME ".Manager", "ImportPackage", "hsa{sv}"},
                 {BUS_ROOT, BUS_NAME ".History", "Export", "hsa{sv}"},
+                {BUS_ROOT, BUS_NAME ".Vault", "AddEntry", "ha{sv}"},
                 {BUS_ROOT "/jobs/", BUS_NAME ".Job", "AttachFiles", "a{sh}a{sv}"},
         };
         const char *path = sd_bus_message_get_path(m);

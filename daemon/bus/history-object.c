@@ -20,72 +20,11 @@ const sd_bus_vtable history_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-#define ASKED_MAX 32
 /* Turning JSON into variants costs time on the main thread. */
 #define PAGE_MAX 100
 
-/* A call that waits for the store. */
-struct HistoryCall {
-        Bus *bus; /* NULL: the bus is gone, the answer does not matter */
-        sd_bus_message *message;
-        uint64_t cursor;
-        bool oldest_first;
-        HistoryCall *next;
-};
-
-static void call_free(HistoryCall *h) {
-        Bus *b = h->bus;
-
-        if (b) {
-                for (HistoryCall **p = &b->history_calls; *p; p = &(*p)->next)
-                        if (*p == h) {
-                                *p = h->next;
-                                break;
-                        }
-                b->n_history_calls--;
-        }
-        sd_bus_message_unref(h->message);
-        free(h);
-}
-
-void history_calls_free(Bus *b) {
-        for (HistoryCall *h = b->history_calls, *next; h; h = next) {
-                next = h->next;
-                h->bus = NULL;
-                h->message = sd_bus_message_unref(h->message);
-        }
-        b->history_calls = NULL;
-        b->n_history_calls = 0;
-}
-
-static HistoryCall *call_new(Call *c) {
-        HistoryCall *h;
-
-        if (c->bus->n_history_calls >= ASKED_MAX) {
-                call_error_set(c->e, BUS_ERROR_QUOTA, "Too many questions about records wait for an answer. Try again later.");
-                return NULL;
-        }
-        h = calloc(1, sizeof(*h));
-        if (!h) {
-                call_error_set(c->e, BUS_ERROR_HOST, "No memory left for the question.");
-                return NULL;
-        }
-        *h = (HistoryCall){.bus = c->bus, .message = sd_bus_message_ref(c->message), .next = c->bus->history_calls};
-        c->bus->history_calls = h;
-        c->bus->n_history_calls++;
-        return h;
-}
-
-static int refuse(HistoryCall *h, CallError *e, int error) {
-        call_free(h);
-        return call_error_set(e, BUS_ERROR_STORE, "The records cannot be read now: %s.", strerror(-error));
-}
-
-static void answer_error(HistoryCall *h, const char *what, int error) {
-        CallError e;
-
-        call_error_set(&e, BUS_ERROR_STORE, "%s: %s.", what, strerror(-error));
-        (void) reply_call_error(h->message, &e);
+static int refuse(StoreCall *h, CallError *e, int error) {
+        return store_call_refuse(h, "The records cannot be read now", e, error);
 }
 
 /* ---- the filter ---- */
@@ -226,7 +165,7 @@ static int append_record(sd_bus_message *m, const StoreRecord *record) {
         return r;
 }
 
-static int answer_query(HistoryCall *h, const StoreRecord *records, size_t n) {
+static int answer_query(StoreCall *h, const StoreRecord *records, size_t n) {
         _cleanup_message_ sd_bus_message *reply = NULL;
         uint64_t next = n > 0 ? records[n - 1].seq : h->oldest_first ? h->cursor : 0;
         int r;
@@ -244,23 +183,23 @@ static int answer_query(HistoryCall *h, const StoreRecord *records, size_t n) {
 }
 
 static void on_records(int error, const StoreRecord *records, size_t n, void *userdata) {
-        HistoryCall *h = userdata;
+        StoreCall *h = userdata;
         int r = error;
 
         if (h->bus) {
                 if (r == 0)
                         r = answer_query(h, records, n);
                 if (r < 0)
-                        answer_error(h, "The records cannot be read", r);
+                        store_call_fail(h, "The records cannot be read", r);
         }
-        call_free(h);
+        store_call_free(h);
 }
 
 int history_query(Call *c) {
         Filter x = {.f = {.until_usec = U64_UNKNOWN}};
         uint64_t cursor;
         uint32_t limit;
-        HistoryCall *h;
+        StoreCall *h;
         int r;
 
         if (options_read(c->message, filter_specs, ELEMENTSOF(filter_specs) - 1, &x, c->e) < 0)
@@ -270,7 +209,7 @@ int history_query(Call *c) {
                 return r;
         x.f.cursor = cursor;
         x.f.limit = limit == 0 || limit > PAGE_MAX ? PAGE_MAX : limit;
-        h = call_new(c);
+        h = store_call_new(c);
         if (!h)
                 return -1;
         h->cursor = cursor;
@@ -282,7 +221,7 @@ int history_query(Call *c) {
 /* ---- Export ---- */
 
 static void on_exported(int error, uint64_t n _unused_, void *userdata) {
-        HistoryCall *h = userdata;
+        StoreCall *h = userdata;
         CallError e;
 
         if (h->bus && error == -EBADF) {
@@ -292,10 +231,10 @@ static void on_exported(int error, uint64_t n _unused_, void *userdata) {
                 call_error_set(&e, BUS_ERROR_BAD_FILE, "Nobody read the other end of the pipe for 30 seconds; the export was given up.");
                 (void) reply_call_error(h->message, &e);
         } else if (h->bus && error < 0)
-                answer_error(h, "The export could not be written", error);
+                store_call_fail(h, "The export could not be written", error);
         else if (h->bus)
                 (void) sd_bus_reply_method_return(h->message, NULL);
-        call_free(h);
+        store_call_free(h);
 }
 
 static int read_format(const char *word, ExportFormat *ret, CallError *e) {
@@ -322,7 +261,7 @@ int history_export(Call *c) {
         _cleanup_(close_elsewherep) int copy = -EBADF;
         ExportFormat format = EXPORT_JSONL;
         const char *word;
-        HistoryCall *h;
+        StoreCall *h;
         int fd, r;
 
         r = sd_bus_message_read(c->message, "hs", &fd, &word);
@@ -333,12 +272,12 @@ int history_export(Call *c) {
         r = copy_output(fd, &copy, c->e);
         if (r < 0)
                 return r;
-        h = call_new(c);
+        h = store_call_new(c);
         if (!h)
                 return -1;
         r = station_export_records(c->bus->station, copy, format, &x.f, on_exported, h);
         if (r == -EBUSY) {
-                call_free(h);
+                store_call_free(h);
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many exports are running. Try again later.");
         }
         if (r < 0)
@@ -349,7 +288,7 @@ int history_export(Call *c) {
 
 /* ---- Check and Prune ---- */
 
-static int answer_check(HistoryCall *h, const StoreRecordCheck *check) {
+static int answer_check(StoreCall *h, const StoreRecordCheck *check) {
         _cleanup_message_ sd_bus_message *reply = NULL;
         int r;
 
@@ -376,25 +315,25 @@ static int answer_check(HistoryCall *h, const StoreRecordCheck *check) {
 }
 
 static void on_checked(int error, const StoreRecordCheck *check, void *userdata) {
-        HistoryCall *h = userdata;
+        StoreCall *h = userdata;
         int r = error;
 
         if (h->bus) {
                 if (r == 0)
                         r = answer_check(h, check);
                 if (r < 0)
-                        answer_error(h, "The records cannot be checked", r);
+                        store_call_fail(h, "The records cannot be checked", r);
         }
-        call_free(h);
+        store_call_free(h);
 }
 
 int history_check(Call *c) {
-        HistoryCall *h;
+        StoreCall *h;
         int r;
 
         if (options_none(c->message, c->e) < 0)
                 return -1;
-        h = call_new(c);
+        h = store_call_new(c);
         if (!h)
                 return -1;
         r = station_check_records(c->bus->station, on_checked, h);
@@ -402,24 +341,24 @@ int history_check(Call *c) {
 }
 
 static void on_pruned(int error, uint64_t n, void *userdata) {
-        HistoryCall *h = userdata;
+        StoreCall *h = userdata;
 
         if (h->bus && error < 0)
-                answer_error(h, "The records could not be pruned", error);
+                store_call_fail(h, "The records could not be pruned", error);
         else if (h->bus)
                 (void) sd_bus_reply_method_return(h->message, "t", n);
-        call_free(h);
+        store_call_free(h);
 }
 
 int history_prune(Call *c) {
         uint64_t before;
-        HistoryCall *h;
+        StoreCall *h;
         int r;
 
         r = sd_bus_message_read(c->message, "t", &before);
         if (r < 0)
                 return r;
-        h = call_new(c);
+        h = store_call_new(c);
         if (!h)
                 return -1;
         r = station_prune_records(c->bus->station, before, on_pruned, h);

@@ -176,6 +176,7 @@ static int draft_steps(Call *c, const char *kind, const Target *target, Package 
                         return -1;
         }
         snprintf(steps.family, sizeof(steps.family), "%s", options->family);
+        snprintf(steps.unit, sizeof(steps.unit), "%s", options->unit);
         r = station_draft_steps(c->bus->station, kind, target, package, &steps, c->uid, ret, c->e);
         if (r >= 0 && note[0])
                 job_add_note(*ret, note);
@@ -223,6 +224,8 @@ int manager_create_job(Call *c) {
         if (!options.package[0] && (streq(kind, "flash") || streq(kind, "verify")))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
                                       "Option 'package' (o) is missing: which package is meant?");
+        if (options.unit[0] && !kind_has_steps(kind))
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'unit' is for jobs made of steps.");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many drafts (%d) of this caller wait for Submit.",
                                       DRAFTS_PER_PEER_MAX);

@@ -19,6 +19,7 @@ static const ObjectClass classes[] = {
 
 const RootInterface root_interfaces[] = {
         {BUS_NAME ".History", history_vtable},
+        {BUS_NAME ".Vault", vault_vtable},
         {NULL, NULL},
 };
 

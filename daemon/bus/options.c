@@ -186,6 +186,15 @@ static int parse_family(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_unit(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (text_check("unit", value, sizeof(o->unit) - 1, false, e) < 0)
+                return -1;
+        memcpy(o->unit, value, strlen(value) + 1);
+        return 0;
+}
+
 static int parse_fdl1(const void *value, void *target, CallError *e _unused_) {
         ((FlashOptions *) target)->fdl1_address = *(const uint64_t *) value;
         return 0;
@@ -197,7 +206,7 @@ static int parse_fdl2(const void *value, void *target, CallError *e _unused_) {
 }
 
 /* The last rows, which only CreateJob knows. */
-#define OF_CREATE_JOB 5U
+#define OF_CREATE_JOB 6U
 
 static int parse_loaders(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
@@ -221,6 +230,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
                 {"loaders", 's', parse_loaders},
+                {"unit", 's', parse_unit},
                 {"fdl1-address", 't', parse_fdl1},
                 {"fdl2-address", 't', parse_fdl2},
         };

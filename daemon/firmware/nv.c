@@ -148,6 +148,34 @@ bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, si
         return find(&i, id, ret_offset, ret_length, &sound);
 }
 
+bool nv_unit(const void *data, size_t size, char ret[static 24]) {
+        uint8_t imei[8];
+        size_t at, length;
+        bool sound, digits;
+        Image i;
+
+        if (open_image(&i, data, size) || !find(&i, ITEM_IMEI, &at, &length, &sound))
+                return false;
+        memcpy(imei, i.data + at, sizeof(imei));
+        if (nv_blank(imei, sizeof(imei)))
+                return false;
+        memcpy(ret, "imei:", 6);
+        digits = (imei[0] & 0xf) == 0xa;
+        for (size_t n = 1; n < 16; n++) {
+                unsigned digit = n % 2 ? imei[n / 2] >> 4 : imei[n / 2] & 0xf;
+                digits = digits && digit <= 9;
+                ret[4 + n] = (char) ('0' + digit);
+        }
+        ret[20] = '\0';
+        if (!digits) {
+                memcpy(ret, "nv:", 4);
+                for (size_t n = 0; n < 16; n++)
+                        ret[3 + n] = "0123456789abcdef"[n % 2 ? imei[n / 2] & 0xf : imei[n / 2] >> 4];
+                ret[19] = '\0';
+        }
+        return true;
+}
+
 /* ---- merge ---------------------------------------------------------------------------------------------- */
 
 typedef struct Merge {

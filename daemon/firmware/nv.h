@@ -12,6 +12,9 @@
 int nv_check(const void *image, size_t size, const char *whose, Failure *f);
 /* Finds an item. */
 bool nv_find(const void *image, size_t size, uint16_t id, size_t *ret_offset, size_t *ret_length);
+/* Whose it is: "imei:DIGITS" (item 5: a mark and fifteen digits, low nibble first), or "nv:HEX" where the item holds something else.
+ * False if the structure does not hold or nothing was ever written there. */
+bool nv_unit(const void *image, size_t size, char ret[static 24]);
 /* How many bytes of what was read out of a partition are the image: up to the end mark, and what is not blank behind it. False if the
  * structure does not lead there. */
 bool nv_length(const void *image, size_t size, size_t *ret);

@@ -76,6 +76,16 @@ static int read_chip_uid(Engine *e) {
         return r;
 }
 
+static int check_unit(Engine *e) {
+        if (!e->plan->unit[0] || streq(e->plan->unit, e->unit))
+                return 0;
+        if (!e->unit[0])
+                return engine_fail(e, CLASS_MISMATCH, "unit", "the data belong to the unit with the chip UID %s, and this device does not say who it is; "
+                                   "nothing was written", e->plan->unit);
+        return engine_fail(e, CLASS_MISMATCH, "unit", "the data belong to the unit with the chip UID %s, and this is another one, %s; nothing was written",
+                           e->plan->unit, e->unit);
+}
+
 /* As plans say it; "" not known. */
 static const char *storage_word(const Engine *e) {
         switch (e->info.present && e->info.storage ? e->info.storage : e->storage) {
@@ -183,6 +193,8 @@ int engine_identify(Engine *e) {
                 r = read_chip_uid(e);
         if (r == 0 && !e->report->identity_proven)
                 engine_fact(e, "note", "identity not proven: this loader offers none");
+        if (r == 0)
+                r = check_unit(e);
         if (r == 0)
                 r = engine_recall(e);
         return r == 0 ? check_table(e) : r;

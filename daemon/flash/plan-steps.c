@@ -277,6 +277,7 @@ static int fill(Steps *m) {
         plan->protocol = family_find(m->in->family)->protocol;
         plan->single_loader = m->in->loader[1].size == 0;
         snprintf(plan->family, sizeof(plan->family), "%s", m->in->family);
+        snprintf(plan->unit, sizeof(plan->unit), "%s", m->in->unit);
         r = copy_table(plan, m->in->pac);
         if (r < 0)
                 return r;

@@ -37,6 +37,7 @@ typedef struct StepsInput {
         char family[32];           /* word of pac_family() */
         StepLoader loader[2];
         bool second_enumeration;
+        char unit[65];             /* chip UID of the only unit that it is for, "" any */
         const Pac *pac;            /* the package that the loaders are from, for its partition list; may be NULL */
         PlanOptions options;
         size_t n_steps;

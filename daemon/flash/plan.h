@@ -83,6 +83,7 @@ typedef struct PlanOptions {
 typedef struct Plan {
         PlanOptions options;
         char family[32];
+        char unit[65];           /* chip UID of the only unit that it may be run on, "" any */
         PlanProtocol protocol;   /* of the first loader */
         bool single_loader;      /* BROM → FDL, no FDL2 */
         bool nand_loader;        /* the last loader is one for NAND only */

@@ -20,6 +20,18 @@ int station_list_records(Station *s, const StoreRecordFilter *filter, StoreRecor
         return store_list_records(s->store, filter, fn, userdata);
 }
 
+int station_list_backups(Station *s, const StoreBackupFilter *filter, StoreBackupsCallback fn, void *userdata) {
+        return store_list_backups(s->store, filter, fn, userdata);
+}
+
+int station_read_backup(Station *s, const char *id, StoreBackupCallback fn, void *userdata) {
+        return store_read_backup(s->store, id, fn, userdata);
+}
+
+int station_add_backup(Station *s, const StoreBackup *backup, int fd, StoreCallback fn, void *userdata) {
+        return store_import_backup(s->store, backup, fd, fn, userdata);
+}
+
 /* ---- check and prune: slice by slice ---- */
 
 typedef struct Slices {

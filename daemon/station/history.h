@@ -13,6 +13,11 @@ int station_check_records(Station *s, StoreCheckCallback fn, void *userdata);
 /* All that ended before; n in all. */
 int station_prune_records(Station *s, uint64_t before_usec, StorePruneCallback fn, void *userdata);
 
+/* The vault, as the store does it. */
+int station_list_backups(Station *s, const StoreBackupFilter *filter, StoreBackupsCallback fn, void *userdata);
+int station_read_backup(Station *s, const char *id, StoreBackupCallback fn, void *userdata);
+int station_add_backup(Station *s, const StoreBackup *backup, int fd, StoreCallback fn, void *userdata); /* fd moved on success */
+
 typedef enum ExportFormat { EXPORT_JSONL, EXPORT_CSV } ExportFormat;
 /* Writes all records of the filter (cursor and direction of it hold, its limit does not) into a file, pipe or socket that the client
  * gave; in a thread, which gives up when nobody reads for half a minute. fd is moved on success. error: -errno of the

@@ -388,13 +388,17 @@ static void handle_intent(Job *job, const WorkerRecord *r) {
 }
 
 static void handle_backup(Job *job, WorkerRecord *r) {
+        StoreBackup backup = {.job = job->id};
         GoContext *context = hold(job);
         int e;
 
         if (!context)
                 return;
-        e = store_put_backup(job->station->store, job->id, job->slot->port, r->partition, r->blob, r->blob_size, go,
-                             context);
+        snprintf(backup.port, sizeof(backup.port), "%s", job->slot->port);
+        snprintf(backup.name, sizeof(backup.name), "%s", r->partition);
+        if (job->run->unit[0])
+                snprintf(backup.unit, sizeof(backup.unit), "chip:%s", job->run->unit);
+        e = store_put_backup(job->station->store, &backup, r->blob, r->blob_size, go, context);
         if (e < 0)
                 go(e, context);
         else

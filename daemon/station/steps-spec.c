@@ -48,6 +48,7 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
 
         add_number(o, "version", SPEC_VERSION);
         add_text(o, "family", in->family);
+        add_text(o, "unit", in->unit);
         json_object_object_add(o, "second-enumeration", json_object_new_boolean(in->second_enumeration));
         add_number(o, "finish", (uint64_t) in->options.finish);
         add_text(o, "verify", verify_level_to_string(in->options.verify));
@@ -146,7 +147,8 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
         int r = -EBADMSG;
 
         if (json_object_is_type(o, json_type_object) && read_number(o, "version", &version) && version == SPEC_VERSION &&
-            read_text(o, "family", in.family, sizeof(in.family)) && read_number(o, "finish", &finish) && finish <= FINISH_NOTHING &&
+            read_text(o, "family", in.family, sizeof(in.family)) && read_text(o, "unit", in.unit, sizeof(in.unit)) &&
+            read_number(o, "finish", &finish) && finish <= FINISH_NOTHING &&
             read_text(o, "verify", verify, sizeof(verify)) &&
             read_loader(o, "fdl1", in.loader) && read_loader(o, "fdl2", in.loader + 1)) {
                 in.second_enumeration = read_flag(o, "second-enumeration");

@@ -232,6 +232,7 @@ static int prepare_input(Job *job, CallError *e) {
 
         j->input = (StepsInput){.options = j->options.plan, .n_steps = j->n_steps, .steps = j->steps};
         j->input.options.mode = FLASH_MODE_RESEARCH;
+        snprintf(j->input.unit, sizeof(j->input.unit), "%s", j->options.unit);
         if (job->package)
                 r = plan_steps_loaders(job->package->pac, &j->input, &f);
         else {

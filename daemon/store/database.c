@@ -422,8 +422,7 @@ int database_next_id(Database *d, uint64_t *ret) {
         return code_to_errno(d, rc);
 }
 
-/* All rows of a bound statement into one array. */
-static int fetch(Database *d, TableId table, sqlite3_stmt *statement, void **ret, size_t *ret_n) {
+int database_fetch(Database *d, TableId table, sqlite3_stmt *statement, void **ret, size_t *ret_n) {
         size_t size = table_row_size(table), n = 0, room = 0;
         _cleanup_free_ uint8_t *rows = NULL;
         int rc;
@@ -457,7 +456,7 @@ int database_list_jobs(Database *d, uint64_t before, unsigned limit, StoreJob **
 
         sqlite3_bind_int64(statement, 1, before == 0 || before > INT64_MAX ? INT64_MAX : (sqlite3_int64) before);
         sqlite3_bind_int64(statement, 2, limit);
-        r = fetch(d, TABLE_JOBS, statement, &rows, ret_n);
+        r = database_fetch(d, TABLE_JOBS, statement, &rows, ret_n);
         *ret = rows;
         return r;
 }
@@ -468,7 +467,7 @@ int database_get_job(Database *d, uint64_t id, StoreJob **ret, size_t *ret_n) {
         int r;
 
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) id);
-        r = fetch(d, TABLE_JOBS, statement, &rows, ret_n);
+        r = database_fetch(d, TABLE_JOBS, statement, &rows, ret_n);
         *ret = rows;
         return r;
 }
@@ -477,7 +476,7 @@ static int fetch_up_to(Database *d, StatementId id, TableId table, unsigned limi
         sqlite3_stmt *statement = statement_of(d, (int) id);
 
         sqlite3_bind_int64(statement, 1, limit);
-        return fetch(d, table, statement, ret, ret_n);
+        return database_fetch(d, table, statement, ret, ret_n);
 }
 
 static int load_jobs(Database *d, StoreSnapshot *ret) {

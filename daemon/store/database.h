@@ -44,3 +44,10 @@ void records_free(StoreRecord *records, size_t n);
 int database_open_change(Database *d, const StoreChange *c);
 int database_close_changes(Database *d, const StoreChange *c);
 int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, size_t *ret_n); /* each name once */
+
+/* database-vault.c */
+int database_list_backups(Database *d, const StoreBackupFilter *filter, StoreBackup **ret, size_t *ret_n);
+/* One job is one unit: what its backups know of it is known of all of them. Fills backup->unit, or spreads it to the earlier rows. */
+int database_tie_backup(Database *d, StoreBackup *backup);
+/* All rows of a bound statement into one array (malloc); the statement is reset. */
+int database_fetch(Database *d, TableId table, sqlite3_stmt *statement, void **ret, size_t *ret_n);

@@ -121,6 +121,9 @@ static const Field backup_fields[] = {
         FIELD(TEXT, StoreBackup, sha256, "sha256"),
         FIELD(U64, StoreBackup, size, "size"),
         FIELD(U64, StoreBackup, usec, "usec"),
+        FIELD(TEXT, StoreBackup, unit, "unit"),
+        FIELD(BOOL, StoreBackup, blank, "blank"),
+        FIELD(BOOL, StoreBackup, imported, "imported"),
 };
 static const Field batch_fields[] = {
         FIELD(U64, StoreBatch, id, "id"),
@@ -228,6 +231,11 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "CREATE TABLE table_changes(job INTEGER PRIMARY KEY, unit TEXT NOT NULL, port TEXT NOT NULL,"
         " opened_usec INTEGER NOT NULL, closed_usec INTEGER NOT NULL) @STRICT@;"
         "CREATE INDEX table_changes_open ON table_changes(unit, port) WHERE closed_usec = 0;",
+        "ALTER TABLE backups ADD COLUMN unit TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE backups ADD COLUMN blank INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE backups ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;"
+        "CREATE INDEX backups_unit ON backups(unit);"
+        "CREATE INDEX backups_usec ON backups(usec);",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

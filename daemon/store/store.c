@@ -9,10 +9,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "firmware/digest.h"
+#include "firmware/nv.h"
 #include "store/database.h"
 #include "store/reserve.h"
 #include "store/state-directory.h"
@@ -40,6 +42,9 @@ typedef enum RequestKind {
         REQUEST_OPEN_CHANGE,
         REQUEST_CLOSE_CHANGES,
         REQUEST_RECALL_CHANGE,
+        REQUEST_LIST_BACKUPS,
+        REQUEST_READ_BACKUP,
+        REQUEST_IMPORT_BACKUP,
 } RequestKind;
 
 typedef struct Request Request;
@@ -79,6 +84,13 @@ struct Request {
         StoreArea *areas;
         size_t n_areas;
         StoreAreasCallback areas_cb;
+        /* of the vault */
+        StoreBackupFilter backup_filter;
+        StoreBackup *backups;
+        size_t n_backups;
+        int fd;
+        StoreBackupsCallback backups_cb;
+        StoreBackupCallback backup_cb;
 };
 
 typedef struct RequestList {
@@ -141,6 +153,9 @@ static void request_free(Request *r) {
         free(r->data);
         free(r->jobs);
         records_free(r->records, r->n_records);
+        free(r->backups);
+        if (r->fd >= 0)
+                close(r->fd);
         free(r);
 }
 
@@ -153,12 +168,22 @@ static void wake_main(Store *s) {
 
 /* ---- the store thread: single requests ---- */
 
+/* A unit that shows no identity of its own is known by what its calibration data say. */
+static void note_contents(StoreBackup *b, const void *data, size_t size) {
+        b->blank = nv_blank(data, size);
+        if (b->unit[0])
+                return;
+        if (!nv_unit(data, size, b->unit))
+                b->unit[0] = '\0';
+}
+
 /* The file first: a row in the database says that the file is there. */
 static int execute_backup(Store *s, Request *r) {
         StoreBackup *b = &r->row.backup;
         int e;
 
         if (!r->in_vault) {
+                note_contents(b, r->data, r->size);
                 e = digest_hex(r->data, r->size, b->sha256);
                 if (e == 0)
                         e = random_hex(b->id, 16);
@@ -168,7 +193,8 @@ static int execute_backup(Store *s, Request *r) {
                         return e;
                 r->in_vault = true;
         }
-        return database_put(s->db, TABLE_BACKUPS, b);
+        e = database_tie_backup(s->db, b);
+        return e < 0 ? e : database_put(s->db, TABLE_BACKUPS, b);
 }
 
 /* Also in a file of its own, so that even a lost database does not bring numbers back. */
@@ -219,6 +245,91 @@ static int read_vault(Store *s, const StoreBackup *b, void **ret) {
         if (e == 0)
                 *ret = TAKE_PTR(data);
         return e;
+}
+
+static int find_backup(Store *s, Request *r) {
+        free(TAKE_PTR(r->backups));
+        r->n_backups = 0;
+        return database_list_backups(s->db, &r->backup_filter, &r->backups, &r->n_backups);
+}
+
+/* Into memory that nobody can change any more. */
+static int seal(const void *data, size_t size) {
+        int fd = memfd_create("fdld-vault", MFD_CLOEXEC | MFD_ALLOW_SEALING), e;
+
+        if (fd < 0)
+                return -errno;
+        e = write_all(fd, data, size);
+        if (e == 0 && (lseek(fd, 0, SEEK_SET) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0))
+                e = -errno;
+        if (e == 0)
+                return fd;
+        close(fd);
+        return e;
+}
+
+static int execute_read_backup(Store *s, Request *r) {
+        _cleanup_free_ void *data = NULL;
+        int e = find_backup(s, r);
+
+        if (e == 0 && r->n_backups == 0)
+                e = -ENOENT;
+        if (e == 0)
+                e = read_vault(s, r->backups, &data);
+        if (e < 0)
+                return e;
+        e = seal(data, r->backups->size);
+        if (e < 0)
+                return e;
+        r->fd = e;
+        return 0;
+}
+
+/* Sealed memory: reading it cannot block, and what was hashed is what is kept. */
+static int read_sealed(int fd, size_t size, void **ret) {
+        const int needed = F_SEAL_WRITE | F_SEAL_SHRINK;
+        int seals = fcntl(fd, F_GET_SEALS);
+        _cleanup_free_ void *data = NULL;
+        struct stat st;
+
+        if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0)
+                return -EBADF;
+        if ((uint64_t) st.st_size != size)
+                return -EBADMSG;
+        data = malloc(size);
+        if (!data)
+                return -ENOMEM;
+        for (size_t at = 0; at < size;) {
+                ssize_t n = pread(fd, (uint8_t *) data + at, size - at, (off_t) at);
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                at += (size_t) n;
+        }
+        *ret = TAKE_PTR(data);
+        return 0;
+}
+
+static int execute_import_backup(Store *s, Request *r) {
+        StoreBackup *b = &r->row.backup;
+        _cleanup_free_ void *data = NULL;
+        char sha256[65];
+        int e;
+
+        if (!r->in_vault) {
+                e = read_sealed(r->fd, b->size, &data);
+                if (e == 0)
+                        e = digest_hex(data, b->size, sha256);
+                if (e == 0 && !streq(sha256, b->sha256))
+                        e = -EBADMSG;
+                if (e == 0)
+                        note_contents(b, data, b->size);
+                if (e == 0)
+                        e = state_file_write(s->vault_fd, b->id, 0600, data, b->size, false);
+                if (e < 0)
+                        return e;
+                r->in_vault = true;
+        }
+        return database_put(s->db, TABLE_BACKUPS, b);
 }
 
 static int execute_recall(Store *s, Request *r) {
@@ -283,6 +394,12 @@ static int execute_one(Store *s, Request *r) {
                 return database_close_changes(s->db, &r->change);
         case REQUEST_RECALL_CHANGE:
                 return execute_recall(s, r);
+        case REQUEST_LIST_BACKUPS:
+                return find_backup(s, r);
+        case REQUEST_READ_BACKUP:
+                return execute_read_backup(s, r);
+        case REQUEST_IMPORT_BACKUP:
+                return execute_import_backup(s, r);
         }
         return -EINVAL;
 }
@@ -294,6 +411,8 @@ static bool is_write(const Request *r) {
         case REQUEST_LIST_RECORDS:
         case REQUEST_CHECK_RECORDS:
         case REQUEST_RECALL_CHANGE:
+        case REQUEST_LIST_BACKUPS:
+        case REQUEST_READ_BACKUP:
                 return false;
         default:
                 return true;
@@ -330,7 +449,7 @@ static bool execute_together(Store *s, Request *batch) {
 /* A file whose row did not get in is of no use. Only after a commit that the disk broke off the row may be there after all;
  * then the file stays. */
 static void forget_vault_file(Store *s, Request *r) {
-        if (r->kind != REQUEST_BACKUP || !r->in_vault)
+        if ((r->kind != REQUEST_BACKUP && r->kind != REQUEST_IMPORT_BACKUP) || !r->in_vault)
                 return;
         (void) unlinkat(s->vault_fd, r->row.backup.id, 0);
         r->in_vault = false;
@@ -682,6 +801,10 @@ static void call_back(Request *r) {
                 r->prune_cb(r->result, r->result == 0 ? r->first : 0, r->userdata);
         else if (r->areas_cb)
                 r->areas_cb(r->result, r->result == 0 ? r->areas : NULL, r->result == 0 ? r->n_areas : 0, r->userdata);
+        else if (r->backups_cb)
+                r->backups_cb(r->result, r->result == 0 ? r->backups : NULL, r->result == 0 ? r->n_backups : 0, r->userdata);
+        else if (r->backup_cb)
+                r->backup_cb(r->result, r->result == 0 ? r->backups : NULL, r->result == 0 ? TAKE_FD(r->fd) : -EBADF, r->userdata);
         else if (r->jobs_cb)
                 r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
         else if (r->ids_cb)
@@ -716,6 +839,7 @@ static Request *request_new(RequestKind kind, void *userdata) {
         if (r) {
                 r->kind = kind;
                 r->userdata = userdata;
+                r->fd = -EBADF;
         }
         return r;
 }
@@ -726,6 +850,7 @@ static int enqueue(Store *s, Request *r) {
         if (s->closing || s->n_outstanding >= WAITING_MAX || r->size > VAULT_WAITING_MAX - s->vault_bytes) {
                 pthread_mutex_unlock(&s->mutex);
                 r->data = NULL;
+                r->fd = -EBADF;
                 r->n_records = 0; /* what they point to stays the caller's */
                 request_free(r);
                 return -ENOBUFS;
@@ -867,22 +992,63 @@ int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *
         return put(s, TABLE_INTENTS, &intent, cb, userdata);
 }
 
-int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
-                     StoreCallback cb, void *userdata) {
+int store_put_backup(Store *s, const StoreBackup *backup, void *data, size_t size, StoreCallback cb, void *userdata) {
         Request *r;
 
-        if (!valid_id(job) || !data || size == 0)
+        if (!valid_id(backup->job) || !data || size == 0)
                 return -EINVAL;
         if (size > VAULT_FILE_MAX)
                 return -EFBIG;
         r = request_new(REQUEST_BACKUP, userdata);
         if (!r)
                 return -ENOMEM;
-        r->row.backup = (StoreBackup) {.job = job, .size = size, .usec = now_usec()};
-        snprintf(r->row.backup.port, sizeof(r->row.backup.port), "%s", port ? port : "");
-        snprintf(r->row.backup.name, sizeof(r->row.backup.name), "%s", name ? name : "");
+        r->row.backup = *backup;
+        r->row.backup.size = size;
+        r->row.backup.usec = now_usec();
         r->data = data;
         r->size = size;
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+int store_list_backups(Store *s, const StoreBackupFilter *filter, StoreBackupsCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_LIST_BACKUPS, userdata);
+
+        if (!r)
+                return -ENOMEM;
+        r->backup_filter = *filter;
+        r->backup_filter.limit = CLAMP(filter->limit, 1U, (unsigned) LIST_MAX);
+        r->backups_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_read_backup(Store *s, const char *id, StoreBackupCallback cb, void *userdata) {
+        Request *r;
+
+        if (!is_lower_hex(id, 32))
+                return -EINVAL;
+        r = request_new(REQUEST_READ_BACKUP, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->backup_filter.limit = 1;
+        memcpy(r->backup_filter.id, id, 33);
+        r->backup_cb = cb;
+        return enqueue(s, r);
+}
+
+int store_import_backup(Store *s, const StoreBackup *backup, int fd, StoreCallback cb, void *userdata) {
+        Request *r;
+
+        if (!is_lower_hex(backup->id, 32) || !is_lower_hex(backup->sha256, 64) || backup->size == 0 || backup->usec > INT64_MAX)
+                return -EINVAL;
+        if (backup->size > VAULT_FILE_MAX)
+                return -EFBIG;
+        r = request_new(REQUEST_IMPORT_BACKUP, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->row.backup = *backup;
+        r->row.backup.imported = true;
+        r->fd = fd;
         r->cb = cb;
         return enqueue(s, r);
 }

@@ -73,10 +73,21 @@ typedef struct StoreJob {
 typedef struct StoreBackup {
         char id[33];               /* random, hex: also the file's name in vault/ */
         uint64_t job;
-        char port[128], name[40];
+        char port[128], name[40];  /* name: partition, or address as in the plan */
         char sha256[65];
         uint64_t size, usec;
+        char unit[96];             /* "chip:UID", or as nv_unit(), of the unit it belongs to; "" not known */
+        bool blank;                /* all 00 or all FF: of no use to anybody */
+        bool imported;             /* brought in from a file; job and port are of another station then */
 } StoreBackup;
+
+/* Empty and 0 mean: whatever. Newest first. */
+typedef struct StoreBackupFilter {
+        char id[33], unit[96], port[128];
+        uint64_t job;
+        uint64_t before_usec;      /* older than this: the next page */
+        unsigned limit;            /* 1 … 1,000 */
+} StoreBackupFilter;
 
 /* A partition table that is being changed. */
 typedef struct StoreChange {
@@ -166,10 +177,20 @@ int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *u
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
 int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);
-/* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. At most 64 MiB (-EFBIG), not
- * empty. On an error of this call the data stay the caller's. */
-int store_put_backup(Store *s, uint64_t job, const char *port, const char *name, void *data, size_t size,
-                     StoreCallback cb, void *userdata);
+/* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. Of `backup` job, port, name and unit
+ * count; an unknown unit is taken from the calibration data that the job saves. At most 64 MiB (-EFBIG), not empty. On an error of
+ * this call the data stay the caller's. */
+int store_put_backup(Store *s, const StoreBackup *backup, void *data, size_t size, StoreCallback cb, void *userdata);
+/* Rows are valid within the callback only. */
+typedef void (*StoreBackupsCallback)(int error, const StoreBackup *backups, size_t n, void *userdata);
+int store_list_backups(Store *s, const StoreBackupFilter *filter, StoreBackupsCallback cb, void *userdata);
+/* The bytes, checked against their hash (-EBADMSG: the file is damaged), in a sealed memory file at its beginning. fd is the callback's to
+ * close. -ENOENT: no such entry. */
+typedef void (*StoreBackupCallback)(int error, const StoreBackup *backup, int fd, void *userdata);
+int store_read_backup(Store *s, const char *id, StoreBackupCallback cb, void *userdata);
+/* Takes an entry in under the id that it had where it was made. fd: a sealed memory file, moved on success. -EEXIST: it is here already;
+ * -EBADMSG: the bytes have another hash; -EBADF: not such a file. */
+int store_import_backup(Store *s, const StoreBackup *backup, int fd, StoreCallback cb, void *userdata);
 /* Before a job changes a unit's partition table: from then on what it saved is the truth about the unit's own data, until a job on that unit
  * ends well and closes what is open. */
 int store_open_change(Store *s, const StoreChange *change, StoreCallback cb, void *userdata);

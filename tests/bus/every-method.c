@@ -9,6 +9,7 @@
 const InterfaceRow interfaces[] = {
         {"Manager", OBJECT_STATION},
         {"History", OBJECT_STATION},
+        {"Vault", OBJECT_STATION},
         {"Device", OBJECT_DEVICE},
         {"Slot", OBJECT_SLOT},
         {"Package", OBJECT_PACKAGE},

@@ -9,6 +9,7 @@
 #include "station/profile.h"
 
 #include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 typedef struct Question {
@@ -495,6 +496,32 @@ int station_export_records(Station *s, int fd, ExportFormat format, const StoreR
         (void) ask(s, &ignored, "export format=%d code=%s", format, filter->code);
         close(fd);
         fn(0, 1, userdata);
+        return 0;
+}
+
+/* ---- the vault ---- */
+
+static const StoreBackup vault_entry = {.id = "0123456789abcdef0123456789abcdef", .unit = "chip:C0FFEE", .name = "l_fixnv1", .size = 3,
+                                        .sha256 = "aa", .usec = 77, .job = 7, .port = "p"};
+
+int station_list_backups(Station *s, const StoreBackupFilter *filter, StoreBackupsCallback fn, void *userdata) {
+        (void) ask(s, &ignored, "vault unit=%s job=%llu before=%llu limit=%u", filter->unit, (unsigned long long) filter->job,
+                   (unsigned long long) filter->before_usec, filter->limit);
+        fn(0, &vault_entry, 1, userdata);
+        return 0;
+}
+int station_read_backup(Station *s, const char *id, StoreBackupCallback fn, void *userdata) {
+        (void) ask(s, &ignored, "vault read %s", id);
+        if (!streq(id, vault_entry.id))
+                fn(-ENOENT, NULL, -1, userdata);
+        else
+                fn(0, &vault_entry, open("/dev/null", O_RDONLY | O_CLOEXEC), userdata);
+        return 0;
+}
+int station_add_backup(Station *s, const StoreBackup *backup, int fd, StoreCallback fn, void *userdata) {
+        (void) ask(s, &ignored, "vault add %s unit=%s size=%llu", backup->name, backup->unit, (unsigned long long) backup->size);
+        close(fd);
+        fn(backup->size == 3 ? 0 : -EBADMSG, userdata);
         return 0;
 }
 

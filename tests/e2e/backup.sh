@@ -51,7 +51,7 @@ expect 0 fdlctl -q --device="$other" --package=phone.pac --yes --finish=nothing 
 cp -a --sparse=always whole damaged
 printf x | dd of=damaged/logo.img bs=1 seek=1000 conv=notrunc 2>/dev/null
 expect 5 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
-says "logo.img is not what was backed up"
+says "logo.img is not what was saved"
 rm damaged/logo.img
 expect 9 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
 expect 3 fdlctl -q --device="$phone" --package=phone.pac --yes restore "$WORK/nowhere"

@@ -137,7 +137,7 @@ int store_put_intent(Store *s _unused_, uint64_t j _unused_, int st _unused_, St
         disk.n_intents++;
         return pend((Pending){.cb = cb, .userdata = userdata});
 }
-int store_put_backup(Store *s _unused_, uint64_t j _unused_, const char *p _unused_, const char *n _unused_, void *data,
+int store_put_backup(Store *s _unused_, const StoreBackup *b _unused_, void *data,
                      size_t size _unused_, StoreCallback cb, void *userdata) {
         disk.n_backups++;
         free(data);

@@ -291,9 +291,9 @@ START_TEST(refuses_what_cannot_be_a_row) {
         ck_assert_int_eq(store_put_package(store, &package, on_done, NULL), -EINVAL);
         ck_assert_int_eq(store_remove_package(store, "", on_done, NULL), -EINVAL);
         ck_assert_int_eq(store_put_intent(store, 0, 0, STAGE_ERASE, NULL, on_done, NULL), -EINVAL);
-        ck_assert_int_eq(store_put_backup(store, 1, "p", "n", NULL, 1, on_done, NULL), -EINVAL);
-        ck_assert_int_eq(store_put_backup(store, 1, "p", "n", &byte, 0, on_done, NULL), -EINVAL);
-        ck_assert_int_eq(store_put_backup(store, 1, "p", "n", &byte, 64 * 1024 * 1024 + 1, on_done, NULL), -EFBIG);
+        ck_assert_int_eq(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "n"}, NULL, 1, on_done, NULL), -EINVAL);
+        ck_assert_int_eq(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "n"}, &byte, 0, on_done, NULL), -EINVAL);
+        ck_assert_int_eq(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "n"}, &byte, 64 * 1024 * 1024 + 1, on_done, NULL), -EFBIG);
         ck_assert_int_eq(store_reserve_ids(store, 0, on_ids, NULL), -EINVAL);
         ck_assert_int_eq(store_reserve_ids(store, 1000001, on_ids, NULL), -EINVAL);
         close_store();
@@ -340,7 +340,7 @@ START_TEST(backups_go_to_the_vault) {
 
         umask(0);
         open_store();
-        ck_assert_int_eq(finish_one(store_put_backup(store, 3, "port", "l_fixnv1", bytes(300000, 1), 300000, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &(StoreBackup){.job = 3, .port = "port", .name = "l_fixnv1"}, bytes(300000, 1), 300000, on_done, NULL)), 0);
         ck_assert_int_eq(finish_one(store_put_intent(store, 3, 4, STAGE_ERASE, "l_fixnv1", on_done, NULL)), 0);
         ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 1);
         d = opendir(in_directory("vault"));
@@ -454,7 +454,7 @@ static void work_for_ever(void) {
                 StoreJob j = example_job(1000000 + i);
                 store_put_job(store, &j, on_killed_job, NULL);
                 if (i % 3 == 0)
-                        store_put_backup(store, i, "port", "nv", bytes(20000, (uint8_t) i), 20000, on_killed_backup, NULL);
+                        store_put_backup(store, &(StoreBackup){.job = i, .port = "port", .name = "nv"}, bytes(20000, (uint8_t) i), 20000, on_killed_backup, NULL);
                 if (i % 4 == 0)
                         store_reserve_ids(store, 10, on_killed_ids, NULL);
                 if (i % 8 == 0) {
@@ -544,7 +544,7 @@ static void work_a_little(void) {
                 ck_assert_int_eq(put_job(1000000 + i, JOB_STATE_FINISHED), 0);
                 dispatch(1);
                 kill_log->jobs++;
-                store_put_backup(store, i, "port", "nv", bytes(20000, (uint8_t) i), 20000, on_done, NULL);
+                store_put_backup(store, &(StoreBackup){.job = i, .port = "port", .name = "nv"}, bytes(20000, (uint8_t) i), 20000, on_done, NULL);
                 dispatch(1);
                 kill_log->backups++;
                 store_reserve_ids(store, 10, on_ids, NULL);
@@ -603,14 +603,14 @@ static void check_full(void) {
         for (id = 10; id < 2000 && r == 0; id++)
                 r = finish_one(put_job(id, JOB_STATE_FINISHED));
         ck_assert_int_eq(r, -ENOSPC);
-        ck_assert_int_eq(finish_one(store_put_backup(store, 1, "p", "nv", bytes(100000, 2), 100000, on_done, NULL)), -ENOSPC);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "nv"}, bytes(100000, 2), 100000, on_done, NULL)), -ENOSPC);
         ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 0);
         ck_assert_int_eq(finish_one(store_reserve_ids(store, 10, on_ids, NULL)), -ENOSPC);
         /* reading goes on */
         ck_assert_int_eq(finish_one(store_get_job(store, 1, on_jobs, NULL)), 0);
         ck_assert_int_eq(unlink(in_directory("filler")), 0);
         ck_assert_int_eq(finish_one(put_job(5000, JOB_STATE_FINISHED)), 0);
-        ck_assert_int_eq(finish_one(store_put_backup(store, 1, "p", "nv", bytes(1000, 2), 1000, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "nv"}, bytes(1000, 2), 1000, on_done, NULL)), 0);
         ck_assert_int_eq(finish_one(store_reserve_ids(store, 10, on_ids, NULL)), 0);
         reopen();
         ck_assert_int_eq(finish_one(store_get_job(store, 1, on_jobs, NULL)), 0);
@@ -661,7 +661,7 @@ START_TEST(one_too_big_does_not_hurt_the_others_of_its_transaction) {
                 StoreJob j = example_job(i + 1);
                 results[i] = 1;
                 if (i == 10)
-                        ck_assert_int_eq(store_put_backup(store, 1, "p", "nv", bytes(8000000, 0), 8000000, on_done, &big), 0);
+                        ck_assert_int_eq(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "nv"}, bytes(8000000, 0), 8000000, on_done, &big), 0);
                 ck_assert_int_eq(store_put_job(store, &j, on_done, results + i), 0);
         }
         dispatch(21);
@@ -689,7 +689,7 @@ START_TEST(a_write_error_is_said_and_survived) {
         for (uint64_t id = 10; id < 2000 && r == 0; id++)
                 r = finish_one(put_job(id, JOB_STATE_FINISHED));
         ck_assert_int_eq(r, -EFBIG);
-        ck_assert_int_eq(finish_one(store_put_backup(store, 1, "p", "nv", bytes(300000, 2), 300000, on_done, NULL)), -EFBIG);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &(StoreBackup){.job = 1, .port = "p", .name = "nv"}, bytes(300000, 2), 300000, on_done, NULL)), -EFBIG);
         ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 0);
         ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
         ck_assert_int_eq(finish_one(put_job(5000, JOB_STATE_FINISHED)), 0);

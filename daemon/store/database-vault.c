@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "store/database.h"
+
+/* The index of the vault: which entry belongs to which unit. */
+
+static int prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
+        return database_errno(d, sqlite3_prepare_v2(database_handle(d), sql, -1, ret, NULL));
+}
+
+static void finalizep(sqlite3_stmt **statement) {
+        sqlite3_finalize(*statement);
+}
+#define _cleanup_statement_ _cleanup_(finalizep)
+
+int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup **ret, size_t *ret_n) {
+        _cleanup_free_ char *sql =
+                table_select_sql(TABLE_BACKUPS, "WHERE (?1 = '' OR id = ?1) AND (?2 = '' OR unit = ?2) AND (?3 = '' OR port = ?3) AND "
+                                                "(?4 = 0 OR job = ?4) AND usec < ?5 ORDER BY usec DESC, id LIMIT ?6");
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        void *rows = NULL;
+        int r;
+
+        if (!sql)
+                return -ENOMEM;
+        r = prepare(d, sql, &statement);
+        if (r < 0)
+                return r;
+        sqlite3_bind_text(statement, 1, f->id, -1, SQLITE_STATIC);
+        sqlite3_bind_text(statement, 2, f->unit, -1, SQLITE_STATIC);
+        sqlite3_bind_text(statement, 3, f->port, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 4, (sqlite3_int64) f->job);
+        sqlite3_bind_int64(statement, 5, f->before_usec == 0 || f->before_usec > INT64_MAX ? INT64_MAX : (sqlite3_int64) f->before_usec);
+        sqlite3_bind_int64(statement, 6, f->limit);
+        r = database_fetch(d, TABLE_BACKUPS, statement, &rows, ret_n);
+        if (r == 0)
+                *ret = rows;
+        return r;
+}
+
+static int read_unit(Database *d, StoreBackup *b) {
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        int r = prepare(d, "SELECT unit FROM backups WHERE job = ?1 AND imported = 0 AND unit <> '' LIMIT 1", &statement), rc;
+
+        if (r < 0)
+                return r;
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64) b->job);
+        rc = sqlite3_step(statement);
+        if (rc == SQLITE_ROW)
+                snprintf(b->unit, sizeof(b->unit), "%s", (const char *) sqlite3_column_text(statement, 0));
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : database_errno(d, rc);
+}
+
+int database_tie_backup(Database *d, StoreBackup *b) {
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        int r;
+
+        if (!b->unit[0])
+                return read_unit(d, b);
+        r = prepare(d, "UPDATE backups SET unit = ?2 WHERE job = ?1 AND imported = 0 AND unit = ''", &statement);
+        if (r < 0)
+                return r;
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64) b->job);
+        sqlite3_bind_text(statement, 2, b->unit, -1, SQLITE_STATIC);
+        return database_errno(d, sqlite3_step(statement));
+}
