@@ -87,7 +87,7 @@ done
 # The table says which right a method needs, and the page repeats it.
 while read -r kind member action; do
         [ "$action" = ACTION_NONE ] && continue
-        grep -A 8 -E "^$member \\(" "$work/dbus.5" | grep -q '^Needs ' || complain "org.fdld.Fdld1(5) does not say what $member ($kind) needs"
+        grep -A 14 -E "^$member \\(" "$work/dbus.5" | grep -q '^Needs ' || complain "org.fdld.Fdld1(5) does not say what $member ($kind) needs"
 done < <(sed -nE 's/^[[:space:]]*\{OBJECT_([A-Z]+), "([A-Za-z]+)", (ACTION_[A-Z_]+),.*/\1 \2 \3/p' "$top/daemon/bus/methods.c")
 
 # ---- settings ----
