@@ -67,6 +67,7 @@ static const Verb verbs[] = {
         { "history", "", "What units got, newest first", 0, 0, verb_history },
         { "export", "[FILE]", "Records as JSON lines or CSV", 0, 1, verb_export },
         { NULL, NULL, "Without daemon or device", 0, 0, NULL },
+        { "doctor", "", "What on this machine keeps devices from being flashed", 0, 0, verb_doctor },
         { "inspect", "FILE.pac", "Contents of a package, and what is odd about it", 1, 1, verb_inspect },
         { "plan", "FILE.pac", "The steps that flashing it would take", 1, 1, verb_plan },
 };
