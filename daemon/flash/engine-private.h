@@ -38,6 +38,7 @@ typedef struct Engine {
         bool met;                /* somebody answered */
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
+        Failure read_unknown;    /* it does not know READ_START: what it answered, so that it is not asked again; else class none */
         BslDeviceInfo info;
         enum { RAW_UNASKED, RAW_ON, RAW_REFUSED } raw; /* what the last loader said to raw data */
         bool write_enabled;      /* the loader's switch against writing by mistake was turned */

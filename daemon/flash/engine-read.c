@@ -72,6 +72,10 @@ static int read_into(Engine *e, Sink *sink, size_t size, bool allow_short, uint6
         const PlanStep *s = engine_step(e);
         int r;
 
+        if (s->partition[0] && e->read_unknown.class != CLASS_NONE) {
+                *e->failure = e->read_unknown; /* a third question that it does not know would be its last */
+                return 1;
+        }
         if (s->partition[0]) {
                 r = bsl_read_start(e->session, s->partition, size, e->failure);
                 if (r != 0)

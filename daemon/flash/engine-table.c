@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "bsl/codes.h"
+
 /* The device's partition table: where it comes from, and whether it and the files of the package are made for each other. */
 
 #define PROBE_STEP (1024u * 1024)
@@ -69,6 +71,10 @@ int engine_read_gpt(Engine *e, Table *ret) {
         if (is_nand(e))
                 return 0;
         r = read_named(e, "user_partition", head, GPT_HEAD_SIZE);
+        if (r == 1 && e->failure->reply == BSL_REP_UNSUPPORTED_COMMAND) {
+                e->refusals++;
+                e->read_unknown = *e->failure;
+        }
         if (passed_over(e, r))
                 return 0;
         if (r != 0)

@@ -14,7 +14,7 @@ matrix=(
         'phone-emmc|phone|'
         'phone-ufs-ab|phone-ab|'
         'phone-ufs-ab,slot=b,snapshot|phone-ab-large|'
-        'phone-old|phone-old|too old to show'
+        'phone-old|phone-old|'
         'phone-lk|phone-lk|'
         'phone-nand|phone-nand|have no table'
         'phone-nand,block=0x40000,page=0x1000,info-order=page-block|phone-nand-variants||_b256k_p4k'
