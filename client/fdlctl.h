@@ -57,6 +57,7 @@ int verb_reset(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_restore(int argc, char **argv);
 int verb_vault(int argc, char **argv);
+int verify_backup(const char *directory); /* exit code */
 int verb_doctor(int argc, char **argv);
 int verb_label(int argc, char **argv);
 

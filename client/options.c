@@ -169,7 +169,7 @@ static void print_version(void) {
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
-#define STEPS " write read erase backup restore vault "
+#define STEPS " write read erase backup restore verify vault "
 #define TARGETS " flash verify repartition probe history export write read erase backup restore vault reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
@@ -180,7 +180,7 @@ static const Option options[] = {
         { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "raw", 0, "on|off", read_word, &arg_raw, " flash write ", "Images without frames where the loader offers it", "on|off" },
-        { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset verify ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
+        { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
           "ack|sample|critical|full" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },

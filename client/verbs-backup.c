@@ -426,3 +426,130 @@ int verb_restore(int argc, char **argv) {
         device_close(&d);
         return code;
 }
+
+/* ---- verify ---- */
+
+#define COMPARE_BLOCK 4096
+
+/* Where two files differ first, and in how many blocks. False if one cannot be read. */
+static bool compare_files(const char *a, const char *b, uint64_t *first, uint64_t *differ, uint64_t *blocks) {
+        uint8_t x[COMPARE_BLOCK], y[COMPARE_BLOCK];
+        FILE *f = fopen(a, "re"), *g = fopen(b, "re");
+        bool good = f && g;
+
+        *first = UINT64_MAX;
+        *differ = *blocks = 0;
+        while (good) {
+                size_t n = fread(x, 1, sizeof(x), f), m = fread(y, 1, sizeof(y), g), i = 0, both = MIN(n, m);
+                if (n == 0 && m == 0)
+                        break;
+                while (i < both && x[i] == y[i])
+                        i++;
+                if (i < both || n != m) {
+                        *first = MIN(*first, *blocks * COMPARE_BLOCK + i);
+                        (*differ)++;
+                }
+                (*blocks)++;
+        }
+        good = good && !ferror(f) && !ferror(g);
+        if (f)
+                fclose(f);
+        if (g)
+                fclose(g);
+        return good;
+}
+
+static int compare_one(const char *directory, struct json_object *file, const Step *s, struct json_object *output) {
+        const char *name = s->name[0] ? s->name : json_text(file, "file");
+        uint64_t first, differ, blocks;
+        char path[4200];
+
+        snprintf(path, sizeof(path), "%.3900s/%.199s", directory, json_text(file, "file"));
+        if (!output) {
+                printf("%s: the device refuses to show it.\n", name);
+                return EXIT_MISMATCH;
+        }
+        if (streq(json_object_get_string(json_object_array_get_idx(output, 3)), json_text(file, "sha256")))
+                return 0;
+        if (!compare_files(path, s->file, &first, &differ, &blocks)) {
+                fprintf(stderr, "fdlctl: %s cannot be read: %s.\n", path, strerror(errno));
+                return EXIT_OTHER;
+        }
+        printf("%s: differs from byte %" PRIu64 " on, in %" PRIu64 " of %" PRIu64 " blocks of %d bytes.\n", name, first, differ, blocks, COMPARE_BLOCK);
+        return EXIT_MISMATCH;
+}
+
+static int add_verify_reads(const char *scratch, struct json_object *files, StepJob *job) {
+        int code = 0;
+
+        for (size_t i = 0; code == 0 && i < json_object_array_length(files); i++) {
+                struct json_object *f = json_object_array_get_idx(files, i);
+                const char *name = json_text(f, "partition");
+                uint64_t length = !name[0] ? json_u64(f, "size") : streq(name, "splloader") ? SPL_BYTES : UINT64_MAX;
+                code = add_read(scratch, job, name, json_u64(f, "address"), length, may_be_refused(name));
+        }
+        return code;
+}
+
+static int compare_all(const Device *d, const char *directory, struct json_object *files, const StepJob *job, const char *job_path) {
+        struct json_object *properties = NULL, *outputs = NULL;
+        int worst = 0, code = steps_outputs(d->bus, job_path, &properties);
+        size_t differ = 0;
+
+        if (code == 0)
+                json_object_object_get_ex(properties, "Outputs", &outputs);
+        for (size_t i = 0; code == 0 && i < job->n; i++) {
+                int one = compare_one(directory, json_object_array_get_idx(files, i), job->steps + i, find_output(outputs, job->steps + i));
+                differ += one != 0;
+                worst = worse_exit(worst, one);
+        }
+        json_object_put(properties);
+        if (code == 0 && !arg_output.quiet)
+                printf("%zu of %zu files of the backup are on the device as they were.\n", job->n - differ, job->n);
+        return code ? code : worst;
+}
+
+/* What is read lies beside the backup until it is compared: that folder has room for a device. */
+static int make_scratch(const char *directory, char *ret, size_t size) {
+        if (snprintf(ret, size, "%.3800s/.verify-XXXXXX", directory) < (int) size && mkdtemp(ret))
+                return 0;
+        fprintf(stderr, "fdlctl: Nothing can be written into %s: %s.\n", directory, strerror(errno));
+        return EXIT_REFUSED;
+}
+
+int verify_backup(const char *directory) {
+        struct json_object *manifest = NULL, *files;
+        char scratch[4000] = "";
+        Paths jobs = { .n = 0 };
+        Device d = { .bus = NULL };
+        StepJob job = { .n = 0 };
+        int code = manifest_read(directory, MANIFEST_BACKUP, &manifest);
+
+        if (code == 0)
+                code = manifest_check_files(directory, manifest);
+        files = json_member(manifest, "files");
+        if (code == 0)
+                code = device_open(&d);
+        if (code == 0)
+                code = check_table(&d, manifest);
+        job = d.loaders;
+        job.kind = "read";
+        if (code == 0)
+                code = make_scratch(directory, scratch, sizeof(scratch));
+        if (code == 0)
+                code = add_verify_reads(scratch, files, &job);
+        if (code == 0)
+                code = steps_start(d.bus, &job, d.path, &jobs);
+        if (code == 0)
+                code = follow_started(d.bus, &jobs, true);
+        if (code == 0)
+                code = compare_all(&d, directory, files, &job, jobs.items[0]);
+        remove_old(&job);
+        if (scratch[0])
+                (void) rmdir(scratch);
+        json_object_put(manifest);
+        steps_free(&job);
+        paths_clear(&jobs);
+        device_close(&d);
+        return code;
+}

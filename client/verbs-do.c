@@ -406,6 +406,10 @@ int verb_flash(int argc _unused_, char **argv) {
 }
 
 int verb_verify(int argc _unused_, char **argv) {
+        struct stat st;
+
+        if (stat(argv[1], &st) == 0 && S_ISDIR(st.st_mode))
+                return verify_backup(argv[1]);
         return with_package(argv, start_verify);
 }
 

@@ -36,12 +36,24 @@ expect 9 fdlctl -q --device="$phone" --package=phone.pac backup whole
 says "holds a backup already"
 [ "$(stat -c %b whole/userdata.img)" -lt 20000 ] || fail "holes did not stay holes"
 
+expect 0 fdlctl --device="$phone" --package=phone.pac --finish=nothing verify whole
+says "files of the backup are on the device as they were"
+
 names=$(grep -o '"partition": *"[^"]*"' whole/manifest.json | cut -d'"' -f4 | tr '\n' ' ')
 # shellcheck disable=SC2086 # one word each
 expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing erase $names
 cmp -s <(cat before/phone/*) <(cat flash/phone/*) && fail "nothing was erased"
 expect 2 fdlctl -q --device="$phone" --package=phone.pac restore whole
 expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing restore whole
+same phone
+
+# A difference is found where it is, nothing is written for that, and nothing is left beside the backup.
+head -c 5000 /dev/urandom >noise
+expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing --any-image write logo=noise
+expect 5 fdlctl --device="$phone" --package=phone.pac --finish=nothing verify whole
+says "logo: differs from byte 0 on, in 2 of"
+[ -z "$(find whole -name '.verify*')" ] || fail "what was read lies around"
+expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing restore whole logo
 same phone
 
 # Refused before the first write.
