@@ -53,15 +53,6 @@ static int ask_loader(Engine *e, Table *ret, char why[static 80]) {
         return table_from_partitions(e->plan, live, n, e->info.present && e->info.storage == BSL_STORAGE_UFS, ret);
 }
 
-static int read_named(Engine *e, const char *name, uint8_t *data, size_t size) {
-        int r = bsl_read_start(e->session, name, size, e->failure);
-        size_t block = bsl_session_transcoding(e->session) ? 0x1000 : 0x8000;
-
-        for (size_t at = 0; r == 0 && at < size; at += block)
-                r = bsl_read_midst(e->session, at, data + at, MIN(size - at, block), e->failure);
-        return r == 0 ? bsl_read_end(e->session, e->failure) : r;
-}
-
 int engine_read_gpt(Engine *e, Table *ret) {
         _cleanup_free_ uint8_t *head = malloc(GPT_HEAD_SIZE);
         int r;
@@ -70,7 +61,7 @@ int engine_read_gpt(Engine *e, Table *ret) {
                 return -ENOMEM;
         if (is_nand(e))
                 return 0;
-        r = read_named(e, "user_partition", head, GPT_HEAD_SIZE);
+        r = engine_read_name(e, "user_partition", head, GPT_HEAD_SIZE);
         if (r == 1 && e->failure->reply == BSL_REP_UNSUPPORTED_COMMAND) {
                 e->refusals++;
                 e->read_unknown = *e->failure;
