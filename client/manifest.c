@@ -7,6 +7,7 @@
 
 #include "bus-client.h"
 #include "common/macro.h"
+#include "fdlctl.h"
 #include "output.h"
 #include "part-file.h"
 
@@ -14,6 +15,22 @@
 
 static bool path_in(const char *directory, const char *name, char *ret, size_t size) {
         return snprintf(ret, size, "%s/%s", directory, name) < (int) size;
+}
+
+int manifest_make_folder(const char *directory) {
+        char path[4200];
+
+        if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
+                fprintf(stderr, "fdlctl: The folder %s cannot be made: %s.\n", directory, strerror(errno));
+                return EXIT_REFUSED;
+        }
+        if (!path_in(directory, MANIFEST_NAME, path, sizeof(path)))
+                return EXIT_USAGE;
+        if (access(path, F_OK) == 0 && !arg_force) {
+                fprintf(stderr, "fdlctl: %s holds something already. Choose another folder, or add --force.\n", directory);
+                return EXIT_REFUSED;
+        }
+        return 0;
 }
 
 int manifest_write(const char *directory, struct json_object *manifest) {

@@ -15,6 +15,7 @@
 #define MANIFEST_VAULT "fdld-vault"
 
 /* Exit codes; messages are printed. */
+int manifest_make_folder(const char *directory); /* refused if there is a manifest in it already, but for --force */
 int manifest_write(const char *directory, struct json_object *manifest);
 int manifest_read(const char *directory, const char *kind, struct json_object **ret);
 /* Every file is there, as long as it was, with the same hash. */

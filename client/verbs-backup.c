@@ -228,21 +228,6 @@ static int make_manifest(const Device *d, const StepJob *job, const char *job_pa
         return code;
 }
 
-static int make_folder(const char *directory) {
-        char path[4200];
-
-        if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
-                fprintf(stderr, "fdlctl: The folder %s cannot be made: %s.\n", directory, strerror(errno));
-                return EXIT_REFUSED;
-        }
-        snprintf(path, sizeof(path), "%s/" MANIFEST_NAME, directory);
-        if (access(path, F_OK) == 0 && !arg_force) {
-                fprintf(stderr, "fdlctl: %s holds a backup already. Choose another folder, or add --force.\n", directory);
-                return EXIT_REFUSED;
-        }
-        return 0;
-}
-
 /* What an earlier try left would be taken for what is on the device. */
 static void remove_old(const StepJob *job) {
         for (size_t i = 0; i < job->n; i++)
@@ -253,7 +238,7 @@ int verb_backup(int argc, char **argv) {
         Paths jobs = { .n = 0 };
         Device d = { .bus = NULL };
         StepJob job;
-        int code = make_folder(argv[1]);
+        int code = manifest_make_folder(argv[1]);
 
         if (code)
                 return code;

@@ -130,25 +130,10 @@ static int export_one(sd_bus *bus, const char *directory, const char *id, struct
         return code;
 }
 
-static int make_folder(const char *directory) {
-        char path[4200];
-
-        if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
-                fprintf(stderr, "fdlctl: The folder %s cannot be made: %s.\n", directory, strerror(errno));
-                return EXIT_REFUSED;
-        }
-        snprintf(path, sizeof(path), "%.4000s/" MANIFEST_NAME, directory);
-        if (access(path, F_OK) == 0 && !arg_force) {
-                fprintf(stderr, "fdlctl: %s holds something already. Choose another folder, or add --force.\n", directory);
-                return EXIT_REFUSED;
-        }
-        return 0;
-}
-
 /* DIR [ID…]: all of them without ids. */
 static int vault_export(sd_bus *bus, int argc, char **argv) {
         struct json_object *rows = json_object_new_array(), *files = json_object_new_array(), *m = json_object_new_object();
-        int code = argc < 1 ? usage_error("Say where to: fdlctl vault export DIR [ID…].") : make_folder(argv[0]);
+        int code = argc < 1 ? usage_error("Say where to: fdlctl vault export DIR [ID…].") : manifest_make_folder(argv[0]);
 
         json_object_object_add(m, MANIFEST_VAULT, json_object_new_int(1));
         json_object_object_add(m, "files", files);

@@ -8,15 +8,6 @@
 
 #define AREAS_MAX 256
 
-static int prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
-        return database_errno(d, sqlite3_prepare_v2(database_handle(d), sql, -1, ret, NULL));
-}
-
-static void finalizep(sqlite3_stmt **statement) {
-        sqlite3_finalize(*statement);
-}
-#define _cleanup_statement_ _cleanup_(finalizep)
-
 /* A unit without a name of its own is only known by where it was. */
 #define SAME_UNIT \
         "table_changes.closed_usec = 0 AND table_changes.unit = ?1 AND (table_changes.unit <> '' OR table_changes.port = ?2)"
@@ -28,7 +19,7 @@ static void bind_unit(sqlite3_stmt *statement, const StoreChange *c) {
 
 int database_open_change(Database *d, const StoreChange *c) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
-        int r = prepare(d, "INSERT OR REPLACE INTO table_changes(unit, port, job, opened_usec, closed_usec) VALUES(?1, ?2, ?3, ?4, 0)",
+        int r = database_prepare(d, "INSERT OR REPLACE INTO table_changes(unit, port, job, opened_usec, closed_usec) VALUES(?1, ?2, ?3, ?4, 0)",
                         &statement);
 
         if (r < 0)
@@ -41,7 +32,7 @@ int database_open_change(Database *d, const StoreChange *c) {
 
 int database_close_changes(Database *d, const StoreChange *c) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
-        int r = prepare(d, "UPDATE table_changes SET closed_usec = ?3 WHERE " SAME_UNIT, &statement);
+        int r = database_prepare(d, "UPDATE table_changes SET closed_usec = ?3 WHERE " SAME_UNIT, &statement);
 
         if (r < 0)
                 return r;
@@ -72,7 +63,7 @@ int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, s
 
         if (!list)
                 return -ENOMEM;
-        r = prepare(d,
+        r = database_prepare(d,
                     "SELECT b.job, b.name, b.id, b.sha256, b.size FROM backups b JOIN table_changes ON b.job = table_changes.job "
                     "WHERE " SAME_UNIT " AND b.name <> 'partition-table' ORDER BY b.job, b.usec",
                     &statement);

@@ -17,15 +17,6 @@
         "seq, id, job, batch, kind, result, code, port, label, digest, serial, serial_seen, chip, started_usec, " \
         "finished_usec, previous, hash"
 
-static int prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
-        return database_errno(d, sqlite3_prepare_v2(database_handle(d), sql, -1, ret, NULL));
-}
-
-static void finalizep(sqlite3_stmt **statement) {
-        sqlite3_finalize(*statement);
-}
-#define _cleanup_statement_ _cleanup_(finalizep)
-
 /* Runs a statement without rows. */
 static int finish(Database *d, sqlite3_stmt *statement) {
         return database_errno(d, sqlite3_step(statement));
@@ -47,7 +38,7 @@ static int read_chain(Database *d, Chain *ret) {
         int r, rc;
 
         *ret = (Chain) {};
-        r = prepare(d, "SELECT pruned, pruned_hash, head, head_hash FROM chain WHERE id = 1", &statement);
+        r = database_prepare(d, "SELECT pruned, pruned_hash, head, head_hash FROM chain WHERE id = 1", &statement);
         if (r < 0)
                 return r;
         rc = sqlite3_step(statement);
@@ -64,7 +55,7 @@ static int write_chain(Database *d, const Chain *c) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r;
 
-        r = prepare(d, "INSERT OR REPLACE INTO chain VALUES(1, ?1, ?2, ?3, ?4)", &statement);
+        r = database_prepare(d, "INSERT OR REPLACE INTO chain VALUES(1, ?1, ?2, ?3, ?4)", &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) c->pruned);
@@ -93,7 +84,7 @@ static int has_record(Database *d, uint64_t job, bool *ret) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, rc;
 
-        r = prepare(d, "SELECT 1 FROM records WHERE job = ?1", &statement);
+        r = database_prepare(d, "SELECT 1 FROM records WHERE job = ?1", &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) job);
@@ -107,9 +98,9 @@ static int insert_record(Database *d, const StoreRecord *r) {
         const char *const texts[] = {r->kind, r->result, r->code, r->port, r->label, r->digest, r->serial, r->serial_seen, r->chip};
         int e;
 
-        e = prepare(d, "INSERT INTO records(" COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)", &row);
+        e = database_prepare(d, "INSERT INTO records(" COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)", &row);
         if (e == 0)
-                e = prepare(d, "INSERT INTO record_lines VALUES(?1, ?2)", &line);
+                e = database_prepare(d, "INSERT INTO record_lines VALUES(?1, ?2)", &line);
         if (e < 0)
                 return e;
         sqlite3_bind_int64(row, 1, (sqlite3_int64) r->seq);
@@ -252,7 +243,7 @@ int database_list_records(Database *d, const StoreRecordFilter *filter, StoreRec
 
         if (!sql)
                 return -ENOMEM;
-        r = prepare(d, sql, &statement);
+        r = database_prepare(d, sql, &statement);
         sqlite3_free(sql);
         if (r < 0)
                 return r;
@@ -334,7 +325,7 @@ static int prune_up_to(Database *d, const Chain *chain, uint64_t before_usec, ui
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, rc;
 
-        r = prepare(d, "SELECT min(seq) FROM (SELECT seq FROM records ORDER BY seq LIMIT ?1) JOIN records USING(seq) WHERE finished_usec >= ?2",
+        r = database_prepare(d, "SELECT min(seq) FROM (SELECT seq FROM records ORDER BY seq LIMIT ?1) JOIN records USING(seq) WHERE finished_usec >= ?2",
                     &statement);
         if (r < 0)
                 return r;
@@ -353,7 +344,7 @@ static int run_up_to(Database *d, const char *sql, uint64_t seq) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r;
 
-        r = prepare(d, sql, &statement);
+        r = database_prepare(d, sql, &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) seq);
@@ -364,7 +355,7 @@ static int hash_of(Database *d, uint64_t seq, char ret[static 65]) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, rc;
 
-        r = prepare(d, "SELECT hash FROM records WHERE seq = ?1", &statement);
+        r = database_prepare(d, "SELECT hash FROM records WHERE seq = ?1", &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) seq);

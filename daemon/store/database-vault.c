@@ -5,15 +5,6 @@
 
 /* The index of the vault: which entry belongs to which unit. */
 
-static int prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
-        return database_errno(d, sqlite3_prepare_v2(database_handle(d), sql, -1, ret, NULL));
-}
-
-static void finalizep(sqlite3_stmt **statement) {
-        sqlite3_finalize(*statement);
-}
-#define _cleanup_statement_ _cleanup_(finalizep)
-
 int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup **ret, size_t *ret_n) {
         _cleanup_free_ char *sql =
                 table_select_sql(TABLE_BACKUPS, "WHERE (?1 = '' OR id = ?1) AND (?2 = '' OR unit = ?2) AND (?3 = '' OR port = ?3) AND "
@@ -24,7 +15,7 @@ int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup *
 
         if (!sql)
                 return -ENOMEM;
-        r = prepare(d, sql, &statement);
+        r = database_prepare(d, sql, &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_text(statement, 1, f->id, -1, SQLITE_STATIC);
@@ -41,7 +32,7 @@ int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup *
 
 static int read_unit(Database *d, StoreBackup *b) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
-        int r = prepare(d, "SELECT unit FROM backups WHERE job = ?1 AND imported = 0 AND unit <> '' LIMIT 1", &statement), rc;
+        int r = database_prepare(d, "SELECT unit FROM backups WHERE job = ?1 AND imported = 0 AND unit <> '' LIMIT 1", &statement), rc;
 
         if (r < 0)
                 return r;
@@ -58,7 +49,7 @@ int database_tie_backup(Database *d, StoreBackup *b) {
 
         if (!b->unit[0])
                 return read_unit(d, b);
-        r = prepare(d, "UPDATE backups SET unit = ?2 WHERE job = ?1 AND imported = 0 AND unit = ''", &statement);
+        r = database_prepare(d, "UPDATE backups SET unit = ?2 WHERE job = ?1 AND imported = 0 AND unit = ''", &statement);
         if (r < 0)
                 return r;
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) b->job);

@@ -126,6 +126,10 @@ int database_errno(Database *d, int rc) {
         return code_to_errno(d, rc);
 }
 
+int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
+        return code_to_errno(d, sqlite3_prepare_v2(d->db, sql, -1, ret, NULL));
+}
+
 /* The file ends up as private as this whatever the umask; SQLite gives its other files the same mode. */
 static int make_private_file(int dir_fd, CallError *e, const char *path) {
         _cleanup_close_ int fd = -EBADF;

@@ -32,6 +32,11 @@ int database_load(Database *d, StoreSnapshot *ret); /* all but next_id */
 /* For the other files of store/ that have statements of their own. */
 sqlite3 *database_handle(Database *d);
 int database_errno(Database *d, int rc); /* of an SQLite code */
+int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret);
+static inline void statement_finalizep(sqlite3_stmt **statement) {
+        sqlite3_finalize(*statement);
+}
+#define _cleanup_statement_ _cleanup_(statement_finalizep)
 
 /* database-history.c: records and their chain. store.h says what each does; all in the transaction of the caller. */
 int database_add_record(Database *d, const StoreRecord *record);
