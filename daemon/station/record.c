@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "station/steps-internal.h"
 #include "station/trail.h"
 
 #define RECORD_VERSION 1
@@ -97,11 +98,47 @@ static struct json_object *file_object(const PlanStep *step, const PacFile *file
         return o;
 }
 
+static void add_sum(struct json_object *a, const JobSteps *steps, const char *key, const char *partition, uint64_t address) {
+        const StepSum *sum = steps_find_sum(steps, key);
+        struct json_object *o;
+        char text[24];
+
+        if (!sum)
+                return;
+        o = json_object_new_object();
+        add_text(o, "id", key);
+        add_text(o, "partition", partition);
+        if (!partition[0]) {
+                snprintf(text, sizeof(text), "0x%llx", (unsigned long long) address);
+                add_text(o, "address", text);
+        }
+        add_number(o, "size", sum->size);
+        add_text(o, "sha256", sum->sha256);
+        json_object_array_add(a, o);
+}
+
+/* What a job made of steps sends: files of the client, and loaders. */
+static void add_attached(struct json_object *record, const JobSteps *steps) {
+        struct json_object *loaders = json_object_new_array(), *files = json_object_new_array();
+
+        add_sum(loaders, steps, "fdl1", "", steps->input.loader[0].address);
+        add_sum(loaders, steps, "fdl2", "", steps->input.loader[1].address);
+        for (size_t i = 0; i < steps->n_steps; i++)
+                if (steps->steps[i].kind == STEP_WRITE)
+                        add_sum(files, steps, steps->steps[i].file, steps->steps[i].partition, steps->steps[i].address);
+        add(record, "loaders", loaders);
+        add(record, "files", files);
+}
+
 /* What the plan takes out of the package: loaders apart from what goes into flash. */
 static void add_files(struct json_object *record, const Job *job) {
         struct json_object *loaders, *files;
         const Plan *plan = job->plan;
 
+        if (job->run->steps) {
+                add_attached(record, job->run->steps);
+                return;
+        }
         if (!plan || !job->package || !job->package->pac)
                 return;
         loaders = json_object_new_array();

@@ -162,6 +162,7 @@ JobSteps *steps_free(Job *job) {
         free(j->outputs);
         free(j->steps);
         free(j->read);
+        free(j->sums);
         free(j);
         return NULL;
 }
@@ -284,6 +285,25 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
         in->steps = steps;
 }
 
+/* Without memory the record says less. */
+static void keep_sums(JobSteps *j, const SpoolTask *t) {
+        j->sums = calloc(t->n_files, sizeof(*j->sums));
+        for (; j->sums && j->n_sums < t->n_files; j->n_sums++) {
+                const SpoolFile *f = t->files + j->n_sums;
+                StepSum *sum = j->sums + j->n_sums;
+                memcpy(sum->key, f->key, sizeof(sum->key));
+                memcpy(sum->sha256, f->sha256, sizeof(sum->sha256));
+                sum->size = f->size;
+        }
+}
+
+const StepSum *steps_find_sum(const JobSteps *j, const char *key) {
+        for (size_t i = 0; i < j->n_sums; i++)
+                if (streq(j->sums[i].key, key))
+                        return j->sums + i;
+        return NULL;
+}
+
 static char *describe(SpoolTask *t) {
         Subject *subject = t->userdata;
 
@@ -326,6 +346,7 @@ static void spool_done(Task *task) {
         j->task = NULL;
         if (r == 0) {
                 place(&j->input, j->steps, t);
+                keep_sums(j, t);
                 j->spooled = true;
                 r = spool_map(job->station->directory, job->id, &j->map);
         }

@@ -118,10 +118,6 @@ static int code_to_errno(Database *d, int rc) {
         }
 }
 
-sqlite3 *database_handle(Database *d) {
-        return d->db;
-}
-
 int database_errno(Database *d, int rc) {
         return code_to_errno(d, rc);
 }

@@ -30,7 +30,6 @@ int database_get_job(Database *d, uint64_t id, StoreJob **ret, size_t *ret_n);
 int database_load(Database *d, StoreSnapshot *ret); /* all but next_id */
 
 /* For the other files of store/ that have statements of their own. */
-sqlite3 *database_handle(Database *d);
 int database_errno(Database *d, int rc); /* of an SQLite code */
 int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret);
 static inline void statement_finalizep(sqlite3_stmt **statement) {

@@ -40,6 +40,10 @@ expect 0 fdlctl $on_phone --dry-run write logo=noise
 says "logo"
 # shellcheck disable=SC2086
 expect 0 fdlctl $on_phone --yes --finish=nothing write logo=noise
+# The record knows the very bytes that were sent, not those of the package.
+expect 0 fdlctl -j history --kind=write --limit=1
+says "$(sha256sum <noise | cut -c1-64)"
+says '"id":"fdl1"'
 # shellcheck disable=SC2086
 expect 0 fdlctl $on_phone read --length=3000000 logo=noise.back
 cmp noise noise.back || fail "what was written is not what is there"
