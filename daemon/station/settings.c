@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "station/settings.h"
 
-#include <dirent.h>
-#include <ini.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "hotplug.h"
+#include "station/conf-file.h"
 
 #define FILE_MAX (1024 * 1024)
 
 typedef struct Parser {
+        ConfFile conf;     /* first */
         Settings *s;
-        CallError *e;
-        const char *path;
-        FILE *file;
-        unsigned line;
-        size_t bytes;
         char section[192]; /* libinih cuts long names; ports are long */
-        bool failed;
 } Parser;
 
 static const struct {
@@ -38,21 +31,6 @@ void settings_default(Settings *s) {
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
         bsl_deadlines_default(&s->deadlines);
-}
-
-static int bad(Parser *p, const char *format, ...) _printf_(2, 3);
-static int bad(Parser *p, const char *format, ...) {
-        char text[320];
-        va_list ap;
-
-        if (p->failed)
-                return 0; /* the first mistake is the one to report */
-        p->failed = true;
-        va_start(ap, format);
-        vsnprintf(text, sizeof(text), format, ap);
-        va_end(ap);
-        call_error_set(p->e, BUS_ERROR_INVALID_OPTION, "%s:%u: %s", p->path, p->line, text);
-        return 0;
 }
 
 /* "sync_brom_window" is written SyncBromWindowSec= (or …MSec=). */
@@ -109,16 +87,16 @@ static int set_timeout(Parser *p, const char *key, const char *value) {
                 if (!key_is_timeout(key, timeouts[i].field, &ms))
                         continue;
                 if (!parse_duration(value, ms, &v))
-                        return bad(p, "%s=%s is not a time. Write for example 60, 0.5, 20ms or 10min; at most 24h.",
+                        return conf_bad(&p->conf, "%s=%s is not a time. Write for example 60, 0.5, 20ms or 10min; at most 24h.",
                                    key, value);
                 if (v < timeouts[i].floor)
-                        return bad(p, "%s=%s is too short: below %u ms healthy devices would fail.", key, value,
+                        return conf_bad(&p->conf, "%s=%s is too short: below %u ms healthy devices would fail.", key, value,
                                    timeouts[i].floor);
                 uint32_t set = (uint32_t) (v + 0.5);
                 memcpy((char *) &p->s->deadlines + timeouts[i].offset, &set, sizeof(set));
                 return 1;
         }
-        return bad(p, "There is no setting %s= in [Timeouts].", key);
+        return conf_bad(&p->conf, "There is no setting %s= in [Timeouts].", key);
 }
 
 static bool parse_size(const char *value, uint64_t *ret) {
@@ -169,12 +147,10 @@ static int parse_ids(Parser *p, const char *key, const char *value, bool (*add)(
                 char id[10];
 
                 if (!parse_id(at, n, id))
-                        return bad(
-                                p,
-                                "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.",
+                        return conf_bad(&p->conf, "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.",
                                 key, value, (int) MIN(n, (size_t) 40), at);
                 if (!add(p, id))
-                        return bad(p, "Too many ids or slots are listed.");
+                        return conf_bad(&p->conf, "Too many ids or slots are listed.");
                 at += n;
         }
         return 1;
@@ -212,36 +188,36 @@ static int set_station(Parser *p, const char *key, const char *value) {
         if (streq(key, "Name") || streq(key, "Station")) {
                 size_t n = strlen(value);
                 if (n == 0 || n >= sizeof(p->s->station_name))
-                        return bad(p, "%s= must have 1 to %zu characters.", key, sizeof(p->s->station_name) - 1);
+                        return conf_bad(&p->conf, "%s= must have 1 to %zu characters.", key, sizeof(p->s->station_name) - 1);
                 for (size_t i = 0; i < n; i++)
                         if ((unsigned char) value[i] < 0x20 || (unsigned char) value[i] > 0x7e)
-                                return bad(p, "%s= may hold printable ASCII characters only.", key);
+                                return conf_bad(&p->conf, "%s= may hold printable ASCII characters only.", key);
                 memcpy(p->s->station_name, value, n + 1);
                 return 1;
         }
         if (streq(key, "MaxParallelJobs")) {
                 uint64_t v;
                 if (!parse_size(value, &v) || v < 1 || v > 256)
-                        return bad(p, "MaxParallelJobs=%s must be a number from 1 to 256.", value);
+                        return conf_bad(&p->conf, "MaxParallelJobs=%s must be a number from 1 to 256.", value);
                 p->s->max_parallel_jobs = (unsigned) v;
                 return 1;
         }
         if (streq(key, "RawData")) {
                 p->s->raw_data = streq(value, "yes");
-                return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "RawData=%s must be yes or no.", value);
+                return streq(value, "yes") || streq(value, "no") ? 1 : conf_bad(&p->conf, "RawData=%s must be yes or no.", value);
         }
         if (streq(key, "ResumeBatchesAfterReboot")) {
                 p->s->resume_after_reboot = streq(value, "yes");
-                return streq(value, "yes") || streq(value, "no") ? 1 : bad(p, "ResumeBatchesAfterReboot=%s must be yes or no.", value);
+                return streq(value, "yes") || streq(value, "no") ? 1 : conf_bad(&p->conf, "ResumeBatchesAfterReboot=%s must be yes or no.", value);
         }
         if (streq(key, "Verify")) {
                 VerifyLevel level = verify_level_from_string(value);
                 if ((int) level < 0)
-                        return bad(p, "Verify=%s must be ack, sample, critical or full.", value);
+                        return conf_bad(&p->conf, "Verify=%s must be ack, sample, critical or full.", value);
                 p->s->verify = level;
                 return 1;
         }
-        return bad(p, "There is no setting %s= in [Station].", key);
+        return conf_bad(&p->conf, "There is no setting %s= in [Station].", key);
 }
 
 static int set_limit(Parser *p, const char *key, const char *value) {
@@ -250,11 +226,11 @@ static int set_limit(Parser *p, const char *key, const char *value) {
         uint64_t v;
 
         if (streq(key, "BytesPerUser"))
-                return parse_size(value, &l->bytes) ? 1 : bad(p, "BytesPerUser=%s must be a number of bytes, with K, M, G or T if you like.", value);
+                return parse_size(value, &l->bytes) ? 1 : conf_bad(&p->conf, "BytesPerUser=%s must be a number of bytes, with K, M, G or T if you like.", value);
         if (!count)
-                return bad(p, "There is no setting %s= in [Limits].", key);
+                return conf_bad(&p->conf, "There is no setting %s= in [Limits].", key);
         if (!parse_size(value, &v) || v < 1 || v > 100000)
-                return bad(p, "%s=%s must be a number from 1 to 100000.", key, value);
+                return conf_bad(&p->conf, "%s=%s must be a number from 1 to 100000.", key, value);
         *count = (unsigned) v;
         return 1;
 }
@@ -270,39 +246,37 @@ static int set_value(Parser *p, const char *key, const char *value) {
                 return set_limit(p, key, value);
         if (streq(section, "Store")) {
                 if (!streq(key, "PackageQuota") && !streq(key, "SpoolQuota"))
-                        return bad(p, "There is no setting %s= in [Store].", key);
+                        return conf_bad(&p->conf, "There is no setting %s= in [Store].", key);
                 return parse_size(value, streq(key, "SpoolQuota") ? &p->s->spool_quota : &p->s->package_quota)
                                ? 1
-                               : bad(p, "%s=%s must be a number of bytes, with K, M, G or T if you like.", key, value);
+                               : conf_bad(&p->conf, "%s=%s must be a number of bytes, with K, M, G or T if you like.", key, value);
         }
         if (streq(section, "Devices"))
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_allowed)
-                                              : bad(p, "There is no setting %s= in [Devices].", key);
+                                              : conf_bad(&p->conf, "There is no setting %s= in [Devices].", key);
         if (strncmp(section, "Slot ", 5) == 0) {
                 if (!hotplug_port_valid(section + 5))
-                        return bad(p,
-                                   "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
+                        return conf_bad(&p->conf, "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
                                    "`fdlctl slots` lists the ports.",
                                    section);
                 return streq(key, "AllowIds") ? parse_ids(p, key, value, add_slot_id)
-                                              : bad(p, "There is no setting %s= in [Slot …].", key);
+                                              : conf_bad(&p->conf, "There is no setting %s= in [Slot …].", key);
         }
-        return bad(p, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
+        return conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
                    section);
 }
 
-static int handler(void *userdata, const char *section, const char *key, const char *value) {
-        Parser *p = userdata;
+static int set(ConfFile *c, const char *section, const char *key, const char *value) {
+        Parser *p = (Parser *) c;
 
-        if (p->failed)
-                return 0;
         if (!section[0])
-                return bad(p, "%.100s= stands before the first [Section].", key);
+                return conf_bad(c, "%.100s= stands before the first [Section].", key);
         return set_value(p, key, value);
 }
 
 /* Notes the whole name of a section, which libinih would cut at 50 bytes. */
-static void note_section(Parser *p, const char *line) {
+static void note_section(ConfFile *c, const char *line) {
+        Parser *p = (Parser *) c;
         const char *at = line + strspn(line, " \t"), *end = strchr(at, ']');
         size_t n;
 
@@ -310,73 +284,34 @@ static void note_section(Parser *p, const char *line) {
                 return;
         n = (size_t) (end - at - 1);
         if (n >= sizeof(p->section)) {
-                bad(p, "The name of this section is too long.");
+                conf_bad(&p->conf, "The name of this section is too long.");
                 return;
         }
         memcpy(p->section, at + 1, n);
         p->section[n] = '\0';
         if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Limits") || streq(p->section, "Timeouts") ||
               streq(p->section, "Devices") || strncmp(p->section, "Slot ", 5) == 0))
-                bad(p, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
+                conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
                     p->section);
 }
 
-/* Feeds libinih line by line, so that mistakes can be reported with their line. */
-static char *read_line(char *str, int num, void *stream) {
-        Parser *p = stream;
-        size_t n;
-
-        if (p->failed || num < 4 || !fgets(str, num - 2, p->file))
-                return NULL;
-        p->line++;
-        n = strlen(str);
-        p->bytes += n;
-        if (p->bytes > FILE_MAX)
-                bad(p, "The file is too large.");
-        else if (n > 0 && str[n - 1] != '\n' && !feof(p->file))
-                bad(p, "The line is too long or holds a zero byte.");
-        else if ((str[0] == ' ' || str[0] == '\t') && str[strspn(str, " \t\r\n")] != '\0')
-                bad(p, "A line must not begin with a blank: settings cannot be continued.");
-        else
-                note_section(p, str);
-        return p->failed ? NULL : str;
-}
-
 static int load_file(Settings *s, const char *path, CallError *e) {
-        Parser p = {.s = s, .e = e, .path = path};
-        int r;
+        Parser p = {.conf = {.size_max = FILE_MAX, .line = note_section, .set = set}, .s = s};
 
-        p.file = fopen(path, "re");
-        if (!p.file) {
-                if (errno == ENOENT)
-                        return 0;
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "%s cannot be read: %s.", path, strerror(errno));
-        }
-        r = ini_parse_stream(read_line, &p, handler, &p);
-        if (ferror(p.file))
-                bad(&p, "The file cannot be read to its end.");
-        fclose(p.file);
-        if (!p.failed && r != 0) {
-                p.line = r > 0 ? (unsigned) r : p.line;
-                bad(&p, "This is neither a section nor a setting nor a comment.");
-        }
-        return p.failed ? -1 : 0;
+        return conf_read(&p.conf, path, true, e);
 }
 
-static int is_conf(const struct dirent *d) {
-        size_t n = strlen(d->d_name);
-        return d->d_name[0] != '.' && n > 5 && streq(d->d_name + n - 5, ".conf");
-}
+static int load_drop_in(const char *folder, const char *name, void *userdata, CallError *e) {
+        char path[PATH_MAX];
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
-        return strcmp((*a)->d_name, (*b)->d_name);
+        snprintf(path, sizeof(path), "%s/%s", folder, name);
+        return load_file(userdata, path, e);
 }
 
 int settings_load(Settings *s, const char *directory, CallError *e) {
         char path[PATH_MAX], drop[PATH_MAX - 256];
-        struct dirent **list = NULL;
         Settings loaded;
-        int n, r = 0;
+        int r;
 
         if (strlen(directory) > sizeof(drop) - 32)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
@@ -385,16 +320,8 @@ int settings_load(Settings *s, const char *directory, CallError *e) {
         snprintf(path, sizeof(path), "%s/fdld.conf", directory);
         r = load_file(&loaded, path, e);
         snprintf(drop, sizeof(drop), "%s/fdld.conf.d", directory);
-        n = r < 0 ? 0 : scandir(drop, &list, is_conf, by_name);
-        if (n < 0 && errno != ENOENT && errno != ENOTDIR)
-                r = call_error_set(e, BUS_ERROR_INVALID_OPTION, "%s cannot be read: %s.", drop, strerror(errno));
-        for (int i = 0; i < n; i++) {
-                snprintf(path, sizeof(path), "%s/%s", drop, list[i]->d_name);
-                if (r == 0)
-                        r = load_file(&loaded, path, e);
-                free(list[i]);
-        }
-        free(list);
+        if (r == 0)
+                r = conf_each(drop, load_drop_in, &loaded, e);
         if (r == 0)
                 r = profiles_load(directory, &loaded.profiles, e);
         if (r == 0)
