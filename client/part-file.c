@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 
 #include "bus-client.h"
 #include "common/macro.h"
+#include "firmware/digest.h"
 #include "output.h"
 
 #define CHUNK ((size_t) 1 << 20)
@@ -24,23 +24,20 @@ static int complain(const char *path, const char *what) {
 bool file_sum(const char *path, uint64_t size, char ret[static 65]) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         _cleanup_free_ uint8_t *buffer = malloc(CHUNK);
-        EVP_MD_CTX *context = EVP_MD_CTX_new();
-        uint8_t digest[EVP_MAX_MD_SIZE];
+        _cleanup_(digest_freep) Digest *digest = digest_new();
         uint64_t left = size;
-        unsigned n = 0;
         ssize_t r = 1;
-        bool good;
 
-        good = fd >= 0 && buffer && context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-        while (good && left > 0 && (r = read(fd, buffer, (size_t) MIN(left, (uint64_t) CHUNK))) > 0) {
-                good = EVP_DigestUpdate(context, buffer, (size_t) r) == 1;
+        if (fd < 0 || !buffer || !digest)
+                return false;
+        while (left > 0 && (r = read(fd, buffer, (size_t) MIN(left, (uint64_t) CHUNK))) > 0) {
+                digest_update(digest, buffer, (size_t) r);
                 left -= (uint64_t) r;
         }
-        good = good && r >= 0 && (size == UINT64_MAX || left == 0) && EVP_DigestFinal_ex(context, digest, &n) == 1 && n == 32;
-        EVP_MD_CTX_free(context);
-        for (size_t i = 0; good && i < n; i++)
-                snprintf(ret + 2 * i, 3, "%02x", digest[i]);
-        return good;
+        if (r < 0 || (size != UINT64_MAX && left > 0))
+                return false;
+        digest_finish(digest, ret);
+        return ret[0] != '\0';
 }
 
 /* ---- what is known of a .part ---- */

@@ -5,6 +5,7 @@
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
 #include "common/closer.h"
+#include "common/hex.h"
 #include "station/history.h"
 
 /* The interface History of the root object: records of units. Everything here is personal (serials, chips), so every method needs
@@ -71,7 +72,7 @@ static int parse_package(const void *value, void *target, CallError *e) {
         Filter *x = target;
 
         text = last ? last + 1 : text; /* the object path of a package ends with the same */
-        if (strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64)
+        if (!is_lower_hex(text, 64))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'package' needs the SHA-256 of a package, 64 hex digits.");
         memcpy(x->f.digest, text, 65);
         return 0;

@@ -5,6 +5,7 @@
 #include "bus/bus-internal.h"
 #include "bus/getter.h"
 #include "common/closer.h"
+#include "common/hex.h"
 #include "station/history.h"
 
 /* The interface Vault of the root object: calibration and identity of units, as they were before something was written. Personal, so every
@@ -163,7 +164,7 @@ static void on_read(int error, const StoreBackup *backup, int fd, void *userdata
 }
 
 static int id_check(const char *id, CallError *e) {
-        return strlen(id) == 32 && strspn(id, "0123456789abcdef") == 32
+        return is_lower_hex(id, 32)
                        ? 0
                        : call_error_set(e, BUS_ERROR_INVALID_OPTION, "The id of an entry of the vault has 32 hex digits.");
 }
@@ -215,7 +216,7 @@ static void on_added(int error, void *userdata) {
 static int entry_check(const StoreBackup *b, CallError *e) {
         if (id_check(b->id, e) < 0)
                 return -1;
-        if (strlen(b->sha256) != 64 || strspn(b->sha256, "0123456789abcdef") != 64)
+        if (!is_lower_hex(b->sha256, 64))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'sha256' of an entry has 64 hex digits.");
         if (b->size == 0 || !b->name[0])
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "An entry needs the options 'partition' and 'size'.");

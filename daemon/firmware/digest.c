@@ -2,8 +2,9 @@
 #include "firmware/digest.h"
 
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "common/hex.h"
 
 int digest_hex(const void *data, size_t size, char ret[static 65]) {
         uint8_t digest[EVP_MAX_MD_SIZE];
@@ -11,8 +12,7 @@ int digest_hex(const void *data, size_t size, char ret[static 65]) {
 
         if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != 32)
                 return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+        bytes_to_hex(digest, n, ret);
         return 0;
 }
 
@@ -44,8 +44,7 @@ void digest_finish(Digest *d, char ret[static 65]) {
         ret[0] = '\0';
         if (!d || d->failed || EVP_DigestFinal_ex(d->context, bytes, &n) != 1 || n != 32)
                 return;
-        for (size_t i = 0; i < n; i++)
-                snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+        bytes_to_hex(bytes, n, ret);
 }
 
 Digest *digest_free(Digest *d) {

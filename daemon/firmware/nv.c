@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "common/hex.h"
 #include "firmware/crc16.h"
 
 #define ITEM_CALIBRATION 0x2
@@ -169,9 +170,7 @@ bool nv_unit(const void *data, size_t size, char ret[static 24]) {
         ret[20] = '\0';
         if (!digits) {
                 memcpy(ret, "nv:", 4);
-                for (size_t n = 0; n < 16; n++)
-                        ret[3 + n] = "0123456789abcdef"[n % 2 ? imei[n / 2] & 0xf : imei[n / 2] >> 4];
-                ret[19] = '\0';
+                bytes_to_hex(imei, sizeof(imei), ret + 3);
         }
         return true;
 }

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 
+#include "common/hex.h"
+
 #define FORMATTED_MAX 32
 #define REMARK_MAX 40
 #define NV_NAMES_MAX 8
@@ -149,8 +151,7 @@ static void add_digest(struct json_object *o, const uint8_t digest[static 32]) {
 
         if (memcmp(digest, none, 32) == 0)
                 return;
-        for (int i = 0; i < 32; i++)
-                snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+        bytes_to_hex(digest, 32, hex);
         add_text(o, "sha256", hex);
 }
 

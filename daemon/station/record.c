@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "common/hex.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
 
@@ -35,8 +36,7 @@ static void add_number(struct json_object *o, const char *key, uint64_t value) {
 static void add_hex(struct json_object *o, const char *key, const uint8_t sha256[static 32]) {
         char text[65];
 
-        for (size_t i = 0; i < 32; i++)
-                snprintf(text + 2 * i, 3, "%02x", sha256[i]);
+        bytes_to_hex(sha256, 32, text);
         add_text(o, key, text);
 }
 

@@ -41,12 +41,6 @@ int database_close_changes(Database *d, const StoreChange *c) {
         return database_errno(d, sqlite3_step(statement));
 }
 
-static void take_text(sqlite3_stmt *statement, int i, char *ret, size_t size) {
-        const char *text = (const char *) sqlite3_column_text(statement, i);
-
-        snprintf(ret, size, "%s", text ? text : "");
-}
-
 static bool have(const StoreBackup *list, size_t n, const char *name) {
         for (size_t i = 0; i < n; i++)
                 if (streq(list[i].name, name))
@@ -73,12 +67,12 @@ int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, s
         while ((rc = sqlite3_step(statement)) == SQLITE_ROW && n < AREAS_MAX) {
                 StoreBackup *b = list + n;
 
-                take_text(statement, 1, b->name, sizeof(b->name));
+                database_text(statement, 1, b->name, sizeof(b->name));
                 if (have(list, n, b->name))
                         continue;
                 b->job = (uint64_t) sqlite3_column_int64(statement, 0);
-                take_text(statement, 2, b->id, sizeof(b->id));
-                take_text(statement, 3, b->sha256, sizeof(b->sha256));
+                database_text(statement, 2, b->id, sizeof(b->id));
+                database_text(statement, 3, b->sha256, sizeof(b->sha256));
                 b->size = (uint64_t) sqlite3_column_int64(statement, 4);
                 n++;
         }

@@ -27,12 +27,6 @@ typedef struct Chain {
         char pruned_hash[65], head_hash[65];
 } Chain;
 
-static void column_text(sqlite3_stmt *statement, int i, char *ret, size_t size) {
-        const char *text = (const char *) sqlite3_column_text(statement, i);
-
-        snprintf(ret, size, "%s", text ? text : "");
-}
-
 static int read_chain(Database *d, Chain *ret) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, rc;
@@ -45,9 +39,9 @@ static int read_chain(Database *d, Chain *ret) {
         if (rc != SQLITE_ROW)
                 return rc == SQLITE_DONE ? -EBADMSG : database_errno(d, rc);
         ret->pruned = (uint64_t) sqlite3_column_int64(statement, 0);
-        column_text(statement, 1, ret->pruned_hash, sizeof(ret->pruned_hash));
+        database_text(statement, 1, ret->pruned_hash, sizeof(ret->pruned_hash));
         ret->head = (uint64_t) sqlite3_column_int64(statement, 2);
-        column_text(statement, 3, ret->head_hash, sizeof(ret->head_hash));
+        database_text(statement, 3, ret->head_hash, sizeof(ret->head_hash));
         return 0;
 }
 
@@ -165,15 +159,15 @@ static int read_record(sqlite3_stmt *s, StoreRecord *ret) {
 
         memset(ret, 0, sizeof(*ret));
         ret->seq = (uint64_t) sqlite3_column_int64(s, 0);
-        column_text(s, 1, ret->id, sizeof(ret->id));
+        database_text(s, 1, ret->id, sizeof(ret->id));
         ret->job = (uint64_t) sqlite3_column_int64(s, 2);
         ret->batch = (uint64_t) sqlite3_column_int64(s, 3);
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
-                column_text(s, (int) i + 4, texts[i].text, texts[i].size);
+                database_text(s, (int) i + 4, texts[i].text, texts[i].size);
         ret->started_usec = (uint64_t) sqlite3_column_int64(s, 13);
         ret->finished_usec = (uint64_t) sqlite3_column_int64(s, 14);
-        column_text(s, 15, ret->previous, sizeof(ret->previous));
-        column_text(s, 16, ret->hash, sizeof(ret->hash));
+        database_text(s, 15, ret->previous, sizeof(ret->previous));
+        database_text(s, 16, ret->hash, sizeof(ret->hash));
         ret->json = strdup(json ? json : "");
         return ret->json ? 0 : -ENOMEM;
 }
@@ -362,7 +356,7 @@ static int hash_of(Database *d, uint64_t seq, char ret[static 65]) {
         rc = sqlite3_step(statement);
         if (rc != SQLITE_ROW)
                 return rc == SQLITE_DONE ? -EBADMSG : database_errno(d, rc);
-        column_text(statement, 0, ret, 65);
+        database_text(statement, 0, ret, 65);
         return 0;
 }
 

@@ -39,7 +39,7 @@ static int read_unit(Database *d, StoreBackup *b) {
         sqlite3_bind_int64(statement, 1, (sqlite3_int64) b->job);
         rc = sqlite3_step(statement);
         if (rc == SQLITE_ROW)
-                snprintf(b->unit, sizeof(b->unit), "%s", (const char *) sqlite3_column_text(statement, 0));
+                database_text(statement, 0, b->unit, sizeof(b->unit));
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : database_errno(d, rc);
 }
 

@@ -122,6 +122,12 @@ int database_errno(Database *d, int rc) {
         return code_to_errno(d, rc);
 }
 
+void database_text(sqlite3_stmt *statement, int column, char *ret, size_t size) {
+        const char *text = (const char *) sqlite3_column_text(statement, column);
+
+        snprintf(ret, size, "%s", text ? text : "");
+}
+
 int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
         return code_to_errno(d, sqlite3_prepare_v2(d->db, sql, -1, ret, NULL));
 }

@@ -31,6 +31,8 @@ int database_load(Database *d, StoreSnapshot *ret); /* all but next_id */
 
 /* For the other files of store/ that have statements of their own. */
 int database_errno(Database *d, int rc); /* of an SQLite code */
+/* A column of text, cut to what there is room for; NULL is "". */
+void database_text(sqlite3_stmt *statement, int column, char *ret, size_t size);
 int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret);
 static inline void statement_finalizep(sqlite3_stmt **statement) {
         sqlite3_finalize(*statement);

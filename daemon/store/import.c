@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "common/closer.h"
+#include "common/hex.h"
 #include "store/state-directory.h"
 
 #define CHUNK ((size_t) 1 << 20)
@@ -145,24 +146,6 @@ static int refuse_read(Import *i, int error) {
                     strerror(-error));
         i->task.failure.error = -error;
         return 1;
-}
-
-/* 0 or -errno; *ret_n is short only at the end of the file. */
-static int read_at(int fd, void *data, size_t size, uint64_t offset, size_t *ret_n) {
-        size_t n = 0;
-
-        while (n < size) {
-                ssize_t r = pread(fd, (uint8_t *) data + n, size - n, (off_t) (offset + n));
-                if (r < 0 && errno == EINTR)
-                        continue;
-                if (r < 0)
-                        return -errno;
-                if (r == 0)
-                        break;
-                n += (size_t) r;
-        }
-        *ret_n = n;
-        return 0;
 }
 
 static int look_at_source(Import *i) {

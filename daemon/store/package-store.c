@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "common/hex.h"
 #include "store/import.h"
 #include "store/state-directory.h"
 

@@ -125,18 +125,12 @@ static bool clone_file(const Spool *s, const SpoolFile *f) {
         return f->fd >= 0 && ioctl(s->out, FICLONERANGE, &range) == 0;
 }
 
-static int read_at(int fd, uint64_t at, void *data, size_t n) {
+/* All of it: a file that became shorter is an error. */
+static int read_exactly(int fd, uint64_t at, void *data, size_t n) {
         size_t have = 0;
+        int r = read_at(fd, data, n, at, &have);
 
-        while (have < n) {
-                ssize_t r = pread(fd, (uint8_t *) data + have, n - have, (off_t) (at + have));
-                if (r < 0 && errno == EINTR)
-                        continue;
-                if (r <= 0)
-                        return r < 0 ? -errno : -ENODATA;
-                have += (size_t) r;
-        }
-        return 0;
+        return r < 0 ? r : have < n ? -ENODATA : 0;
 }
 
 static int write_at(int fd, uint64_t at, const uint8_t *data, size_t n) {
@@ -156,9 +150,9 @@ static int write_at(int fd, uint64_t at, const uint8_t *data, size_t n) {
 /* What is hashed is what will be used: of a clone that is our own file. */
 static int take(Spool *s, const SpoolFile *f, bool cloned, uint64_t at, size_t n) {
         if (cloned)
-                return read_at(s->out, f->offset + at, s->buffer, n);
+                return read_exactly(s->out, f->offset + at, s->buffer, n);
         if (f->fd >= 0)
-                return read_at(f->fd, at, s->buffer, n);
+                return read_exactly(f->fd, at, s->buffer, n);
         memcpy(s->buffer, f->data + at, n);
         return 0;
 }

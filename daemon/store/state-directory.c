@@ -10,6 +10,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "common/hex.h"
+
 static void user_name(uid_t uid, char *ret, size_t size) {
         struct passwd pw, *found = NULL;
         char buffer[4096];
@@ -133,6 +135,23 @@ int state_directory_sub(int dir_fd, const char *path, const char *name, int *ret
         return 0;
 }
 
+int read_at(int fd, void *data, size_t size, uint64_t offset, size_t *ret_n) {
+        size_t n = 0;
+
+        while (n < size) {
+                ssize_t r = pread(fd, (uint8_t *) data + n, size - n, (off_t) (offset + n));
+                if (r < 0 && errno == EINTR)
+                        continue;
+                if (r < 0)
+                        return -errno;
+                if (r == 0)
+                        break;
+                n += (size_t) r;
+        }
+        *ret_n = n;
+        return 0;
+}
+
 int write_all(int fd, const void *data, size_t size) {
         const uint8_t *p = data;
 
@@ -208,16 +227,6 @@ void state_directory_sweep(int dir_fd, const char *prefix) {
         closedir(d);
 }
 
-void bytes_to_hex(const uint8_t *bytes, size_t n, char *ret) {
-        static const char digits[] = "0123456789abcdef";
-
-        for (size_t i = 0; i < n; i++) {
-                ret[2 * i] = digits[bytes[i] >> 4];
-                ret[2 * i + 1] = digits[bytes[i] & 15];
-        }
-        ret[2 * n] = '\0';
-}
-
 int random_hex(char *ret, size_t n) {
         uint8_t bytes[32];
 
@@ -227,8 +236,4 @@ int random_hex(char *ret, size_t n) {
                 return -EIO;
         bytes_to_hex(bytes, n, ret);
         return 0;
-}
-
-bool is_lower_hex(const char *s, size_t length) {
-        return strspn(s, "0123456789abcdef") == length && s[length] == '\0';
 }

@@ -28,7 +28,7 @@ int state_file_publish(int dir_fd, const char *tmp_name, const char *name, bool 
 void state_directory_sweep(int dir_fd, const char *prefix);
 
 int write_all(int fd, const void *data, size_t size); /* 0 or -errno */
+/* 0 or -errno; *ret_n is short only at the end of the file. */
+int read_at(int fd, void *data, size_t size, uint64_t offset, size_t *ret_n);
 /* n random bytes as 2n hex digits. */
 int random_hex(char *ret, size_t n);
-void bytes_to_hex(const uint8_t *bytes, size_t n, char *ret);
-bool is_lower_hex(const char *s, size_t length); /* exactly that many digits */

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/hex.h"
 #include "firmware/digest.h"
 #include "firmware/nv.h"
 #include "store/database.h"
@@ -220,9 +221,21 @@ static int execute_ids(Store *s, Request *r) {
         return e < 0 ? e : database_set_next_id(s->db, s->next_id);
 }
 
+static int read_whole(int fd, size_t size, void **ret) {
+        _cleanup_free_ void *data = malloc(size);
+        size_t n = 0;
+        int e = data ? read_at(fd, data, size, 0, &n) : -ENOMEM;
+
+        if (e == 0 && n < size)
+                e = -EIO;
+        if (e == 0)
+                *ret = TAKE_PTR(data);
+        return e;
+}
+
 static int read_vault(Store *s, const StoreBackup *b, void **ret) {
         _cleanup_close_ int fd = openat(s->vault_fd, b->id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        _cleanup_free_ uint8_t *data = NULL;
+        _cleanup_free_ void *data = NULL;
         char sha256[65];
         int e;
 
@@ -230,16 +243,9 @@ static int read_vault(Store *s, const StoreBackup *b, void **ret) {
                 return -errno;
         if (b->size == 0 || b->size > VAULT_FILE_MAX)
                 return -EBADMSG;
-        data = malloc(b->size);
-        if (!data)
-                return -ENOMEM;
-        for (size_t at = 0; at < b->size;) {
-                ssize_t n = pread(fd, data + at, b->size - at, (off_t) at);
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                at += (size_t) n;
-        }
-        e = digest_hex(data, b->size, sha256);
+        e = read_whole(fd, b->size, &data);
+        if (e == 0)
+                e = digest_hex(data, b->size, sha256);
         if (e == 0 && !streq(sha256, b->sha256))
                 e = -EBADMSG;
         if (e == 0)
@@ -289,24 +295,13 @@ static int execute_read_backup(Store *s, Request *r) {
 static int read_sealed(int fd, size_t size, void **ret) {
         const int needed = F_SEAL_WRITE | F_SEAL_SHRINK;
         int seals = fcntl(fd, F_GET_SEALS);
-        _cleanup_free_ void *data = NULL;
         struct stat st;
 
         if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0)
                 return -EBADF;
         if ((uint64_t) st.st_size != size)
                 return -EBADMSG;
-        data = malloc(size);
-        if (!data)
-                return -ENOMEM;
-        for (size_t at = 0; at < size;) {
-                ssize_t n = pread(fd, (uint8_t *) data + at, size - at, (off_t) at);
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                at += (size_t) n;
-        }
-        *ret = TAKE_PTR(data);
-        return 0;
+        return read_whole(fd, size, ret);
 }
 
 static int execute_import_backup(Store *s, Request *r) {

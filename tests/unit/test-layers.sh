@@ -25,7 +25,7 @@ libudev  libudev\.h                  ^(daemon/hotplug\.c|tests/)
 libusb   libusb(-1\.0/libusb)?\.h    ^(daemon/usb/|tests/)
 SQLite   sqlite3\.h                  ^(daemon/store/|tests/)
 expat    expat\.h                    ^(daemon/firmware/|tests/)
-OpenSSL  openssl/.*\.h               ^(daemon/firmware/|client/part-file\.c|tests/)
+OpenSSL  openssl/.*\.h               ^(daemon/firmware/|tests/)
 libinih  ini\.h                      ^daemon/station/conf-file\.c
 libfuse  fuse.*\.h                   ^tests/
 json-c   json-c/.*\.h                ^(daemon/flash/plan-text\.[ch]|daemon/station/(record|steps-spec)\.c|daemon/bus/history-object\.c|client/|tests/)

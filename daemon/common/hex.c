@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/hex.h"
+
+#include <string.h>
+
+static const char digits[] = "0123456789abcdef";
+
+void bytes_to_hex(const uint8_t *bytes, size_t n, char *ret) {
+        for (size_t i = 0; i < n; i++) {
+                ret[2 * i] = digits[bytes[i] >> 4];
+                ret[2 * i + 1] = digits[bytes[i] & 15];
+        }
+        ret[2 * n] = '\0';
+}
+
+bool is_lower_hex(const char *s, size_t length) {
+        return strspn(s, digits) == length && s[length] == '\0';
+}
