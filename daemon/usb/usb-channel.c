@@ -28,6 +28,8 @@
 #define PIECE_SIZE (64 * 1024)
 /* A device that answers in the middle of a stream has given up on it; so long it may still take more. */
 #define EARLY_ANSWER_MS 500
+/* After so much silence, and twice as much each time, it is looked whether the silence is one. */
+#define QUIET_MS 200
 
 typedef struct Transfer {
         struct libusb_transfer *urb;
@@ -267,16 +269,35 @@ static int fetch_begin(UsbChannel *u, uint64_t until) {
         return submit(u, &u->in, until);
 }
 
+/* Some loaders send no zero-length packet after a reply that fills its last packet (bsl-protocol §2.4): the transfer is not complete then,
+ * and only taking it back shows what has come. -ETIMEDOUT: nothing. */
+static int fetch_unended(UsbChannel *u) {
+        if (!take_back(u, &u->in))
+                return -EIO;
+        if (u->in.urb->status != LIBUSB_TRANSFER_CANCELLED)
+                return status_of(u, &u->in);
+        return u->in.urb->actual_length > 0 ? 0 : -ETIMEDOUT;
+}
+
 /* The IN transfer stays with the kernel between calls: asking whether something arrived costs no transfer. */
 static int fetch(UsbChannel *u, uint64_t until) {
-        int r = u->in.submitted ? 0 : fetch_begin(u, until);
+        int r = -ETIMEDOUT;
 
-        if (r == 0)
-                r = wait_completed(u, &u->in, until);
-        if (r < 0)
-                return r;
-        u->in.submitted = false;
-        r = status_of(u, &u->in);
+        for (uint64_t quiet = QUIET_MS; r == -ETIMEDOUT; quiet *= 2) {
+                uint64_t look = usb_now(NULL) + quiet;
+
+                r = u->in.submitted ? 0 : fetch_begin(u, until);
+                if (r == 0)
+                        r = wait_completed(u, &u->in, MIN(until, look));
+                if (r == -ETIMEDOUT && look <= until) {
+                        r = fetch_unended(u);
+                        continue;
+                }
+                if (r < 0)
+                        return r;
+                u->in.submitted = false;
+                r = status_of(u, &u->in);
+        }
         if (r < 0)
                 return r;
         u->in_at = 0;
