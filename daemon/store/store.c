@@ -304,6 +304,22 @@ static int read_sealed(int fd, size_t size, void **ret) {
         return read_whole(fd, size, ret);
 }
 
+/* The file is there, but perhaps nothing tells of it: the index is in the database, and that may have been lost. 0: it is the same file.
+ * It is not this request's: nothing that goes wrong later may take it away. */
+static int adopt_vault_file(Store *s, Request *r, const StoreBackup *b) {
+        _cleanup_free_ void *data = NULL;
+        int e;
+
+        r->backup_filter = (StoreBackupFilter) {.limit = 1};
+        memcpy(r->backup_filter.id, b->id, sizeof(b->id));
+        e = find_backup(s, r);
+        if (e == 0 && r->n_backups > 0)
+                return -EEXIST;
+        if (e == 0)
+                e = read_vault(s, b, &data);
+        return e == -EBADMSG ? -EIO : e;
+}
+
 static int execute_import_backup(Store *s, Request *r) {
         StoreBackup *b = &r->row.backup;
         _cleanup_free_ void *data = NULL;
@@ -320,9 +336,11 @@ static int execute_import_backup(Store *s, Request *r) {
                         note_contents(b, data, b->size);
                 if (e == 0)
                         e = state_file_write(s->vault_fd, b->id, 0600, data, b->size, false);
+                r->in_vault = e == 0;
+                if (e == -EEXIST)
+                        e = adopt_vault_file(s, r, b);
                 if (e < 0)
                         return e;
-                r->in_vault = true;
         }
         return database_put(s->db, TABLE_BACKUPS, b);
 }

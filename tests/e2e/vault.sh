@@ -74,6 +74,18 @@ expect 0 fdlctl vault import saved
 expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing erase l_fixnv1 l_fixnv2
 expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing vault restore "$id"
 nv_is phone
+
+# Of the disk only the index is lost: the files are there, and are taken for what they are.
+stop_daemon
+rm "$WORK"/state/fdld.db*
+start_daemon
+expect 0 fdlctl vault
+says "0 items"
+expect 0 fdlctl vault import saved
+says "; 0 were here already"
+[ "$(entry "$id")" = "$id" ] || fail "the entry is not known again"
+expect 0 fdlctl vault export again
+cmp "saved/$id.img" "again/$id.img" || fail "the entry is not what it was"
 stop_station
 trap - EXIT
 echo "saved, kept from others, restored, brought over"
