@@ -26,14 +26,17 @@ static const Column entry_columns[] = {
 
 /* ---- list ---- */
 
-static int list_page(sd_bus *bus, uint64_t before, struct json_object *rows, size_t *ret_n) {
+/* The page behind the last of the rows. */
+static int list_page(sd_bus *bus, struct json_object *rows, size_t *ret_n) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
-        struct json_object *page = NULL;
+        size_t have = json_object_array_length(rows);
+        struct json_object *page = NULL, *last = have > 0 ? json_object_array_get_idx(rows, have - 1) : NULL;
         int r, code;
 
         r = sd_bus_message_new_method_call(bus, &m, FDLD_NAME, FDLD_ROOT, VAULT, "ListEntries");
         if (r >= 0)
-                r = before > 0 ? sd_bus_message_append(m, "a{sv}", 1, "before", "t", before) : sd_bus_message_append(m, "a{sv}", 0);
+                r = last ? sd_bus_message_append(m, "a{sv}", 2, "before", "t", json_u64(last, "saved"), "after", "s", json_text(last, "id"))
+                         : sd_bus_message_append(m, "a{sv}", 0);
         if (r >= 0)
                 r = sd_bus_message_append(m, "u", PAGE);
         if (r < 0)
@@ -51,15 +54,12 @@ static int list_page(sd_bus *bus, uint64_t before, struct json_object *rows, siz
 }
 
 static int list_all(sd_bus *bus, struct json_object *rows) {
-        uint64_t before = 0;
         size_t n = 0;
         int code;
 
-        do {
-                code = list_page(bus, before, rows, &n);
-                if (code == 0 && n > 0)
-                        before = json_u64(json_object_array_get_idx(rows, json_object_array_length(rows) - 1), "saved");
-        } while (code == 0 && n == PAGE);
+        do
+                code = list_page(bus, rows, &n);
+        while (code == 0 && n == PAGE);
         return code;
 }
 

@@ -65,6 +65,7 @@ static int append_entry(sd_bus_message *m, const StoreBackup *b) {
 PARSE_TEXT(StoreBackupFilter, "id", id)
 PARSE_TEXT(StoreBackupFilter, "unit", unit)
 PARSE_TEXT(StoreBackupFilter, "port", port)
+PARSE_TEXT(StoreBackupFilter, "after", after)
 PARSE_NUMBER(StoreBackupFilter, job)
 PARSE_NUMBER(StoreBackupFilter, before_usec)
 PARSE_TEXT(StoreBackup, "id", id)
@@ -82,6 +83,7 @@ static const OptionSpec filter_specs[] = {
         {"port", 's', parse_StoreBackupFilter_port},
         {"job", 't', parse_StoreBackupFilter_job},
         {"before", 't', parse_StoreBackupFilter_before_usec},
+        {"after", 's', parse_StoreBackupFilter_after},
 };
 
 static int answer_list(StoreCall *h, const StoreBackup *backups, size_t n) {

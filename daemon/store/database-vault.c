@@ -8,7 +8,8 @@
 int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup **ret, size_t *ret_n) {
         _cleanup_free_ char *sql =
                 table_select_sql(TABLE_BACKUPS, "WHERE (?1 = '' OR id = ?1) AND (?2 = '' OR unit = ?2) AND (?3 = '' OR port = ?3) AND "
-                                                "(?4 = 0 OR job = ?4) AND usec < ?5 ORDER BY usec DESC, id LIMIT ?6");
+                                                "(?4 = 0 OR job = ?4) AND (usec < ?5 OR (usec = ?5 AND ?7 <> '' AND id > ?7)) "
+                                                "ORDER BY usec DESC, id LIMIT ?6");
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         void *rows = NULL;
         int r;
@@ -24,6 +25,7 @@ int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup *
         sqlite3_bind_int64(statement, 4, (sqlite3_int64) f->job);
         sqlite3_bind_int64(statement, 5, f->before_usec == 0 || f->before_usec > INT64_MAX ? INT64_MAX : (sqlite3_int64) f->before_usec);
         sqlite3_bind_int64(statement, 6, f->limit);
+        sqlite3_bind_text(statement, 7, f->after, -1, SQLITE_STATIC);
         r = database_fetch(d, TABLE_BACKUPS, statement, &rows, ret_n);
         if (r == 0)
                 *ret = rows;

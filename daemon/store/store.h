@@ -85,7 +85,8 @@ typedef struct StoreBackup {
 typedef struct StoreBackupFilter {
         char id[33], unit[96], port[128];
         uint64_t job;
-        uint64_t before_usec;      /* older than this: the next page */
+        uint64_t before_usec;      /* older than this: the next page, */
+        char after[33];            /* or as old and with an id behind this one */
         unsigned limit;            /* 1 … 1,000 */
 } StoreBackupFilter;
 

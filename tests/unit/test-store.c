@@ -361,6 +361,107 @@ START_TEST(backups_go_to_the_vault) {
 }
 END_TEST
 
+/* ---- the index of the vault ---- */
+
+static StoreBackup entries[8];
+static size_t n_entries;
+
+static void on_backups(int e, const StoreBackup *backups, size_t n, UNUSED void *userdata) {
+        on_done(e, NULL);
+        ck_assert_uint_le(n, ELEMENTSOF(entries));
+        n_entries = n;
+        if (n > 0)
+                memcpy(entries, backups, n * sizeof(*backups));
+}
+
+static int memory_file(const void *data, size_t size, bool sealed) {
+        int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(write(fd, data, size), (ssize_t) size);
+        ck_assert(!sealed || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK) == 0);
+        return fd;
+}
+
+/* "abc" */
+static StoreBackup foreign_entry(unsigned number) {
+        StoreBackup b = {.job = 7, .name = "l_fixnv1", .unit = "chip:C0FFEE", .size = 3, .usec = 1000,
+                         .sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"};
+
+        snprintf(b.id, sizeof(b.id), "%032x", number);
+        return b;
+}
+
+static int import_entry(const StoreBackup *b, const char *data, bool sealed) {
+        int fd = memory_file(data, strlen(data), sealed), r = store_import_backup(store, b, fd, on_done, NULL);
+
+        if (r < 0)
+                close(fd);
+        return finish_one(r);
+}
+
+START_TEST(pages_of_the_vault_leave_nothing_out) {
+        StoreBackupFilter f = {.limit = 2};
+        unsigned seen = 0;
+
+        open_store();
+        for (unsigned i = 1; i <= 5; i++) { /* all saved at the same time */
+                StoreBackup b = foreign_entry(i);
+                ck_assert_int_eq(import_entry(&b, "abc", true), 0);
+        }
+        do {
+                ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+                for (size_t i = 0; i < n_entries; i++) {
+                        StoreBackup b = foreign_entry(++seen);
+                        ck_assert_str_eq(entries[i].id, b.id);
+                        ck_assert_str_eq(entries[i].unit, "chip:C0FFEE");
+                        ck_assert(entries[i].imported && !entries[i].blank);
+                        f.before_usec = entries[i].usec;
+                        memcpy(f.after, entries[i].id, sizeof(f.after));
+                }
+        } while (n_entries > 0);
+        ck_assert_uint_eq(seen, 5);
+        f = (StoreBackupFilter) {.limit = 8, .unit = "chip:OTHER"};
+        ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+        ck_assert_uint_eq(n_entries, 0);
+        close_store();
+}
+END_TEST
+
+START_TEST(the_vault_takes_in_only_what_is_proven) {
+        StoreBackup b = foreign_entry(1);
+
+        open_store();
+        ck_assert_int_eq(import_entry(&b, "abc", false), -EBADF);
+        ck_assert_int_eq(import_entry(&b, "abd", true), -EBADMSG);
+        ck_assert_int_eq(import_entry(&b, "abcd", true), -EBADMSG);
+        ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 0);
+        ck_assert_int_eq(import_entry(&b, "abc", true), 0);
+        ck_assert_int_eq(import_entry(&b, "abc", true), -EEXIST);
+        b.id[0] = 'X';
+        ck_assert_int_eq(import_entry(&b, "abc", true), -EINVAL);
+        close_store();
+}
+END_TEST
+
+START_TEST(one_job_is_one_unit) {
+        StoreBackup first = {.job = 3, .port = "p", .name = "miscdata"}, second = {.job = 3, .port = "p", .name = "l_fixnv1", .unit = "chip:C0FFEE"},
+                    third = {.job = 3, .port = "p", .name = "prodnv"}, other = {.job = 4, .port = "p", .name = "prodnv"};
+        StoreBackupFilter f = {.limit = 8, .unit = "chip:C0FFEE"};
+
+        open_store();
+        ck_assert_int_eq(finish_one(store_put_backup(store, &first, bytes(16, 1), 16, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &second, bytes(16, 2), 16, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &third, calloc(1, 16), 16, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_backup(store, &other, bytes(16, 4), 16, on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+        ck_assert_uint_eq(n_entries, 3);
+        ck_assert_str_eq(entries[0].name, "prodnv");
+        ck_assert(entries[0].blank && !entries[1].blank && !entries[2].blank);
+        close_store();
+}
+END_TEST
+
 static void check_private(mode_t mask) {
         umask(mask);
         open_store();
@@ -1000,6 +1101,9 @@ int main(void) {
         tcase_add_checked_fixture(t, make_test_directory, NULL);
         tcase_add_test(t, keeps_every_field);
         tcase_add_test(t, keeps_slots_and_packages);
+        tcase_add_test(t, pages_of_the_vault_leave_nothing_out);
+        tcase_add_test(t, the_vault_takes_in_only_what_is_proven);
+        tcase_add_test(t, one_job_is_one_unit);
         tcase_add_test(t, snapshot_has_unfinished_then_newest_finished);
         tcase_add_test(t, lists_in_pages);
         tcase_add_test(t, a_list_sees_what_was_queued_before_it);
