@@ -40,6 +40,7 @@ struct Worker {
         bool interruptible;            /* a transfer may be broken off: nothing is being changed */
         bool abandoned;
         bool gone;                     /* GO came */
+        bool held;                     /* it comes when it comes */
         int go_error;
         Answer answer;
         UsbTarget target;
@@ -132,7 +133,7 @@ static void set_interruptible(Worker *w, bool interruptible) {
 
 static void expect_go(Worker *w) {
         pthread_mutex_lock(&w->lock);
-        w->gone = false;
+        w->gone = w->held = false;
         pthread_mutex_unlock(&w->lock);
 }
 
@@ -230,7 +231,7 @@ static int wait_go(Worker *w) {
 
         pthread_mutex_lock(&w->lock);
         while (!w->gone && !w->cancelled && r == 0)
-                r = -pthread_cond_timedwait(&w->changed, &w->lock, &until);
+                r = w->held ? -pthread_cond_wait(&w->changed, &w->lock) : -pthread_cond_timedwait(&w->changed, &w->lock, &until);
         if (w->gone)
                 r = w->go_error;
         else if (w->cancelled)
@@ -536,6 +537,13 @@ void worker_go(Worker *w, int error) {
         pthread_mutex_lock(&w->lock);
         w->gone = true;
         w->go_error = error;
+        pthread_cond_broadcast(&w->changed);
+        pthread_mutex_unlock(&w->lock);
+}
+
+void worker_hold(Worker *w) {
+        pthread_mutex_lock(&w->lock);
+        w->held = true;
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
 }

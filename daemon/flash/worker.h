@@ -75,6 +75,9 @@ typedef struct Worker Worker;
 int worker_start(JobSpec **spec, Mailbox *mailbox, Worker **ret);
 void worker_cancel(Worker *w);                        /* any time; idempotent */
 void worker_go(Worker *w, int error);                 /* 0: committed to disk; -errno: not */
+/* The answer to an intent waits for something other than the disk (a place among the writers): the worker's time limit ends here,
+ * as the device has none before its first write. worker_go() follows, however late; a cancel ends the wait too. */
+void worker_hold(Worker *w);
 /* What was saved of the unit, moved (NULL none); or -errno. */
 void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n);
 void worker_answer_device(Worker *w, const UsbTarget *target); /* NULL: it did not come back */

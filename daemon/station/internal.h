@@ -51,6 +51,7 @@ typedef enum Gate { GATE_NONE, GATE_LOAD, GATE_EXEC, GATE_WRITE } Gate;
 typedef struct Controller {
         char name[64];                    /* what stands before "usb-" in the ports */
         double rate[CONTROLLER_WRITERS];  /* bytes/s of all writers together, by their number */
+        uint64_t seen_usec[CONTROLLER_WRITERS]; /* when that was last so; CLOCK_MONOTONIC */
         uint64_t next_exec_usec;          /* CLOCK_MONOTONIC */
         unsigned warned_of;
 } Controller;

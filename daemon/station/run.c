@@ -683,6 +683,7 @@ static int tick(sd_event_source *source, uint64_t usec _unused_, void *userdata)
                 check_alive(job, now);
         }
         schedule_learn(s);
+        schedule_run(s);
         if (s->n_active > 0) {
                 (void) sd_event_source_set_time(source, now + TICK_USEC);
                 (void) sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

@@ -12,6 +12,7 @@
 #define STAGGER_USEC 50000ULL
 #define WRITERS_LEAST 4
 #define WORTH_IT 1.05 /* another writer shall bring that much more in all */
+#define BELIEVED_USEC 60000000ULL /* other packages, other devices: then one writer more is tried again */
 #define CROWDED 24    /* devices; common controllers take 30 to 60, hubs included */
 
 /* ---- controllers ---- */
@@ -43,10 +44,12 @@ static unsigned writers_on(Station *s, const Controller *c) {
         return n;
 }
 
-/* The fewest writers with whom the controller was about as quick as with one more. */
+/* The fewest writers with whom the controller was lately about as quick as with one more. */
 static unsigned writers_allowed(const Controller *c) {
+        uint64_t now = now_monotonic();
+
         for (unsigned n = WRITERS_LEAST; n + 1 < CONTROLLER_WRITERS; n++)
-                if (c->rate[n] > 0 && c->rate[n + 1] > 0 && c->rate[n + 1] < WORTH_IT * c->rate[n])
+                if (now - c->seen_usec[n + 1] < BELIEVED_USEC && c->rate[n] > 0 && c->rate[n + 1] > 0 && c->rate[n + 1] < WORTH_IT * c->rate[n])
                         return n;
         return CONTROLLER_WRITERS;
 }
@@ -64,9 +67,13 @@ void schedule_learn(Station *s) {
                 writers[i]++;
         }
         for (size_t i = 0; i < s->n_controllers; i++) {
-                double *known = s->controllers[i].rate + MIN(writers[i], CONTROLLER_WRITERS - 1U);
-                if (writers[i] > 0)
-                        *known = *known > 0 ? *known * 0.95 + rate[i] * 0.05 : rate[i];
+                Controller *c = s->controllers + i;
+                unsigned n = MIN(writers[i], CONTROLLER_WRITERS - 1U);
+                bool believed = c->rate[n] > 0 && now_monotonic() - c->seen_usec[n] < BELIEVED_USEC;
+                if (n == 0)
+                        continue;
+                c->rate[n] = believed ? c->rate[n] * 0.95 + rate[i] * 0.05 : rate[i];
+                c->seen_usec[n] = now_monotonic();
         }
 }
 
@@ -179,6 +186,8 @@ void schedule_wait(Job *job, Gate gate) {
         }
         if (gate == GATE_EXEC)
                 look_again(job->station);
+        if (gate == GATE_WRITE && job->run->worker)
+                worker_hold(job->run->worker);
         if (job->slot)
                 slot_update(job->slot);
 }

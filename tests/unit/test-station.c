@@ -351,7 +351,7 @@ bool engine_cancel_safe(const Plan *p, unsigned step) {
 struct Worker {
         uint64_t job;
         JobSpec *spec;
-        bool cancelled, reaped, abandoned;
+        bool cancelled, reaped, abandoned, held;
         int n_go, go_error;
         size_t n_saved;
         int answers; /* -1 it did not come back */
@@ -406,6 +406,9 @@ void worker_cancel(Worker *w) {
 void worker_go(Worker *w, int error) {
         w->n_go++;
         w->go_error = error;
+}
+void worker_hold(Worker *w) {
+        w->held = true;
 }
 void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n) {
         for (size_t i = 0; i < n; i++)
@@ -1767,6 +1770,33 @@ START_TEST(second_loaders_start_one_after_the_other) {
 }
 END_TEST
 
+/* For its place among the writers a unit may wait longer than for a disk. */
+START_TEST(a_writer_too_many_is_held_without_a_limit) {
+        Controller *c;
+        Worker *fifth;
+
+        (void) start_batch(5, NULL);
+        for (int i = 1; i <= 5; i++)
+                plug(i);
+        c = st->controllers;
+        c->rate[4] = c->rate[5] = 1e6;
+        c->seen_usec[5] = now_monotonic();
+        for (int i = 1; i <= 5; i++) {
+                post(job_at(i), (WorkerRecord){.type = RECORD_INTENT, .step = 2, .stage = STAGE_ERASE});
+                settle();
+        }
+        fifth = worker_of(job_at(5));
+        ck_assert_int_eq(worker_of(job_at(4))->n_go, 1);
+        ck_assert(!worker_of(job_at(4))->held);
+        ck_assert_int_eq(fifth->n_go, 0);
+        ck_assert(fifth->held);
+        /* what was learned is not believed for ever */
+        pass_time(61000000);
+        schedule_run(st);
+        ck_assert_int_eq(fifth->n_go, 1);
+}
+END_TEST
+
 START_TEST(unlisted_sockets_are_left_alone) {
         Job *job;
 
@@ -1895,6 +1925,7 @@ static Suite *suite(void) {
         tcase_add_test(t, a_changed_image_stops_the_line);
         tcase_add_test(t, the_first_article_goes_alone);
         tcase_add_test(t, second_loaders_start_one_after_the_other);
+        tcase_add_test(t, a_writer_too_many_is_held_without_a_limit);
         tcase_add_test(t, unlisted_sockets_are_left_alone);
         tcase_add_test(t, a_bad_socket_is_closed);
         suite_add_tcase(s, t);

@@ -336,6 +336,18 @@ START_TEST(worker_does_not_wait_for_ever) {
 }
 END_TEST
 
+START_TEST(worker_that_is_held_waits_longer) {
+        worker_go_timeout_ms = 200;
+        begin(only_intent);
+        next(RECORD_STEP);
+        next(RECORD_INTENT);
+        worker_hold(worker);
+        usleep(400000);
+        worker_go(worker, 0);
+        ck_assert_int_eq(finish().result, 0);
+}
+END_TEST
+
 START_TEST(cancel_ends_the_wait_for_go) {
         WorkerRecord r;
 
@@ -563,6 +575,7 @@ int main(void) {
         tcase_add_test(w, worker_posts_in_order);
         tcase_add_test(w, worker_hears_that_the_disk_is_full);
         tcase_add_test(w, worker_does_not_wait_for_ever);
+        tcase_add_test(w, worker_that_is_held_waits_longer);
         tcase_add_test(w, cancel_ends_the_wait_for_go);
         tcase_add_test(w, cancel_breaks_off_a_safe_step);
         tcase_add_test(w, cancel_leaves_a_write_alone);
