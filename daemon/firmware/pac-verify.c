@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <openssl/evp.h>
 
+#include "common/hex.h"
 #include "firmware/crc16.h"
 #include "firmware/pac-internal.h"
 
@@ -171,4 +172,13 @@ int pac_verify(const PacReader *reader, Pac *pac, uint8_t ret_sha256[static 32],
                 at += n;
         }
         return pac_verifier_finish(v, ret_sha256, f);
+}
+
+void pac_file_hash(const PacFile *file, char ret[static 65]) {
+        static const uint8_t none[32];
+
+        if (memcmp(file->sha256, none, sizeof(none)) == 0)
+                ret[0] = '\0';
+        else
+                bytes_to_hex(file->sha256, sizeof(file->sha256), ret);
 }

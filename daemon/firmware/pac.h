@@ -140,6 +140,8 @@ int pac_verifier_finish(PacVerifier *v, uint8_t ret_sha256[static 32], Failure *
 PacVerifier *pac_verifier_free(PacVerifier *v);
 DEFINE_CLEANUP(PacVerifier *, pac_verifier_free)
 /* pac_verifier over a whole reader. */
+/* SHA-256 of a file's data in lower-case hex; "" before pac_verify(). */
+void pac_file_hash(const PacFile *file, char ret[static 65]);
 int pac_verify(const PacReader *reader, Pac *pac, uint8_t ret_sha256[static 32], Failure *f);
 
 /* Bytes of one unit of the partition list (attribute unit, -1 absent: MiB; bsl-protocol §6.7). A sector counts as 512: where they

@@ -184,6 +184,7 @@ static void go_on(Engine *e) {
         e->info = resting->info;
         e->refusals = resting->refusals;
         e->old = resting->old;
+        e->certain[e->plan->single_loader ? 0 : 1] = resting->loader[0] && streq(resting->loader, e->plan->loader[e->plan->single_loader ? 0 : 1]);
 }
 
 int engine_handshake(Engine *e) {
@@ -368,6 +369,7 @@ int engine_exec(Engine *e) {
 
         if (past(e, s))
                 return 0;
+        e->certain[is_first(s) ? 0 : 1] = true;
         if (is_first(s))
                 return exec_first(e, s);
         r = bsl_exec_fdl2(e->session, &e->info, e->failure);

@@ -38,6 +38,8 @@ typedef struct Engine {
         bool met;                /* somebody answered */
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
+        LoaderTraits traits[2];  /* what is known of first and last loader, earlier jobs and this one together */
+        bool certain[2];         /* that the plan's first and last loader run or ran, and not ones that somebody else has started */
         Failure read_unknown;    /* it does not know READ_START: what it answered, so that it is not asked again; else class none */
         BslDeviceInfo info;
         enum { RAW_UNASKED, RAW_ON, RAW_REFUSED } raw; /* what the last loader said to raw data */
@@ -123,6 +125,11 @@ int engine_check_table(Engine *e, const Table *live);
 uint64_t engine_room(const Plan *plan, const Table *live, const PlanStep *s);
 
 /* engine-questions.c: what not every loader can answer or do */
+typedef enum Loader { LOADER_FIRST, LOADER_LAST } Loader;
+/* A word that is known of the loader that runs (traits.h), NULL none, or it is not certain which one runs. */
+const char *engine_known(const Engine *e, Loader which, const char *trait);
+/* For this job and the later ones. */
+void engine_learn(Engine *e, Loader which, const char *trait, const char *value);
 int engine_ext_table(Engine *e);
 int engine_flash_info(Engine *e);
 int engine_rf_type(Engine *e);

@@ -10,6 +10,24 @@
 
 #define REFUSALS_MAX 2
 
+/* A lone loader is the first one of its package. */
+static unsigned index_of(const Engine *e, Loader which) {
+        return which == LOADER_FIRST || e->plan->single_loader ? 0 : 1;
+}
+
+const char *engine_known(const Engine *e, Loader which, const char *trait) {
+        unsigned i = index_of(e, which);
+
+        return e->certain[i] ? traits_get(e->traits + i, trait) : NULL;
+}
+
+void engine_learn(Engine *e, Loader which, const char *trait, const char *value) {
+        unsigned i = index_of(e, which);
+
+        if (e->certain[i] && e->plan->loader[i][0] && traits_set(e->traits + i, trait, value))
+                engine_fact(e, "trait", "%s %s %s", e->plan->loader[i], trait, value);
+}
+
 int engine_ext_table(Engine *e) {
         /* A loader that takes all partitions for raw would write calibration data without their twin and headers. */
         return bsl_ext_table(e->session, e->plan->ext_table, e->plan->ext_table_size, e->failure);

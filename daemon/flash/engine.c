@@ -410,7 +410,9 @@ static int engine_prepare(Engine *e) {
         const Plan *plan = e->plan;
 
         set_deadlines(e);
-
+        for (size_t i = 0; i < 2; i++)
+                if (e->input->traits[i])
+                        e->traits[i] = *e->input->traits[i];
         for (size_t i = 0; i < plan->n_steps; i++) {
                 e->report->bytes_total += plan_step_bytes(plan->steps + i);
                 if (plan->steps[i].destructive || plan->steps[i].op == PLAN_CHECK_NV ||
@@ -435,6 +437,8 @@ static void note_resting(Engine *e) {
             (e->step < e->plan->n_steps && (engine_step(e)->op == PLAN_RESET || engine_step(e)->op == PLAN_POWER_OFF)))
                 return;
         e->report->resting = (EngineResting){.valid = true, .info = e->info, .refusals = e->refusals, .old = e->old};
+        if (e->certain[e->plan->single_loader ? 0 : 1])
+                memcpy(e->report->resting.loader, e->plan->loader[e->plan->single_loader ? 0 : 1], sizeof(e->report->resting.loader));
 }
 
 static void engine_done(Engine *e) {

@@ -3,6 +3,7 @@
 
 #include "bsl/session.h"
 #include "flash/plan.h"
+#include "flash/traits.h"
 
 /* Executes a plan on one device over a channel. Blocking; runs in a worker thread, or in a test on a channel with
  * virtual time. Knows nothing of threads, bus, store or udev: what it needs from outside are the hooks below. */
@@ -29,7 +30,7 @@ typedef struct EngineHooks {
         /* What a READ step found, for its output; offsets begin with 0. 0 or -errno. */
         int (*output)(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size);
         /* Something learned: key "loader-version", "chip-uid", "storage", "table", "partitions" (lines "name bytes", may come in
-         * several), "read" ("output skip bytes sha256 whole|part partition"), "sparse", "note"; clean UTF-8. */
+         * several), "read" ("output skip bytes sha256 whole|part partition"), "sparse", "note", "trait" ("loader's-hash trait value", see traits.h); clean UTF-8. */
         void (*fact)(void *userdata, const char *key, const char *value);
         /* What a change of the table of this unit (its chip UID, "" not told) that did not come to its end has saved; blocks. *ret
          * NULL: nothing is open. 0, -ECANCELED, -EKEYREJECTED something is open that may be this unit's but need not, or -errno. May
@@ -49,6 +50,7 @@ typedef struct EngineResting {
         BslDeviceInfo info;
         unsigned refusals;          /* questions that it did not know, so far */
         bool old;                   /* it knows none of the newer ones */
+        char loader[65];            /* SHA-256 of its image, "" not certain */
 } EngineResting;
 
 typedef struct EngineInput {
@@ -62,6 +64,7 @@ typedef struct EngineInput {
         uint64_t now_s;             /* seconds since 1970, for the time stamp that some packages write */
         bool raw;                   /* images go without frames to loaders that offer it (bsl-protocol §6.4) */
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
+        const LoaderTraits *traits[2]; /* what is known of the plan's loaders, NULL nothing */
         EngineResting resting;      /* what is known to run on this very device; not valid: find out */
 } EngineInput;
 

@@ -48,7 +48,8 @@ int plan_steps_loaders(const Pac *pac, StepsInput *ret, Failure *f) {
                         continue;
                 if (!loader[i]->has_data || loader[i]->n_blocks != 1 || loader[i]->blocks[0].base > UINT32_MAX)
                         return failure_set(f, CLASS_PLAN, "loader", "The loader %s has no data or no usable address.", loader[i]->id);
-                ret->loader[i] = (StepLoader){loader[i]->blocks[0].base, loader[i]->offset, loader[i]->size};
+                ret->loader[i] = (StepLoader){.address = loader[i]->blocks[0].base, .offset = loader[i]->offset, .size = loader[i]->size};
+                pac_file_hash(loader[i], ret->loader[i].sha256);
         }
         snprintf(ret->family, sizeof(ret->family), "%s", pac_family(pac));
         ret->second_enumeration = pac->second_enumeration;
@@ -278,6 +279,8 @@ static int fill(Steps *m) {
         plan->single_loader = m->in->loader[1].size == 0;
         snprintf(plan->family, sizeof(plan->family), "%s", m->in->family);
         snprintf(plan->unit, sizeof(plan->unit), "%s", m->in->unit);
+        for (size_t i = 0; i < 2; i++)
+                memcpy(plan->loader[i], m->in->loader[i].sha256, sizeof(plan->loader[i]));
         r = copy_table(plan, m->in->pac);
         if (r < 0)
                 return r;

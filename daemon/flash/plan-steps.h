@@ -31,6 +31,7 @@ typedef struct StepRequest {
 
 typedef struct StepLoader {
         uint64_t address, offset, size; /* size 0: there is none */
+        char sha256[65];                /* "" not known */
 } StepLoader;
 
 typedef struct StepsInput {

@@ -385,6 +385,8 @@ static int add_loaders(Maker *m) {
                 return r;
         if (m->kind->loaders > 1 && !loader[1])
                 return refuse(m, "loader", "The package has no second loader.");
+        for (size_t i = 0; i < 2 && loader[i]; i++)
+                pac_file_hash(loader[i], m->plan->loader[i]);
         m->plan->protocol = m->kind->protocol;
         m->plan->single_loader = !loader[1];
         m->plan->nand_loader = loader[1] && strncmp(loader[1]->type, "NAND_FDL", 8) == 0;

@@ -86,6 +86,7 @@ typedef struct Plan {
         char unit[65];           /* chip UID of the only unit that it may be run on, "" any */
         PlanProtocol protocol;   /* of the first loader */
         bool single_loader;      /* BROM → FDL, no FDL2 */
+        char loader[2][65];      /* SHA-256 of the images of first and last loader, "" there is none or it is not known */
         bool nand_loader;        /* the last loader is one for NAND only */
         size_t n_steps;
         PlanStep *steps;

@@ -398,7 +398,8 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
                 .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
-        EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting, .raw = spec->raw};
+        EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting, .raw = spec->raw,
+                             .traits = {spec->traits, spec->traits + 1}};
         char digest[65];
         int r;
 

@@ -26,6 +26,7 @@ typedef struct JobSpec {
         uint32_t on_bus_ms;     /* how long the device has been there, 0 just come or not known */
         bool raw;               /* raw data, where they are offered */
         EngineResting resting;  /* what the last job has left on this device */
+        LoaderTraits traits[2]; /* of the plan's loaders */
         size_t n_outputs;
         int *outputs;           /* owned: where READ steps go, output 1 first; written with pwrite from offset 0 of each reading */
 } JobSpec;

@@ -34,6 +34,7 @@
 
 typedef struct PlanCache PlanCache;
 typedef struct JobSteps JobSteps; /* station/steps-internal.h */
+typedef struct KnownLoader KnownLoader; /* station/traits.c */
 typedef struct JobTrail JobTrail; /* station/trail.h */
 /* Plans of one package for one set of options. `plan` is what jobs and clients look at; `spare` waits to be moved into
  * the next worker, so that nothing has to be computed when a device appears. */
@@ -129,12 +130,13 @@ struct Station {
         size_t n_controllers;
         StageTimes times[64];
         sd_event_source *gate_timer;
+        KnownLoader *known_loaders;
         Job *jobs, *jobs_tail; /* by id */
         Job *job_hash[JOB_HASH];
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
         Job *finished, *finished_tail; /* in the order of finishing */
         Job *active;                   /* with a worker or an import task */
-        unsigned n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active;
+        unsigned n_known_loaders, n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active;
         unsigned inhibited;
         bool started, enumerated, stopping;
         bool queue_busy, queue_again; /* queue_run() does not call itself */
@@ -263,6 +265,13 @@ void tick_update(Station *s);
 void active_add(Job *job);
 void active_remove(Job *job);
 Job *job_find_active(Station *s, uint64_t id); /* with a worker or an import task */
+
+/* traits.c: what loaders have shown of themselves, by the SHA-256 of their image ("" none) */
+void station_loader_traits(const Station *s, const char *loader, LoaderTraits *ret);
+void station_loader_learned(Station *s, const char *loader, const char *trait, const char *value);
+void traits_fact(Job *job, const char *text);
+void traits_restore(Station *s, const StoreTrait *row);
+void traits_free_all(Station *s);
 
 /* change.c: partition tables that are being changed */
 int change_open(Job *job); /* queued before the intent: on disk with it */

@@ -100,6 +100,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
                 job_spec_free(spec);
                 return -ENOMEM;
         }
+        for (size_t i = 0; i < 2; i++)
+                station_loader_traits(job->station, spec->plan->loader[i], spec->traits + i);
         *ret = spec;
         return 0;
 }
@@ -458,6 +460,10 @@ static void handle_step(Job *job, const WorkerRecord *r) {
 static void handle_fact(Job *job, const WorkerRecord *r) {
         if (streq(r->key, "read")) {
                 steps_fact(job, r->value);
+                return;
+        }
+        if (streq(r->key, "trait")) {
+                traits_fact(job, r->value);
                 return;
         }
         if (streq(r->key, "note")) {

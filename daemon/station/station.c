@@ -271,6 +271,8 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
         note_interrupted(s, snapshot);
         for (size_t i = 0; i < snapshot->n_slots; i++)
                 slot_restore(s, snapshot->slots + i);
+        for (size_t i = 0; i < snapshot->n_traits; i++)
+                traits_restore(s, snapshot->traits + i);
         for (size_t i = 0; i < snapshot->n_packages; i++)
                 package_restore(s, snapshot->packages + i);
         read_boot_id(s);
@@ -377,6 +379,7 @@ Station *station_free(Station *s) {
         device_free_all(s);
         package_free_all(s);
         slot_free_all(s);
+        traits_free_all(s);
         if (s->package_store)
                 package_store_free(s->package_store);
         if (s->store)

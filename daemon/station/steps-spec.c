@@ -22,6 +22,7 @@ static struct json_object *loader_object(const StepLoader *l) {
         add_number(o, "address", l->address);
         add_number(o, "offset", l->offset);
         add_number(o, "size", l->size);
+        add_text(o, "sha256", l->sha256);
         return o;
 }
 
@@ -104,6 +105,9 @@ static bool read_flag(struct json_object *o, const char *key) {
 static bool read_loader(struct json_object *o, const char *key, StepLoader *ret) {
         struct json_object *l = member(o, key, json_type_object);
 
+        /* Files of older versions do not tell the hash. */
+        if (l && !read_text(l, "sha256", ret->sha256, sizeof(ret->sha256)))
+                ret->sha256[0] = '\0';
         return l && read_number(l, "address", &ret->address) && read_number(l, "offset", &ret->offset) && read_number(l, "size", &ret->size);
 }
 

@@ -273,6 +273,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                 if (f) {
                         in->loader[i].offset = f->offset;
                         in->loader[i].size = f->size;
+                        memcpy(in->loader[i].sha256, f->sha256, sizeof(in->loader[i].sha256));
                 }
         }
         for (size_t i = 0; i < in->n_steps; i++) {

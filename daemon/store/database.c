@@ -28,6 +28,7 @@ typedef enum StatementId {
         STATEMENT_UNFINISHED_JOBS,
         STATEMENT_FINISHED_JOBS,
         STATEMENT_SLOTS,
+        STATEMENT_TRAITS,
         STATEMENT_PACKAGES,
         STATEMENT_OPEN_BATCHES,
         STATEMENT_ENDED_BATCHES,
@@ -61,6 +62,7 @@ static const struct {
         {STATEMENT_FINISHED_JOBS, TABLE_JOBS,
          "WHERE id IN (SELECT id FROM jobs WHERE state = 'finished' ORDER BY id DESC LIMIT ?1) ORDER BY id"},
         {STATEMENT_SLOTS, TABLE_SLOTS, "ORDER BY port LIMIT ?1"},
+        {STATEMENT_TRAITS, TABLE_TRAITS, "ORDER BY usec, loader LIMIT ?1"},
         {STATEMENT_PACKAGES, TABLE_PACKAGES, "ORDER BY imported_usec, digest LIMIT ?1"},
         {STATEMENT_OPEN_BATCHES, TABLE_BATCHES, "WHERE state NOT IN ('stopped', 'complete') ORDER BY id LIMIT ?1"},
         {STATEMENT_ENDED_BATCHES, TABLE_BATCHES,
@@ -553,7 +555,7 @@ static int load_batches(Database *d, StoreSnapshot *ret) {
 }
 
 int database_load(Database *d, StoreSnapshot *ret) {
-        void *slots = NULL, *packages = NULL;
+        void *slots = NULL, *packages = NULL, *traits = NULL;
         int r;
 
         r = load_jobs(d, ret);
@@ -561,7 +563,10 @@ int database_load(Database *d, StoreSnapshot *ret) {
                 r = fetch_up_to(d, STATEMENT_SLOTS, TABLE_SLOTS, ROWS_MAX, &slots, &ret->n_slots);
         if (r == 0)
                 r = fetch_up_to(d, STATEMENT_PACKAGES, TABLE_PACKAGES, ROWS_MAX, &packages, &ret->n_packages);
+        if (r == 0)
+                r = fetch_up_to(d, STATEMENT_TRAITS, TABLE_TRAITS, ROWS_MAX, &traits, &ret->n_traits);
         ret->slots = slots;
+        ret->traits = traits;
         ret->packages = packages;
         return r == 0 ? load_batches(d, ret) : r;
 }

@@ -149,6 +149,12 @@ static const Field batch_fields[] = {
         FIELD(TEXT, StoreBatch, cohort, "cohort"),
         FIELD(TEXT, StoreBatch, recent, "recent"),
 };
+static const Field trait_fields[] = {
+        FIELD(TEXT, StoreTrait, loader, "loader"),
+        FIELD(TEXT, StoreTrait, trait, "trait"),
+        FIELD(TEXT, StoreTrait, value, "value"),
+        FIELD(U64, StoreTrait, usec, "usec"),
+};
 
 static const struct {
         const char *name;
@@ -162,6 +168,7 @@ static const struct {
         [TABLE_INTENTS] = {"intents", intent_fields, ELEMENTSOF(intent_fields), sizeof(StoreIntent), true},
         [TABLE_BACKUPS] = {"backups", backup_fields, ELEMENTSOF(backup_fields), sizeof(StoreBackup), true},
         [TABLE_BATCHES] = {"batches", batch_fields, ELEMENTSOF(batch_fields), sizeof(StoreBatch), false},
+        [TABLE_TRAITS] = {"loader_traits", trait_fields, ELEMENTSOF(trait_fields), sizeof(StoreTrait), false},
 };
 
 /* Each step is frozen once it was released: later versions add steps and leave these alone. */
@@ -236,6 +243,8 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "ALTER TABLE backups ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;"
         "CREATE INDEX backups_unit ON backups(unit);"
         "CREATE INDEX backups_usec ON backups(usec);",
+        "CREATE TABLE loader_traits(loader TEXT NOT NULL, trait TEXT NOT NULL, value TEXT NOT NULL, usec INTEGER NOT NULL,"
+        " PRIMARY KEY(loader, trait)) @STRICT@;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

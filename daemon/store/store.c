@@ -59,6 +59,7 @@ struct Request {
                 StorePackage package;
                 StoreIntent intent;
                 StoreBackup backup;
+                StoreTrait trait;
         } row;
         void *data; /* of a backup; a row that is too large for `row` */
         size_t size;
@@ -765,6 +766,7 @@ void store_snapshot_clear(StoreSnapshot *s) {
         free(s->packages);
         free(s->jobs);
         free(s->batches);
+        free(s->traits);
         *s = (StoreSnapshot) {};
 }
 
@@ -953,6 +955,10 @@ int store_prune_records(Store *s, uint64_t before_usec, StorePruneCallback cb, v
 
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata) {
         return slot->port[0] ? put(s, TABLE_SLOTS, slot, cb, userdata) : -EINVAL;
+}
+
+int store_put_trait(Store *s, const StoreTrait *trait, StoreCallback cb, void *userdata) {
+        return trait->loader[0] && trait->trait[0] ? put(s, TABLE_TRAITS, trait, cb, userdata) : -EINVAL;
 }
 
 int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *userdata) {

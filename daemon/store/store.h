@@ -81,6 +81,13 @@ typedef struct StoreBackup {
         bool imported;             /* brought in from a file; job and port are of another station then */
 } StoreBackup;
 
+/* What a loader has shown of itself (flash/traits.h): one row for each loader and trait, replaced. */
+typedef struct StoreTrait {
+        char loader[65];           /* SHA-256 of its image */
+        char trait[32], value[16];
+        uint64_t usec;             /* when it was learned */
+} StoreTrait;
+
 /* Empty and 0 mean: whatever. Newest first. */
 typedef struct StoreBackupFilter {
         char id[33], unit[96], port[128];
@@ -148,6 +155,8 @@ typedef struct StoreSnapshot {
         uint64_t next_id;          /* first id that was never handed out */
         size_t n_batches;
         StoreBatch *batches;       /* all unfinished, then the newest 16 finished, by id; units are counted by their records */
+        size_t n_traits;
+        StoreTrait *traits;
 } StoreSnapshot;
 
 typedef struct Store Store;
@@ -175,6 +184,7 @@ void store_dispatch(Store *s);        /* main thread */
 int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdata);
 int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *userdata);
 int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *userdata);
+int store_put_trait(Store *s, const StoreTrait *trait, StoreCallback cb, void *userdata);
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
 int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);

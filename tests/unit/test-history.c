@@ -384,6 +384,7 @@ START_TEST(version_1_migrates) {
         ck_assert_str_eq(snapshot.slots[0].label, "left");
         ck_assert_uint_eq(snapshot.slots[0].passed, 5);
         ck_assert_uint_eq(snapshot.next_id, 1001);
+        ck_assert_uint_eq(snapshot.n_traits, 0);
         add_many(8, 9);
         close_store();
         open_store();

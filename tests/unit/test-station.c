@@ -53,6 +53,8 @@ static struct {
         StoreRecord record; /* the last one */
         StoreChange opened, closed; /* of partition tables, the last ones */
         unsigned n_opened, n_closed;
+        StoreTrait trait;           /* of a loader, the last one */
+        unsigned n_traits;
         bool change_open;           /* what a recall finds: one area of job 1 */
 } disk;
 
@@ -114,6 +116,11 @@ int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, S
 }
 int store_put_slot(Store *s _unused_, const StoreSlot *slot, StoreCallback cb, void *userdata) {
         disk.slot = *slot;
+        return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_put_trait(Store *s _unused_, const StoreTrait *trait, StoreCallback cb, void *userdata) {
+        disk.trait = *trait;
+        disk.n_traits++;
         return pend((Pending){.cb = cb, .userdata = userdata});
 }
 int store_put_batch(Store *s _unused_, const StoreBatch *batch, StoreCallback cb, void *userdata) {
@@ -328,6 +335,8 @@ int plan_make(const Pac *pac _unused_, const PlanOptions *options, Plan **ret, F
                 return failure_set(f, CLASS_PLAN, "x", "does not fit");
         Plan *p = calloc(1, sizeof(*p));
         p->options = *options;
+        memset(p->loader[0], '1', 64);
+        memset(p->loader[1], '2', 64);
         p->n_steps = ELEMENTSOF(steps);
         p->steps = malloc(sizeof(steps));
         memcpy(p->steps, steps, sizeof(steps));
@@ -1347,6 +1356,35 @@ START_TEST(labels) {
 }
 END_TEST
 
+START_TEST(what_a_loader_showed_is_told_to_the_next_job) {
+        Job *job = flash(any);
+        char loader[65], text[128];
+        JobSpec *spec;
+
+        plug(1);
+        spec = worker_of(job)->spec;
+        memcpy(loader, spec->plan->loader[1], sizeof(loader));
+        ck_assert_uint_eq(strlen(loader), 64);
+        ck_assert_ptr_null(traits_get(spec->traits + 1, "q:X"));
+        snprintf(text, sizeof(text), "%s q:X unknown", loader);
+        for (unsigned i = 0; i < 2; i++) { /* told twice, written once */
+                post(job, (WorkerRecord){.type = RECORD_STEP, .stage = STAGE_IDENTIFY});
+                WorkerRecord r = {.type = RECORD_FACT, .key = "trait"};
+                snprintf(r.value, sizeof(r.value), "%s", text);
+                post(job, r);
+        }
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_uint_eq(disk.n_traits, 1);
+        ck_assert_str_eq(disk.trait.loader, loader);
+        ck_assert_str_eq(disk.trait.trait, "q:X");
+        job = flash(any);
+        plug(2);
+        ck_assert_str_eq(traits_get(worker_of(job)->spec->traits + 1, "q:X"), "unknown");
+        ck_assert_ptr_null(traits_get(worker_of(job)->spec->traits, "q:X"));
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+}
+END_TEST
+
 START_TEST(probe_leaves_the_unit_fresh) {
         Device *d = plug(1);
         Job *job, *other;
@@ -1913,6 +1951,7 @@ static Suite *suite(void) {
         tcase_add_test(t, numbers_wait_for_the_disk);
         tcase_add_test(t, labels);
         tcase_add_test(t, probe_leaves_the_unit_fresh);
+        tcase_add_test(t, what_a_loader_showed_is_told_to_the_next_job);
         tcase_add_loop_test(t, a_restarted_unit_takes_nothing, 0, 2);
         tcase_add_test(t, a_failed_reset_leaves_the_unit);
         tcase_add_test(t, time_on_the_bus);

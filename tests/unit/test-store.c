@@ -221,6 +221,28 @@ START_TEST(keeps_slots_and_packages) {
 }
 END_TEST
 
+START_TEST(keeps_what_loaders_have_shown) {
+        StoreTrait trait = {.trait = "q:READ_CHIP_UID", .value = "unknown", .usec = 5};
+
+        memset(trait.loader, 'c', 64);
+        open_store();
+        ck_assert_int_eq(finish_one(store_put_trait(store, &trait, on_done, NULL)), 0);
+        trait.usec = 6;
+        memcpy(trait.value, "known\0\0", sizeof("unknown")); /* replaced, not doubled */
+        ck_assert_int_eq(finish_one(store_put_trait(store, &trait, on_done, NULL)), 0);
+        reopen();
+        ck_assert_uint_eq(snapshot.n_traits, 1);
+        ck_assert_mem_eq(snapshot.traits, &trait, sizeof(trait));
+        strcpy(trait.trait, "raw");
+        ck_assert_int_eq(finish_one(store_put_trait(store, &trait, on_done, NULL)), 0);
+        trait.loader[0] = '\0';
+        ck_assert_int_eq(store_put_trait(store, &trait, on_done, NULL), -EINVAL);
+        reopen();
+        ck_assert_uint_eq(snapshot.n_traits, 2);
+        close_store();
+}
+END_TEST
+
 START_TEST(snapshot_has_unfinished_then_newest_finished) {
         open_store();
         for (uint64_t id = 1; id <= 100; id++)
@@ -1101,6 +1123,8 @@ int main(void) {
         tcase_add_checked_fixture(t, make_test_directory, NULL);
         tcase_add_test(t, keeps_every_field);
         tcase_add_test(t, keeps_slots_and_packages);
+        tcase_add_test(t, keeps_what_loaders_have_shown);
+        tcase_add_test(t, keeps_what_loaders_have_shown);
         tcase_add_test(t, pages_of_the_vault_leave_nothing_out);
         tcase_add_test(t, the_vault_takes_in_only_what_is_proven);
         tcase_add_test(t, one_job_is_one_unit);
