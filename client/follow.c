@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "bus-client.h"
+#include "common/failure.h"
 #include "common/macro.h"
 #include "output.h"
 
@@ -159,6 +160,55 @@ static void print_list(const char *title, struct json_object *list) {
                         safe_text(json_object_get_string(json_object_array_get_idx(list, i)), text, sizeof(text)));
 }
 
+/* Where in the job, what was sent, and what came back. */
+static void print_particulars(struct json_object *details) {
+        uint64_t reply = json_u64(details, "reply"), offset = json_u64(details, "offset"), address = json_u64(details, "address");
+        uint64_t waited = json_u64(details, "waited_ms"), deadline = json_u64(details, "deadline_ms"), attempts = json_u64(details, "attempts");
+        char text[128];
+
+        if (!json_text(details, "stage")[0])
+                return;
+        fprintf(stderr, "  where:         stage %s", safe_text(json_text(details, "stage"), text, sizeof(text)));
+        if (json_u64(details, "step") != UINT64_MAX)
+                fprintf(stderr, ", step %" PRIu64, json_u64(details, "step") + 1);
+        if (json_text(details, "partition")[0])
+                fprintf(stderr, ", %s", safe_text(json_text(details, "partition"), text, sizeof(text)));
+        if (address != UINT64_MAX)
+                fprintf(stderr, " at 0x%" PRIx64, address);
+        if (offset != UINT64_MAX && offset > 0)
+                fprintf(stderr, ", byte %" PRIu64, offset);
+        if (json_text(details, "command")[0])
+                fprintf(stderr, "; command %s", safe_text(json_text(details, "command"), text, sizeof(text)));
+        if (reply != UINT64_MAX)
+                fprintf(stderr, ", reply %02" PRIX64, reply);
+        if (waited != UINT64_MAX && waited > 0)
+                fprintf(stderr, "; waited %.1f s", (double) waited / 1000);
+        if (deadline != UINT64_MAX && deadline > 0)
+                fprintf(stderr, " of %.1f s", (double) deadline / 1000);
+        if (attempts != UINT64_MAX && attempts > 1)
+                fprintf(stderr, ", %" PRIu64 " attempts", attempts);
+        fputc('\n', stderr);
+}
+
+/* How the device was found, what was seen around it, and what became of the unit. */
+static void print_outlook(struct json_object *details) {
+        struct json_object *seen = json_member(details, "situation");
+        Aftermath found = aftermath_from_string(json_text(details, "device_state"));
+        Verdict verdict = verdict_from_string(json_text(details, "verdict"));
+
+        if (found > AFTERMATH_NONE)
+                fprintf(stderr, "  the device:    %s\n", aftermath_text(found));
+        for (size_t i = 0; seen && json_object_is_type(seen, json_type_array) && i < json_object_array_length(seen); i++) {
+                Situation s = situation_from_string(json_object_get_string(json_object_array_get_idx(seen, i)));
+                if (s >= 0)
+                        fprintf(stderr, "                 %s\n", situation_text(s));
+        }
+        if (verdict > VERDICT_NONE)
+                fprintf(stderr, "  the unit:      %s\n", verdict_text(verdict));
+        if (json_flag(details, "must_reflash"))
+                fprintf(stderr, "  This unit must be flashed again before it is used.\n");
+}
+
 static void print_failure(const FollowedJob *j, const char *result, struct json_object *details) {
         char place[64], text[1024];
         const char *code = json_text(details, "code"), *said = json_text(details, "text");
@@ -168,10 +218,10 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
                 fprintf(stderr, "  %s\n", safe_text(json_text(details, "summary"), text, sizeof(text)));
         if (said[0])
                 fprintf(stderr, "  %s\n", safe_text(said, text, sizeof(text)));
+        print_particulars(details);
         print_list("likely cause: ", json_member(details, "causes"));
         print_list("what to do:   ", json_member(details, "actions"));
-        if (json_flag(details, "must_reflash"))
-                fprintf(stderr, "  This unit must be flashed again before it is used.\n");
+        print_outlook(details);
         if ((streq(result, "failed") || json_flag(details, "must_reflash")) &&
             streq(json_text(j->properties, "Kind"), "flash"))
                 fprintf(stderr, "  To try again: fdlctl retry %" PRIu64 "\n", job_id(j));

@@ -138,6 +138,27 @@ static int append_failure_numbers(sd_bus_message *m, const Failure *f) {
         return r;
 }
 
+/* What became of the unit, how it was found, and what was seen around it. */
+static int append_outlook(sd_bus_message *m, const Failure *f) {
+        const char *words[SITUATION_MAX];
+        size_t n = 0;
+        int r;
+
+        for (int s = 0; s < SITUATION_MAX; s++)
+                if (failure_has(f, (Situation) s))
+                        words[n++] = situation_to_string((Situation) s);
+        r = append_pair_string(m, "verdict", verdict_to_string(f->verdict));
+        if (r >= 0)
+                r = append_pair_string(m, "device_state", aftermath_to_string(f->aftermath));
+        if (r >= 0)
+                r = append_pair_list(m, "situation", words, n);
+        if (r >= 0)
+                r = append_pair_bool(m, "safe_to_unplug", verdict_safe_to_unplug(f->verdict));
+        if (r >= 0)
+                r = append_pair_bool(m, "bootable", verdict_bootable(f->verdict));
+        return r < 0 ? r : append_pair_bool(m, "must_reflash", f->must_reflash);
+}
+
 static int append_failure(sd_bus_message *m, const Failure *f, const char *code, const Explanation *x) {
         const char *stage = stage_to_string(f->stage), *class = fail_class_to_string(f->class);
         const struct {
@@ -153,7 +174,7 @@ static int append_failure(sd_bus_message *m, const Failure *f, const char *code,
         if (r >= 0)
                 r = append_failure_numbers(m, f);
         if (r >= 0)
-                r = append_pair_bool(m, "must_reflash", f->must_reflash);
+                r = append_outlook(m, f);
         if (r >= 0)
                 r = append_pair_list(m, "causes", x->causes, EXPLANATION_LIST_MAX);
         return r < 0 ? r : append_pair_list(m, "actions", x->actions, EXPLANATION_LIST_MAX);
@@ -182,7 +203,7 @@ static int append_half_written(sd_bus_message *m, const Failure *f) {
                 r = append_pair_string(m, "partition", f->partition);
         if (r >= 0)
                 r = append_failure_numbers(m, f);
-        return r < 0 ? r : append_pair_bool(m, "must_reflash", true);
+        return r < 0 ? r : append_outlook(m, f);
 }
 
 static int append_no_error(sd_bus_message *m, const Failure *f) {

@@ -71,6 +71,47 @@ const char *failure_code(const Failure *f, char ret[static FAILURE_CODE_MAX]) {
         return ret;
 }
 
+/* ---- what became of the unit, and what was seen ---- */
+
+static const struct {
+        bool safe, bootable;
+        const char *text;
+} verdicts[] = {
+        [VERDICT_NONE] = {true, true, ""},
+#define VERDICT_TEXT(name, safe, bootable, text) [VERDICT_##name] = {safe, bootable, text},
+#include "common/errors.def"
+};
+static const char *const aftermaths[] = {
+        [AFTERMATH_NONE] = "",
+#define AFTERMATH_TEXT(name, text) [AFTERMATH_##name] = text,
+#include "common/errors.def"
+};
+static const char *const situations[] = {
+#define SITUATION_TEXT(name, text) [SITUATION_##name] = text,
+#include "common/errors.def"
+};
+
+bool verdict_safe_to_unplug(Verdict v) {
+        return verdicts[v].safe;
+}
+bool verdict_bootable(Verdict v) {
+        return verdicts[v].bootable;
+}
+const char *verdict_text(Verdict v) {
+        return verdicts[v].text;
+}
+const char *aftermath_text(Aftermath a) {
+        return aftermaths[a];
+}
+const char *situation_text(Situation s) {
+        return situations[s];
+}
+
+void failure_complete_verdict(Failure *f) {
+        if (f->verdict == VERDICT_NONE)
+                f->verdict = f->must_reflash ? VERDICT_MUST_REFLASH : VERDICT_UNCHANGED;
+}
+
 typedef struct ExplainRow {
         const char *stage, *class, *detail, *summary, *causes, *actions;
 } ExplainRow;
@@ -140,10 +181,11 @@ static bool find_row(const char *stage, const char *class, const char *detail, s
         return false;
 }
 
-/* Splits "load-fdl1-refused-a6": stage words contain dashes, so the longest known stage wins. */
+/* Splits "load-fdl1-refused-a6": stage words contain dashes, so the longest known stage wins. "any" stands for those that have no row of
+ * their own. */
 static bool split_code(const char *code, const char **ret_stage, const char **ret_class, const char **ret_detail) {
-        for (int s = 0; s < STAGE_MAX; s++) {
-                const char *stage = stage_to_string((Stage) s);
+        for (int s = 0; s <= STAGE_MAX; s++) {
+                const char *stage = s == STAGE_MAX ? "any" : stage_to_string((Stage) s);
                 size_t n = strlen(stage);
                 if (strncmp(code, stage, n) != 0 || code[n] != '-')
                         continue;
@@ -176,14 +218,88 @@ bool explanation_find(const char *code, Explanation *ret) {
         return false;
 }
 
+/* ---- one case ---- */
+
+static const struct {
+        bool first;
+        const char *kind, *word, *stages, *classes, *cause, *action;
+} hints[] = {
+#define HINT(place, kind, word, stages, classes, cause, action) {HINT_##place, kind, word, stages, classes, cause, action},
+#define HINT_FIRST true
+#define HINT_LAST false
+#include "common/errors.def"
+};
+
+/* "any", or one of several words. */
+static bool among(const char *words, const char *word) {
+        size_t n = word ? strlen(word) : 0;
+
+        if (streq(words, "any"))
+                return true;
+        for (; n > 0 && *words; words += strcspn(words, " "), words += *words == ' ')
+                if (strcspn(words, " ") == n && strncmp(words, word, n) == 0)
+                        return true;
+        return false;
+}
+
+static bool holds(const Failure *f, const char *kind, const char *word) {
+        if (streq(kind, "command"))
+                return streq(f->command, word);
+        if (streq(kind, "device-state"))
+                return streq(aftermath_to_string(f->aftermath), word);
+        return failure_has(f, situation_from_string(word));
+}
+
+static bool listed(const char *const *list, const char *text) {
+        for (; *list; list++)
+                if (streq(*list, text))
+                        return true;
+        return false;
+}
+
+/* The least likely one makes room. */
+static void put(const char *list[static EXPLANATION_LIST_MAX], const char *text, bool first) {
+        size_t n = 0;
+
+        if (!text[0] || listed(list, text))
+                return;
+        while (list[n])
+                n++;
+        if (n == EXPLANATION_LIST_MAX - 1)
+                n--;
+        if (first)
+                memmove(list + 1, list, n * sizeof(*list));
+        list[first ? 0 : n] = text;
+        list[n + 1] = NULL;
+}
+
+/* A class, or a class with its detail: "refused-84". */
+static bool hint_fits(const Failure *f, size_t i) {
+        const char *class = fail_class_to_string(f->class);
+        char exact[48];
+
+        if (f->reply >= 0 && !f->pdl && !f->detail[0])
+                snprintf(exact, sizeof(exact), "%s-%02x", class, (unsigned) (f->reply & 0xff));
+        else
+                snprintf(exact, sizeof(exact), "%s%s%s", class, f->detail[0] ? "-" : "", f->detail);
+        return among(hints[i].stages, stage_to_string(f->stage)) && (among(hints[i].classes, class) || among(hints[i].classes, exact)) &&
+               holds(f, hints[i].kind, hints[i].word);
+}
+
 void explanation_of(const Failure *f, Explanation *ret) {
         char code[FAILURE_CODE_MAX];
         size_t i;
 
-        if (explanation_find(failure_code(f, code), ret))
-                return;
-        if (find_row("any", "host", "", &i))
+        if (!explanation_find(failure_code(f, code), ret)) {
+                if (!find_row("any", "host", "", &i))
+                        return;
                 row_to_explanation(i, ret);
+        }
+        for (i = ELEMENTSOF(hints); i-- > 0;)
+                if (hint_fits(f, i)) {
+                        put(ret->causes, hints[i].cause, hints[i].first);
+                        put(ret->actions, hints[i].action, hints[i].first);
+                }
 }
 
 void explanation_foreach(void (*fn)(const char *pattern, const Explanation *e, void *userdata), void *userdata) {

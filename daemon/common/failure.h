@@ -18,6 +18,9 @@ typedef struct Failure {
         int32_t reply;         /* reply code of the device, -1 none */
         bool pdl;              /* the reply is a PDL code (UIS8910 ROM), not a BSL code */
         bool must_reflash;     /* flash is half written: the unit must be flashed again before it is used */
+        Verdict verdict;       /* what became of the unit */
+        Aftermath aftermath;   /* how the device was found afterwards ("device_state" on the bus and in records) */
+        uint32_t situation;    /* set of Situation: what was seen around it */
         int32_t error;         /* errno behind class host, 0 none */
         uint32_t deadline_ms;  /* the deadline that expired, 0 none */
         uint32_t waited_ms;
@@ -49,6 +52,18 @@ int failure_set_errno(Failure *f, int error, const char *format, ...) _printf_(3
 #define FAILURE_CODE_MAX 80
 const char *failure_code(const Failure *f, char ret[static FAILURE_CODE_MAX]);
 
+static inline bool failure_has(const Failure *f, Situation s) {
+        return f->situation & 1U << s;
+}
+/* Gives a failure that says nothing about the unit its verdict, from must_reflash. */
+void failure_complete_verdict(Failure *f);
+bool verdict_safe_to_unplug(Verdict v); /* nothing is being changed in it any more */
+bool verdict_bootable(Verdict v);       /* it starts as it did before, or better */
+/* One sentence for people, "" for VERDICT_NONE. */
+const char *verdict_text(Verdict v);
+const char *aftermath_text(Aftermath a);
+const char *situation_text(Situation s);
+
 /* One row of errors.def with what a person reads. Texts are static. causes and actions are NULL-terminated
  * lists in the order of likelihood. */
 #define EXPLANATION_LIST_MAX 8
@@ -63,7 +78,8 @@ typedef struct Explanation {
 /* Looks a code up: the row of the exact code, else of class and detail in any stage, else of stage and class, else
  * of the class. Every stage × class has an answer. False only if `code` has no known stage and class. */
 bool explanation_find(const char *code, Explanation *ret);
-/* Same for a failure. Always gives an answer. */
+/* Same for a failure. Always gives an answer; what is known of this case (the command, how the device was found, what was seen around
+ * it) orders and completes causes and actions. */
 void explanation_of(const Failure *f, Explanation *ret);
 /* Calls fn for every row of the table, with its pattern ("write-refused-8a", "any-gone"). */
 void explanation_foreach(void (*fn)(const char *pattern, const Explanation *e, void *userdata), void *userdata);

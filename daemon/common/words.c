@@ -32,6 +32,20 @@ static const char *const class_table[] = {
 #define CLASS_WORDS(name, word) [CLASS_##name] = word,
 #include "common/words.def"
 };
+static const char *const aftermath_table[] = {
+        [AFTERMATH_NONE] = "",
+#define AFTERMATH_WORDS(name, word) [AFTERMATH_##name] = word,
+#include "common/words.def"
+};
+static const char *const verdict_table[] = {
+        [VERDICT_NONE] = "",
+#define VERDICT_WORDS(name, word) [VERDICT_##name] = word,
+#include "common/words.def"
+};
+static const char *const situation_table[] = {
+#define SITUATION_WORDS(name, word) [SITUATION_##name] = word,
+#include "common/words.def"
+};
 static const char *const job_state_table[] = {
 #define JOB_STATE_WORDS(name, word) [JOB_STATE_##name] = word,
 #include "common/words.def"
@@ -64,6 +78,9 @@ static const char *const verify_level_table[] = {
 
 DEFINE_WORDS(Stage, stage, stage_table)
 DEFINE_WORDS(FailClass, fail_class, class_table)
+DEFINE_WORDS(Aftermath, aftermath, aftermath_table)
+DEFINE_WORDS(Verdict, verdict, verdict_table)
+DEFINE_WORDS(Situation, situation, situation_table)
 DEFINE_WORDS(JobState, job_state, job_state_table)
 DEFINE_WORDS(JobResult, job_result, job_result_table)
 DEFINE_WORDS(DeviceState, device_state, device_state_table)

@@ -24,6 +24,30 @@ typedef enum FailClass {
         CLASS_INVALID = -22,
 } FailClass;
 
+typedef enum Aftermath {
+        AFTERMATH_NONE, /* nobody looked; word "" */
+#define AFTERMATH_WORDS(name, word) AFTERMATH_##name,
+#include "common/words.def"
+        AFTERMATH_MAX,
+        AFTERMATH_INVALID = -22,
+} Aftermath;
+
+typedef enum Verdict {
+        VERDICT_NONE, /* no unit is concerned; word "" */
+#define VERDICT_WORDS(name, word) VERDICT_##name,
+#include "common/words.def"
+        VERDICT_MAX,
+        VERDICT_INVALID = -22,
+} Verdict;
+
+/* Several hold at a time: as a set, bit 1 << value. */
+typedef enum Situation {
+#define SITUATION_WORDS(name, word) SITUATION_##name,
+#include "common/words.def"
+        SITUATION_MAX,
+        SITUATION_INVALID = -22,
+} Situation;
+
 typedef enum JobState {
 #define JOB_STATE_WORDS(name, word) JOB_STATE_##name,
 #include "common/words.def"
@@ -78,6 +102,9 @@ typedef enum VerifyLevel {
 
 DECLARE_WORDS(Stage, stage)
 DECLARE_WORDS(FailClass, fail_class)
+DECLARE_WORDS(Aftermath, aftermath)
+DECLARE_WORDS(Verdict, verdict)
+DECLARE_WORDS(Situation, situation)
 DECLARE_WORDS(JobState, job_state)
 DECLARE_WORDS(JobResult, job_result)
 DECLARE_WORDS(DeviceState, device_state)

@@ -222,6 +222,17 @@ static void introduce(Engine *e, const PlanStep *s) {
         memcpy(f->text, text, sizeof(text));
 }
 
+/* A device that was told to change its flash and still owes the answer may be at it. */
+static Verdict engine_verdict(const Engine *e) {
+        const Failure *f = e->failure;
+
+        if (!e->report->wrote)
+                return VERDICT_UNCHANGED;
+        if (e->settled)
+                return VERDICT_COMPLETE;
+        return f->class == CLASS_SLOW && f->aftermath != AFTERMATH_LEFT ? VERDICT_BUSY : VERDICT_MUST_REFLASH;
+}
+
 static void complete_failure(Engine *e) {
         const PlanStep *s = engine_step(e);
         Failure *f = e->failure;
@@ -240,6 +251,7 @@ static void complete_failure(Engine *e) {
                 f->attempts = 1;
         f->bytes_done = e->report->bytes_done;
         f->must_reflash = e->report->wrote && !e->settled;
+        f->verdict = engine_verdict(e);
         if (!e->text_complete)
                 introduce(e, s);
 }

@@ -384,6 +384,8 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
                 return;
         if (f)
                 job->failure = *f;
+        if (f && !streq(job->kind, "import"))
+                failure_complete_verdict(&job->failure);
         if (f && f->class != CLASS_NONE)
                 failure_code(f, job->code);
         queue_remove(job);
@@ -442,6 +444,7 @@ static void restore_interrupted(Job *job) {
                     f.must_reflash ? " The unit must be flashed again." : "");
         if (f.must_reflash && job->options.repartition)
                 job_note_open_table(job);
+        failure_complete_verdict(&f);
         job->failure = f;
         failure_code(&f, job->code);
         run->result = job->result = JOB_RESULT_INTERRUPTED;

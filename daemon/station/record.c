@@ -42,6 +42,45 @@ static void add_hex(struct json_object *o, const char *key, const uint8_t sha256
 
 /* ---- parts ---- */
 
+static struct json_object *text_array(const char *const *list) {
+        struct json_object *a = json_object_new_array();
+
+        for (; *list; list++)
+                json_object_array_add(a, json_object_new_string(*list));
+        return a;
+}
+
+/* What became of the unit, how it was found, and what was seen around it. */
+static void add_outlook(struct json_object *o, const Failure *f) {
+        const char *words[SITUATION_MAX + 1];
+        size_t n = 0;
+
+        for (int s = 0; s < SITUATION_MAX; s++)
+                if (failure_has(f, (Situation) s))
+                        words[n++] = situation_to_string((Situation) s);
+        words[n] = NULL;
+        add_text(o, "device_state", aftermath_to_string(f->aftermath));
+        if (n > 0)
+                add(o, "situation", text_array(words));
+        add_text(o, "verdict", verdict_to_string(f->verdict));
+        add(o, "safe_to_unplug", json_object_new_boolean(verdict_safe_to_unplug(f->verdict)));
+        add(o, "bootable", json_object_new_boolean(verdict_bootable(f->verdict)));
+        add(o, "must_reflash", json_object_new_boolean(f->must_reflash));
+}
+
+static void add_explanation(struct json_object *o, const Failure *f) {
+        char code[FAILURE_CODE_MAX];
+        Explanation x = {};
+
+        if (f->class == CLASS_NONE)
+                return;
+        explanation_of(f, &x);
+        add_text(o, "code", failure_code(f, code));
+        add_text(o, "summary", x.summary);
+        add(o, "causes", text_array(x.causes));
+        add(o, "actions", text_array(x.actions));
+}
+
 static struct json_object *failure_object(const Failure *f) {
         struct json_object *o = json_object_new_object();
 
@@ -62,8 +101,9 @@ static struct json_object *failure_object(const Failure *f) {
                 add_number(o, "waited_ms", f->waited_ms);
         if (f->attempts > 0)
                 add_number(o, "attempts", f->attempts);
-        add(o, "must_reflash", json_object_new_boolean(f->must_reflash));
+        add_outlook(o, f);
         add_text(o, "text", f->text);
+        add_explanation(o, f);
         return o;
 }
 
@@ -195,7 +235,7 @@ static uint64_t rate_of(const Job *job) {
 static void add_outcome(struct json_object *o, const Job *job, const StoreJob *row) {
         add_text(o, "result", job_result_to_string(row->result));
         add_text(o, "code", job->code);
-        if (job->failure.class != CLASS_NONE)
+        if (job->failure.class != CLASS_NONE || job->failure.must_reflash)
                 add(o, "failure", failure_object(&job->failure));
         add_text(o, "note", job->note);
         add_number(o, "created_usec", job->created_usec);

@@ -286,6 +286,7 @@ static void give_up(Job *job) {
         f.stage = job->stage;
         f.step = job->step;
         f.must_reflash = job->run->wrote;
+        f.verdict = job->run->wrote ? VERDICT_BUSY : VERDICT_NONE;
         failure_set(&f, CLASS_HOST, "worker-stuck",
                     "The work on %s gave no sign of life and could not be ended. The slot takes no more "
                     "work until the device is unplugged and the slot is cleared.",

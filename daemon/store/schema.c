@@ -22,6 +22,8 @@ typedef struct Words {
 
 DEFINE_FIELD_WORDS(stage, Stage, STAGE_INVALID)
 DEFINE_FIELD_WORDS(fail_class, FailClass, CLASS_HOST)
+DEFINE_FIELD_WORDS(verdict, Verdict, VERDICT_NONE)
+DEFINE_FIELD_WORDS(aftermath, Aftermath, AFTERMATH_NONE)
 DEFINE_FIELD_WORDS(job_state, JobState, JOB_STATE_FINISHED)
 DEFINE_FIELD_WORDS(job_result, JobResult, JOB_RESULT_FAILED)
 DEFINE_FIELD_WORDS(batch_state, BatchState, BATCH_STATE_STOPPED)
@@ -65,6 +67,9 @@ static const Field job_fields[] = {
         FIELD(I32, StoreJob, failure.reply, "failure_reply"),
         FIELD(BOOL, StoreJob, failure.pdl, "failure_pdl"),
         FIELD(BOOL, StoreJob, failure.must_reflash, "failure_must_reflash"),
+        WORD(verdict, StoreJob, failure.verdict, "failure_verdict"),
+        WORD(aftermath, StoreJob, failure.aftermath, "failure_device_state"),
+        FIELD(U32, StoreJob, failure.situation, "failure_situation"),
         FIELD(I32, StoreJob, failure.error, "failure_error"),
         FIELD(U32, StoreJob, failure.deadline_ms, "failure_deadline_ms"),
         FIELD(U32, StoreJob, failure.waited_ms, "failure_waited_ms"),
@@ -245,6 +250,9 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "CREATE INDEX backups_usec ON backups(usec);",
         "CREATE TABLE loader_traits(loader TEXT NOT NULL, trait TEXT NOT NULL, value TEXT NOT NULL, usec INTEGER NOT NULL,"
         " PRIMARY KEY(loader, trait)) @STRICT@;",
+        "ALTER TABLE jobs ADD COLUMN failure_verdict TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE jobs ADD COLUMN failure_device_state TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE jobs ADD COLUMN failure_situation INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

@@ -710,7 +710,8 @@ START_TEST(test_error_property) {
                 {"class", "s"},     {"stage", "s"},      {"step", "t"},    {"command", "s"},      {"reply", "t"},
                 {"partition", "s"}, {"offset", "t"},     {"address", "t"}, {"must_reflash", "b"}, {"summary", "s"},
                 {"causes", "as"},   {"actions", "as"},   {"code", "s"},    {"deadline_ms", "t"},  {"waited_ms", "t"},
-                {"attempts", "t"},  {"bytes_done", "t"},
+                {"attempts", "t"},  {"bytes_done", "t"}, {"device_state", "s"}, {"situation", "as"}, {"verdict", "s"},
+                {"safe_to_unplug", "b"}, {"bootable", "b"},
         };
         const World w = world_make();
         const char *name, *text;

@@ -146,6 +146,9 @@ static StoreJob example_job(uint64_t id) {
         j.failure.step = INT32_MIN;
         j.failure.pdl = j.failure.must_reflash = true;
         j.failure.error = 28;
+        j.failure.verdict = VERDICT_BUSY;
+        j.failure.aftermath = AFTERMATH_TALKING;
+        j.failure.situation = 1U << SITUATION_SENT_LOG | 1U << SITUATION_FULL_SPEED_HUB;
         j.failure.deadline_ms = UINT32_MAX;
         j.failure.waited_ms = 1;
         j.failure.attempts = UINT32_MAX - 1;
