@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 int failure_set(Failure *f, FailClass class, const char *detail, const char *format, ...) {
         va_list ap;
@@ -171,21 +172,33 @@ static void row_to_explanation(size_t i, Explanation *ret) {
         *ret = parsed[i];
 }
 
+/* One of several words, or both are empty. */
+static bool among(const char *words, const char *word) {
+        size_t n = strlen(word);
+
+        for (; n > 0 && *words; words += strcspn(words, " "), words += *words == ' ')
+                if (strcspn(words, " ") == n && strncmp(words, word, n) == 0)
+                        return true;
+        return n == 0 && !*words;
+}
+
 static bool find_row(const char *stage, const char *class, const char *detail, size_t *ret) {
         for (size_t i = 0; i < ELEMENTSOF(explain_table); i++)
-                if (streq(explain_table[i].stage, stage) && streq(explain_table[i].class, class) &&
-                    streq(explain_table[i].detail, detail)) {
+                if (streq(explain_table[i].class, class) && among(explain_table[i].stage, stage) &&
+                    among(explain_table[i].detail, detail)) {
                         *ret = i;
                         return true;
                 }
         return false;
 }
 
-/* Splits "load-fdl1-refused-a6": stage words contain dashes, so the longest known stage wins. "any" stands for those that have no row of
- * their own. */
+/* What may stand in place of a stage: "any" for those that have no row of their own; "vendor" for the numbers of the maker's tools. */
+static const char *const other_stages[] = {"any", "vendor"};
+
+/* Splits "load-fdl1-refused-a6": stage words contain dashes, so the longest known stage wins. */
 static bool split_code(const char *code, const char **ret_stage, const char **ret_class, const char **ret_detail) {
-        for (int s = 0; s <= STAGE_MAX; s++) {
-                const char *stage = s == STAGE_MAX ? "any" : stage_to_string((Stage) s);
+        for (int s = 0; s < STAGE_MAX + (int) ELEMENTSOF(other_stages); s++) {
+                const char *stage = s < STAGE_MAX ? stage_to_string((Stage) s) : other_stages[s - STAGE_MAX];
                 size_t n = strlen(stage);
                 if (strncmp(code, stage, n) != 0 || code[n] != '-')
                         continue;
@@ -204,10 +217,26 @@ static bool split_code(const char *code, const char **ret_stage, const char **re
         return false;
 }
 
+/* A number alone is what the maker's tools show: a reply of the device, or a failure of their own. */
+static const char *from_number(const char *code, char ret[static FAILURE_CODE_MAX]) {
+        unsigned long n;
+        char *end;
+
+        if (code[0] < '0' || code[0] > '9')
+                return code;
+        n = strtoul(code, &end, 0);
+        if (*end || n < 0x80 || n > 999)
+                return code;
+        snprintf(ret, FAILURE_CODE_MAX, n <= 0xff ? "any-refused-%02lx" : "vendor-host-%lu", n);
+        return ret;
+}
+
 bool explanation_find(const char *code, Explanation *ret) {
         const char *stage, *class, *detail;
+        char buffer[FAILURE_CODE_MAX];
         size_t i;
 
+        code = from_number(code, buffer);
         if (!split_code(code, &stage, &class, &detail))
                 return false;
         if (find_row(stage, class, detail, &i) || find_row("any", class, detail, &i) ||
@@ -230,16 +259,8 @@ static const struct {
 #include "common/errors.def"
 };
 
-/* "any", or one of several words. */
-static bool among(const char *words, const char *word) {
-        size_t n = word ? strlen(word) : 0;
-
-        if (streq(words, "any"))
-                return true;
-        for (; n > 0 && *words; words += strcspn(words, " "), words += *words == ' ')
-                if (strcspn(words, " ") == n && strncmp(words, word, n) == 0)
-                        return true;
-        return false;
+static bool any_or_among(const char *words, const char *word) {
+        return streq(words, "any") || (word && among(words, word));
 }
 
 static bool holds(const Failure *f, const char *kind, const char *word) {
@@ -282,7 +303,7 @@ static bool hint_fits(const Failure *f, size_t i) {
                 snprintf(exact, sizeof(exact), "%s-%02x", class, (unsigned) (f->reply & 0xff));
         else
                 snprintf(exact, sizeof(exact), "%s%s%s", class, f->detail[0] ? "-" : "", f->detail);
-        return among(hints[i].stages, stage_to_string(f->stage)) && (among(hints[i].classes, class) || among(hints[i].classes, exact)) &&
+        return any_or_among(hints[i].stages, stage_to_string(f->stage)) && (among(hints[i].classes, class) || among(hints[i].classes, exact)) &&
                holds(f, hints[i].kind, hints[i].word);
 }
 
@@ -302,15 +323,30 @@ void explanation_of(const Failure *f, Explanation *ret) {
                 }
 }
 
+/* Cuts the next of several words off; the one empty word of "" is one too. False: there are no more. */
+static bool next_word(const char **words, char *ret, size_t size) {
+        size_t n;
+
+        if (!*words)
+                return false;
+        n = strcspn(*words, " ");
+        snprintf(ret, size, "%.*s", (int) n, *words);
+        *words = (*words)[n] ? *words + n + 1 : NULL;
+        return true;
+}
+
 void explanation_foreach(void (*fn)(const char *pattern, const Explanation *e, void *userdata), void *userdata) {
         for (size_t i = 0; i < ELEMENTSOF(explain_table); i++) {
                 const ExplainRow *row = explain_table + i;
-                char pattern[FAILURE_CODE_MAX];
+                char pattern[FAILURE_CODE_MAX], stage[32], detail[32];
                 Explanation e;
 
-                snprintf(pattern, sizeof(pattern), "%s-%s%s%s", row->stage, row->class, row->detail[0] ? "-" : "", row->detail);
                 row_to_explanation(i, &e);
-                fn(pattern, &e, userdata);
+                for (const char *stages = row->stage; next_word(&stages, stage, sizeof(stage));)
+                        for (const char *details = row->detail; next_word(&details, detail, sizeof(detail));) {
+                                snprintf(pattern, sizeof(pattern), "%s-%s%s%s", stage, row->class, detail[0] ? "-" : "", detail);
+                                fn(pattern, &e, userdata);
+                        }
         }
 }
 
