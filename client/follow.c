@@ -209,6 +209,15 @@ static void print_outlook(struct json_object *details) {
                 fprintf(stderr, "  This unit must be flashed again before it is used.\n");
 }
 
+static void print_notes(const char *note) {
+        struct json_object *lines = json_object_new_array();
+
+        for (; *note; note += strcspn(note, "\n"), note += *note == '\n')
+                json_object_array_add(lines, json_object_new_string_len(note, (int) strcspn(note, "\n")));
+        print_list("noted:        ", lines);
+        json_object_put(lines);
+}
+
 static void print_failure(const FollowedJob *j, const char *result, struct json_object *details) {
         char place[64], text[1024];
         const char *code = json_text(details, "code"), *said = json_text(details, "text");
@@ -220,6 +229,8 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
                 fprintf(stderr, "  %s\n", safe_text(said, text, sizeof(text)));
         print_particulars(details);
         print_list("likely cause: ", json_member(details, "causes"));
+        print_list("earlier:      ", json_member(details, "notes"));
+        print_notes(json_text(j->properties, "Note"));
         print_list("what to do:   ", json_member(details, "actions"));
         print_outlook(details);
         if ((streq(result, "failed") || json_flag(details, "must_reflash")) &&

@@ -191,7 +191,7 @@ static const Option options[] = {
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
         { "operator", 0, "NAME", read_text, &arg_operator, " flash repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
         { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
-        { "loaders", 0, "WHICH", read_text, &arg_loaders, STEPS, "Hash, package, product or family of loaders", NULL },
+        { "loaders", 0, "WHICH", read_text, &arg_loaders, STEPS RECORDS, "Hash, package, product, board or family of loaders", NULL },
         { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },
         { "fdl2", 0, "FILE@ADDR", read_text, &arg_fdl2, STEPS, "Second loader", NULL },
         { "family", 0, "FAMILY", read_text, &arg_family, STEPS, "Of the loaders: phone, feature, uis8910, uis8850", NULL },

@@ -116,7 +116,7 @@ int records_append_filter(sd_bus_message *m, const char *order, uint64_t cursor)
                 const char *key, *value;
         } texts[] = { { "serial", arg_serial }, { "chip", arg_chip },     { "slot", arg_slot },
                       { "code", arg_code },     { "result", arg_result }, { "kind", arg_kind },
-                      { "order", order } };
+                      { "loaders", arg_loaders }, { "order", order } };
         int r, code;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");

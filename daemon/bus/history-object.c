@@ -52,6 +52,7 @@ PARSE_TEXT(chip)
 PARSE_TEXT(slot)
 PARSE_TEXT(kind)
 PARSE_TEXT(code)
+PARSE_TEXT(loaders)
 PARSE_NUMBER(batch)
 PARSE_NUMBER(job)
 PARSE_NUMBER(since_usec)
@@ -91,6 +92,7 @@ static const OptionSpec filter_specs[] = {
         {"kind", 's', parse_kind},       {"result", 's', parse_result},    {"code", 's', parse_code},
         {"package", 's', parse_package}, {"batch", 't', parse_batch},      {"job", 't', parse_job},
         {"since", 't', parse_since_usec}, {"until", 't', parse_until_usec}, {"order", 's', parse_order},
+        {"loaders", 's', parse_loaders},
         {"cursor", 't', parse_cursor}, /* of Export alone: the last */
 };
 

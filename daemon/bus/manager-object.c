@@ -171,9 +171,11 @@ static int draft_steps(Call *c, const char *kind, const Target *target, Package 
         if (options->loaders[0] && (own || package))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'loaders' chooses among packages: give no package and no loaders of your own.");
         if (!package && !own && kind_has_steps(kind)) {
-                package = station_choose_loaders(c->bus->station, target, options->loaders, note, c->e);
+                package = station_choose_loaders(c->bus->station, target, options->loaders, options->family, note, c->e);
                 if (!package)
                         return -1;
+                steps.named = options->loaders[0] != '\0';
+                steps.picked = !steps.named;
         }
         snprintf(steps.family, sizeof(steps.family), "%s", options->family);
         snprintf(steps.unit, sizeof(steps.unit), "%s", options->unit);

@@ -180,6 +180,24 @@ static int append_failure(sd_bus_message *m, const Failure *f, const char *code,
         return r < 0 ? r : append_pair_list(m, "actions", x->actions, EXPLANATION_LIST_MAX);
 }
 
+/* What earlier records say of it; left out where they say nothing. */
+static int append_statistics(sd_bus_message *m, const Job *job) {
+        const char *lines[EXPLANATION_LIST_MAX] = {};
+        char text[sizeof(job->statistics)];
+        size_t n = 0;
+
+        if (!job->statistics[0])
+                return 0;
+        memcpy(text, job->statistics, sizeof(text));
+        for (char *line = text, *end; line && n < EXPLANATION_LIST_MAX - 1; line = end) {
+                end = strchr(line, '\n');
+                if (end)
+                        *end++ = '\0';
+                lines[n++] = line;
+        }
+        return append_pair_list(m, "notes", lines, EXPLANATION_LIST_MAX);
+}
+
 static const char *job_code(const Job *job, char buffer[static FAILURE_CODE_MAX]) {
         return job->code[0] ? job->code : failure_code(&job->failure, buffer);
 }
@@ -243,6 +261,8 @@ int append_error(sd_bus_message *m, const Job *job) {
         if (r >= 0)
                 r = append_failure(m, &job->failure, job_code(job, buffer), &x);
         if (r >= 0)
+                r = append_statistics(m, job);
+        if (r >= 0)
                 r = sd_bus_message_close_container(m);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
@@ -266,6 +286,8 @@ int append_result(sd_bus_message *m, const Job *job) {
         else {
                 explanation_of(&job->failure, &x);
                 r = append_failure(m, &job->failure, job_code(job, buffer), &x);
+                if (r >= 0)
+                        r = append_statistics(m, job);
                 if (r >= 0)
                         r = append_pair_string(m, "error", x.dbus_name);
                 if (r >= 0)

@@ -100,6 +100,8 @@ static Job *job_from_record(Bus *b, const StoreJob *s) {
         snprintf(j->digest, sizeof(j->digest), "%s", s->digest);
         snprintf(j->package_name, sizeof(j->package_name), "%s", s->package_name);
         snprintf(j->code, sizeof(j->code), "%s", s->code);
+        snprintf(j->note, sizeof(j->note), "%s", s->note);
+        snprintf(j->statistics, sizeof(j->statistics), "%s", s->statistics);
         j->options.mode = s->mode;
         return j;
 }

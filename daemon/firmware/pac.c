@@ -488,6 +488,18 @@ static int scan_loader(Parse *p) {
         return r;
 }
 
+static int read_heads(Parse *p) {
+        for (size_t i = 0; i < p->pac->n_files; i++) {
+                PacFile *file = p->pac->files + i;
+                int r = file->has_data && file->size >= sizeof(file->head) && pac_file_is_loader(file)
+                                ? read_at(p->reader, file->head, sizeof(file->head), file->offset)
+                                : 0;
+                if (r != 0)
+                        return r;
+        }
+        return 0;
+}
+
 /* What was parsed is remembered by digest, so that the pass over the whole file proves that it is still the same. */
 static int digest_head(Parse *p) {
         PacPrivate *private = (PacPrivate *) p->pac;
@@ -524,6 +536,8 @@ int pac_parse(const PacReader *reader, Pac **ret, Failure *f) {
                 r = collect_attachments(&p);
         if (r == 0)
                 r = scan_loader(&p);
+        if (r == 0)
+                r = read_heads(&p);
         if (r == 0)
                 r = pac_collect_warnings(reader, pac);
         free(p.entries);

@@ -38,6 +38,7 @@ typedef struct PacFile {
         PacBlock blocks[PAC_BLOCKS_MAX];
         uint64_t offset, size; /* data within the package, size 0 for operations */
         uint8_t sha256[32];    /* of the data; valid after pac_verify() */
+        uint8_t head[4];       /* of loaders: the first bytes of the data, which tell how they are signed */
 } PacFile;
 
 typedef struct PacNvItem {

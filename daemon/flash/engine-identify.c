@@ -49,9 +49,35 @@ static int read_table(Engine *e, bool *ret_modern) {
         return r;
 }
 
+static const char *storage_word(const Engine *e);
+
+static bool changes_flash(const Plan *plan) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].destructive)
+                        return true;
+        return false;
+}
+
+/* Loaders that nobody named may belong to another model that was here before. */
+static int check_picked(Engine *e, const Table *live) {
+        const char *word = storage_word(e), *wanted = e->plan->storage;
+
+        if (!e->plan->picked || !changes_flash(e->plan))
+                return 0;
+        if (word[0] && wanted[0] && !streq(word, wanted))
+                return engine_fail(e, CLASS_MISMATCH, "loaders",
+                                   "nobody named the loaders, and the package that they were taken from is for units with %s, while this one has %s; nothing "
+                                   "was written", wanted, word);
+        return engine_check_picked(e, live);
+}
+
 static int check_table(Engine *e) {
         const Table *live = e->live.entries ? &e->live : NULL;
-        int r = e->plan->chosen ? engine_resolve(e, live) : live ? engine_check_table(e, live) : 0;
+        int r = check_picked(e, live);
+
+        if (r != 0)
+                return r;
+        r = e->plan->chosen ? engine_resolve(e, live) : live ? engine_check_table(e, live) : 0;
 
         return r == 0 ? engine_check_sparse(e, e->table_differs ? NULL : live) : r;
 }

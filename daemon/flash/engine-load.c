@@ -308,8 +308,10 @@ static int meet_started(Engine *e, uint32_t window_ms) {
                 return r;
         e->runs = e->plan->single_loader ? RUNS_LAST : RUNS_FIRST;
         /* From here on it may write: no sync may make up for an answer that is missing. */
-        if (e->runs == RUNS_LAST)
+        if (e->runs == RUNS_LAST) {
                 bsl_session_set_stage(e->session, BSL_STAGE_FDL2);
+                engine_fact(e, "loaders", "started");
+        }
         return 0;
 }
 
@@ -377,6 +379,7 @@ int engine_exec(Engine *e) {
                 return r;
         e->greeted = true;
         e->runs = RUNS_LAST;
+        engine_fact(e, "loaders", "started");
         return 0;
 }
 

@@ -120,6 +120,8 @@ int engine_live_table(Engine *e, Table *ret);
 int engine_read_gpt(Engine *e, Table *ret);
 /* 0: as in the package, or the plan changes it (e->table_differs then). */
 int engine_check_table(Engine *e, const Table *live);
+/* Loaders that nobody named: is this a unit like those that their package is for? `live`: NULL nobody tells. */
+int engine_check_picked(Engine *e, const Table *live);
 /* Bytes of the partition that the step is for: by the device's table (NULL unknown), else by the package's, U64_UNKNOWN if
  * neither tells. */
 uint64_t engine_room(const Plan *plan, const Table *live, const PlanStep *s);

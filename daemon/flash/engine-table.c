@@ -293,3 +293,19 @@ int engine_check_table(Engine *e, const Table *live) {
         engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
         return 0;
 }
+
+int engine_check_picked(Engine *e, const Table *live) {
+        Differences d = {};
+        char more[32];
+        int r;
+
+        if (!live || e->plan->n_partitions == 0)
+                return 0;
+        r = compare(e, live, &d);
+        if (r < 0 || d.n == 0)
+                return r;
+        differences_more(&d, more);
+        return engine_fail(e, CLASS_MISMATCH, "loaders",
+                           "nobody named the loaders, and the partition table is not that of the package that they were taken from: %.110s%s%s; nothing "
+                           "was written", d.text, strlen(d.text) > 110 ? " …" : "", more);
+}

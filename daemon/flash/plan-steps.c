@@ -281,6 +281,8 @@ static int fill(Steps *m) {
         snprintf(plan->unit, sizeof(plan->unit), "%s", m->in->unit);
         for (size_t i = 0; i < 2; i++)
                 memcpy(plan->loader[i], m->in->loader[i].sha256, sizeof(plan->loader[i]));
+        plan->picked = m->in->picked;
+        snprintf(plan->storage, sizeof(plan->storage), "%s", m->in->storage);
         r = copy_table(plan, m->in->pac);
         if (r < 0)
                 return r;

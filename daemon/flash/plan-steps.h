@@ -38,6 +38,10 @@ typedef struct StepsInput {
         char family[32];           /* word of pac_family() */
         StepLoader loader[2];
         bool second_enumeration;
+        bool picked;               /* nobody named the loaders: table and storage must be as their package says before anything is written */
+        char storage[8];           /* picked: of their package, "" any */
+        char loaders[65];          /* hash of both and their addresses, for the record */
+        char product[97];          /* that somebody named, "" nobody did */
         char unit[65];             /* chip UID of the only unit that it is for, "" any */
         const Pac *pac;            /* the package that the loaders are from, for its partition list; may be NULL */
         PlanOptions options;

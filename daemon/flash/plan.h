@@ -83,6 +83,8 @@ typedef struct PlanOptions {
 typedef struct Plan {
         PlanOptions options;
         char family[32];
+        bool picked;             /* nobody named the loaders: before a write the unit must be what their package is for */
+        char storage[8];         /* picked: of that package, "" any */
         char unit[65];           /* chip UID of the only unit that it may be run on, "" any */
         PlanProtocol protocol;   /* of the first loader */
         bool single_loader;      /* BROM → FDL, no FDL2 */

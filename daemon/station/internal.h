@@ -93,6 +93,11 @@ typedef struct JobRun {
         uint64_t hung_usec;      /* cancelled because there was none, 0 no */
         JobTrail *trail;         /* what its record will tell; NULL before it met a device */
         char unit[65];           /* chip UID of the unit it runs on, as far as it told */
+        char model[97];          /* what the unit is, as far as anybody says */
+        bool model_known;        /* it is a product, not only an USB id */
+        bool loaders_started;    /* the last loader answered after this job had sent it */
+        LoadersOutcome loaders_outcome;
+        char loaders[65];        /* pair that was used, for the record */
         int change_error;        /* why a change of the table could not be opened on disk */
         bool table_open;         /* a change of the unit's table is open, by this job or by one before */
         bool concluding;         /* over; the row is on its way to the disk */
@@ -124,6 +129,9 @@ struct Station {
         Device *devices;
         Slot *slots;
         Package *packages;
+        struct LoaderPair *loaders; /* station/loaders.c */
+        StoreLoaderUse *uses;
+        size_t n_uses;
         Batch *batches;
         char boot_id[40];
         Controller controllers[16];

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/loaders.h"
 #include "station/record.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
@@ -165,6 +166,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
         snprintf(ret->port, sizeof(ret->port), "%s", run->port);
         snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
         snprintf(ret->note, sizeof(ret->note), "%s", job->note);
+        snprintf(ret->statistics, sizeof(ret->statistics), "%s", job->statistics);
         snprintf(ret->operator_name, sizeof(ret->operator_name), "%s", job->operator_name);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
         snprintf(ret->code, sizeof(ret->code), "%s", job->code);
@@ -177,6 +179,18 @@ typedef struct RowContext {
 } RowContext;
 
 static void job_finish(Job *job, int error);
+
+static void row_written(int error, void *userdata);
+
+/* What the records before it say of a failure. */
+static void finish_written(int error, const StoreJob *row, void *userdata) {
+        const RowContext *context = userdata;
+        Job *job = error == 0 ? station_find_job(context->station, context->job) : NULL;
+
+        if (job)
+                snprintf(job->statistics, sizeof(job->statistics), "%s", row->statistics);
+        row_written(error, userdata);
+}
 
 static void row_written(int error, void *userdata) {
         RowContext *context = userdata;
@@ -205,7 +219,7 @@ static void write_row(Job *job, const StoreJob *row, StoreRecord *record, bool l
         if (context) {
                 *context = (RowContext){job->station, job->id, last};
                 job->station->writes_pending++;
-                r = record ? store_finish_job(store, row, record, row_written, context)
+                r = record ? store_finish_job(store, row, record, finish_written, context)
                            : store_put_job(store, row, row_written, context);
         }
         if (r < 0 && record)
@@ -407,6 +421,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
                         job->bytes_done = job->bytes_total;
         }
         job_set_action(job, "");
+        loaders_job_ends(job, result);
         last_words(job, &words);
         steps_done(job);
         if (slot) {
@@ -510,6 +525,7 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
         snprintf(job->code, sizeof(job->code), "%s", row->code);
         snprintf(job->note, sizeof(job->note), "%s", row->note);
+        snprintf(job->statistics, sizeof(job->statistics), "%s", row->statistics);
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", row->operator_name);
         job->slot = row->port[0] || row->target_port[0]
                             ? station_find_slot(s, row->port[0] ? row->port : row->target_port)

@@ -3,6 +3,7 @@
 
 #include "common/closer.h"
 #include "station/internal.h"
+#include "station/loaders.h"
 
 /* ---- plans ---- */
 
@@ -140,6 +141,7 @@ static void package_free(Package *p) {
                 at = &(*at)->next;
         if (*at)
                 *at = p->next;
+        loaders_remove_package(p);
         while (p->plans) {
                 p->plans->users = 1;
                 plan_cache_unref(p, p->plans);
@@ -168,6 +170,7 @@ static void package_set_pac(Package *p, Pac *pac) {
         r = package_store_map(p->station->package_store, p->digest, &p->map);
         if (r < 0)
                 snprintf(p->problem, sizeof(p->problem), "The stored package cannot be opened: %s.", strerror(-r));
+        loaders_add_package(p);
 }
 
 static const char *const package_ready_properties[] = {"Product", "Version", "Alias",    "Family", "Files",
@@ -305,6 +308,7 @@ static Package *imported_package(Job *job, ImportTask *t, bool *ret_fresh, Failu
                 return p;
         p->problem[0] = '\0';
         p->verifying = false;
+        loaders_remove_package(p);
         p->pac = pac_free(p->pac);
         package_set_pac(p, TAKE_PTR(t->pac));
         if (!p->problem[0])

@@ -232,6 +232,16 @@ static uint64_t rate_of(const Job *job) {
         return job->started_usec == 0 || usec == 0 ? 0 : (uint64_t) ((double) job->bytes_done * 1e6 / (double) usec);
 }
 
+static struct json_object *loaders_object(const JobRun *run) {
+        static const char *const words[] = {[LOADERS_WORKED] = "worked", [LOADERS_FAILED] = "failed"};
+        struct json_object *o = json_object_new_object();
+
+        add_text(o, "hash", run->loaders);
+        add_text(o, "model", run->model);
+        add_text(o, "outcome", words[run->loaders_outcome]);
+        return o;
+}
+
 static void add_outcome(struct json_object *o, const Job *job, const StoreJob *row) {
         add_text(o, "result", job_result_to_string(row->result));
         add_text(o, "code", job->code);
@@ -272,6 +282,8 @@ static struct json_object *record_object(const Job *job, const StoreJob *row, co
         add(o, "unit", unit_object(job));
         add_outcome(o, job, row);
         add_files(o, job);
+        if (job->run->loaders[0])
+                add(o, "loader_pair", loaders_object(job->run));
         return o;
 }
 
@@ -305,6 +317,9 @@ static void fill_columns(const Job *job, const StoreJob *row, StoreRecord *r) {
         snprintf(r->serial, sizeof(r->serial), "%.64s", written[0] ? written : seen);
         snprintf(r->serial_seen, sizeof(r->serial_seen), "%.64s", seen);
         snprintf(r->chip, sizeof(r->chip), "%.128s", trail_find(job, "chip-uid"));
+        memcpy(r->loaders, job->run->loaders, sizeof(r->loaders));
+        memcpy(r->model, job->run->model, sizeof(r->model));
+        r->outcome = job->run->loaders_outcome;
 }
 
 int record_make(const Job *job, const StoreJob *row, StoreRecord *ret) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/loaders.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
 
@@ -161,6 +162,7 @@ int job_start(Job *job, Device *d) {
         device_clear_facts(d);
         bind_device(job, d);
         trail_begin(job, d);
+        loaders_job_starts(job, d);
         active_add(job);
         job->stage = STAGE_CLAIM;
         job_set_action(job, "");
@@ -472,6 +474,10 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 log_write(LOG_NOTICE,
                           &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: %s", (unsigned long long) job->id, job->note);
+                return;
+        }
+        if (streq(r->key, "loaders")) {
+                job->run->loaders_started = true;
                 return;
         }
         trail_fact(job, r->key, r->value);

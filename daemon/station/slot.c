@@ -129,6 +129,8 @@ static int put_row(Slot *slot) {
         row.resets = slot->resets;
         row.garbled = slot->garbled;
         row.rate = slot->rate;
+        memcpy(row.loaders, slot->loaders, sizeof(row.loaders));
+        memcpy(row.model, slot->model, sizeof(row.model));
         slot->station->writes_pending++;
         r = store_put_slot(slot->station->store, &row, row_written, slot->station);
         if (r < 0)
@@ -233,6 +235,8 @@ void slot_restore(Station *s, const StoreSlot *row) {
         slot->resets = row->resets;
         slot->garbled = row->garbled;
         slot->rate = row->rate;
+        memcpy(slot->loaders, row->loaders, sizeof(slot->loaders));
+        memcpy(slot->model, row->model, sizeof(slot->model));
         slot->state = slot_state_now(slot);
 }
 

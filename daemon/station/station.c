@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "station/internal.h"
+#include "station/loaders.h"
 #include "store/spool.h"
 
 #define POOL_THREADS 4
@@ -269,6 +270,7 @@ static void read_boot_id(Station *s) {
 
 static void restore(Station *s, const StoreSnapshot *snapshot) {
         note_interrupted(s, snapshot);
+        loaders_restore(s, snapshot);
         for (size_t i = 0; i < snapshot->n_slots; i++)
                 slot_restore(s, snapshot->slots + i);
         for (size_t i = 0; i < snapshot->n_traits; i++)
@@ -378,6 +380,7 @@ Station *station_free(Station *s) {
         batch_free_all(s);
         device_free_all(s);
         package_free_all(s);
+        loaders_free_all(s);
         slot_free_all(s);
         traits_free_all(s);
         if (s->package_store)

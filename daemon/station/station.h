@@ -73,6 +73,7 @@ struct Slot {
         char action[16];     /* what a person has to do here: "" "plug-in" "unplug" "replug" "clear" "confirm" */
         const char *health;  /* "unknown" "good" "suspect" "bad" */
         uint64_t units, timeouts, resets, garbled; /* what happened here, for good */
+        char loaders[65], model[97]; /* what the last unit here was started with, and what it was; "" not known */
         uint64_t rate;       /* bytes/s as usual here, 0 unknown */
         /* the rest is of station/ alone */
         bool wedged, passed_and_left; /* passed_and_left: its reset took the unit off the bus; still a good unit in the
@@ -93,6 +94,7 @@ struct Package {
         char digest[65], name[256];
         Pac *pac;          /* NULL until verified at start */
         char problem[256]; /* "" or why it cannot be used (damaged content, no memory) */
+        struct LoaderPair *loaders; /* station/loaders.h; NULL until verified */
         uint64_t size, imported_usec;
         uint32_t imported_uid;
         unsigned users; /* jobs that are not finished */
@@ -128,6 +130,7 @@ struct Job {
         char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
         char verified[12];    /* the level of verification that was reached, "" not yet or not known any more */
         char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
+        char statistics[512]; /* of a failure: what earlier records say, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;
         char operator_name[64]; /* who stands at the station, as the caller says; "" not told */

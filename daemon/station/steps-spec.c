@@ -50,6 +50,10 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
         add_number(o, "version", SPEC_VERSION);
         add_text(o, "family", in->family);
         add_text(o, "unit", in->unit);
+        add_text(o, "loaders", in->loaders);
+        add_text(o, "product", in->product);
+        add_text(o, "storage", in->storage);
+        json_object_object_add(o, "picked", json_object_new_boolean(in->picked));
         json_object_object_add(o, "second-enumeration", json_object_new_boolean(in->second_enumeration));
         add_number(o, "finish", (uint64_t) in->options.finish);
         add_text(o, "verify", verify_level_to_string(in->options.verify));
@@ -156,6 +160,10 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
             read_text(o, "verify", verify, sizeof(verify)) &&
             read_loader(o, "fdl1", in.loader) && read_loader(o, "fdl2", in.loader + 1)) {
                 in.second_enumeration = read_flag(o, "second-enumeration");
+                in.picked = read_flag(o, "picked");
+                /* Not in those of earlier versions. */
+                (void) (read_text(o, "loaders", in.loaders, sizeof(in.loaders)) && read_text(o, "product", in.product, sizeof(in.product)) &&
+                        read_text(o, "storage", in.storage, sizeof(in.storage)));
                 in.options.finish = finish == FINISH_RESET ? FINISH_RESET : finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : FINISH_NOTHING;
                 in.options.verify = verify_level_from_string(verify);
                 r = (int) in.options.verify < 0 ? -EBADMSG : read_steps(o, &in, ret_steps);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 
 #include "common/closer.h"
+#include "common/hex.h"
+#include "station/loaders.h"
 #include "station/steps-internal.h"
 
 #define FILES_PER_JOB_MAX STEP_FILES_MAX
@@ -226,6 +228,20 @@ static int check_inputs(JobSteps *j, CallError *e) {
         return 0;
 }
 
+/* Who names a package says what the unit is. */
+static void note_loaders(const Package *p, JobSteps *j) {
+        const StoreLoaders *row = p->loaders ? &p->loaders->row : NULL;
+
+        if (!j->options.picked && !j->options.named)
+                text_clean(j->input.product, sizeof(j->input.product), p->pac->product);
+        if (!row)
+                return;
+        memcpy(j->input.loaders, row->hash, sizeof(j->input.loaders));
+        j->input.picked = j->options.picked;
+        if (j->options.picked)
+                snprintf(j->input.storage, sizeof(j->input.storage), "%.7s", row->storage);
+}
+
 static int prepare_input(Job *job, CallError *e) {
         JobSteps *j = job->run->steps;
         Failure f = FAILURE_INIT;
@@ -234,9 +250,10 @@ static int prepare_input(Job *job, CallError *e) {
         j->input = (StepsInput){.options = j->options.plan, .n_steps = j->n_steps, .steps = j->steps};
         j->input.options.mode = FLASH_MODE_RESEARCH;
         snprintf(j->input.unit, sizeof(j->input.unit), "%s", j->options.unit);
-        if (job->package)
+        if (job->package) {
                 r = plan_steps_loaders(job->package->pac, &j->input, &f);
-        else {
+                note_loaders(job->package, j);
+        } else {
                 /* Sizes are known when they are copied; until then anything but 0 says that there will be one. */
                 snprintf(j->input.family, sizeof(j->input.family), "%s", family_of(&j->options));
                 j->input.loader[0] = (StepLoader){.address = j->options.fdl1_address, .size = 1};
@@ -264,6 +281,19 @@ static const SpoolFile *spool_file(const SpoolTask *t, const char *key) {
         return NULL;
 }
 
+/* Loaders that no package brought. */
+static void hash_own(StepsInput *in, const SpoolTask *t) {
+        const SpoolFile *files[2] = {spool_file(t, "fdl1"), spool_file(t, "fdl2")};
+        uint64_t address[2] = {in->loader[0].address, in->loader[1].address};
+        const uint8_t *sums[2] = {};
+        uint8_t bytes[2][32];
+
+        for (size_t i = 0; i < 2 && files[i] && hex_to_bytes(files[i]->sha256, bytes[i], 32); i++)
+                sums[i] = bytes[i];
+        if (!in->loaders[0] && sums[0] && loaders_hash(sums, address, in->loaders) < 0)
+                in->loaders[0] = '\0';
+}
+
 /* Where everything lies in the spool. */
 static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
         static const char *const keys[] = {"fdl1", "fdl2"};
@@ -283,6 +313,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                         steps[i].size = MIN(f->size, steps[i].length);
                 }
         }
+        hash_own(in, t);
         in->steps = steps;
 }
 

@@ -12,6 +12,7 @@ typedef struct StepsOptions {
         PlanOptions plan;          /* finish */
         char family[32];           /* of own loaders; "": by their number */
         char unit[65];             /* chip UID of the only unit that the job is for, "" any */
+        bool picked, named;        /* the package was chosen by station_choose_loaders(): without a word, with one */
         uint64_t fdl1_address, fdl2_address; /* U64_UNKNOWN: none; their files are attached as "fdl1" and "fdl2" */
 } StepsOptions;
 

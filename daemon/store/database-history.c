@@ -92,7 +92,8 @@ static int insert_record(Database *d, const StoreRecord *r) {
         const char *const texts[] = {r->kind, r->result, r->code, r->port, r->label, r->digest, r->serial, r->serial_seen, r->chip};
         int e;
 
-        e = database_prepare(d, "INSERT INTO records(" COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)", &row);
+        e = database_prepare(d, "INSERT INTO records(" COLUMNS ", loaders, model) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+                             &row);
         if (e == 0)
                 e = database_prepare(d, "INSERT INTO record_lines VALUES(?1, ?2)", &line);
         if (e < 0)
@@ -107,6 +108,8 @@ static int insert_record(Database *d, const StoreRecord *r) {
         sqlite3_bind_int64(row, 15, (sqlite3_int64) r->finished_usec);
         sqlite3_bind_text(row, 16, r->previous, -1, SQLITE_STATIC);
         sqlite3_bind_text(row, 17, r->hash, -1, SQLITE_STATIC);
+        sqlite3_bind_text(row, 18, r->loaders, -1, SQLITE_STATIC);
+        sqlite3_bind_text(row, 19, r->model, -1, SQLITE_STATIC);
         sqlite3_bind_int64(line, 1, (sqlite3_int64) r->seq);
         sqlite3_bind_text(line, 2, r->json, -1, SQLITE_STATIC);
         e = finish(d, row);
@@ -130,6 +133,8 @@ int database_add_record(Database *d, const StoreRecord *record) {
         e = record_hash(&r, r.hash);
         if (e == 0)
                 e = insert_record(d, &r);
+        if (e == 0)
+                e = database_count_use(d, &r);
         if (e < 0)
                 return e;
         chain.head = r.seq;
@@ -206,7 +211,7 @@ static int fetch_records(Database *d, sqlite3_stmt *statement, StoreRecord **ret
 
 /* Only the conditions that are asked for are in the statement, so that their indexes are used. */
 static char *list_sql(const StoreRecordFilter *f) {
-        return sqlite3_mprintf(SELECT "%s ?1%s%s%s%s%s%s%s%s%s%s%s ORDER BY r.seq %s LIMIT ?2", f->oldest_first ? ">" : "<",
+        return sqlite3_mprintf(SELECT "%s ?1%s%s%s%s%s%s%s%s%s%s%s%s ORDER BY r.seq %s LIMIT ?2", f->oldest_first ? ">" : "<",
                                f->serial[0] ? " AND (r.serial = ?3 OR r.serial_seen = ?3)" : "",
                                f->chip[0] ? " AND r.chip = ?4" : "",
                                f->slot[0] ? " AND (r.port = ?5 OR r.label = ?5)" : "", f->kind[0] ? " AND r.kind = ?6" : "",
@@ -214,6 +219,7 @@ static char *list_sql(const StoreRecordFilter *f) {
                                f->digest[0] ? " AND r.digest = ?9" : "", f->batch > 0 ? " AND r.batch = ?10" : "",
                                f->job > 0 ? " AND r.job = ?11" : "", f->since_usec > 0 ? " AND r.finished_usec >= ?12" : "",
                                f->until_usec != U64_UNKNOWN ? " AND r.finished_usec < ?13" : "",
+                               f->loaders[0] ? " AND r.loaders >= ?14 AND r.loaders < ?14 || 'g'" : "",
                                f->oldest_first ? "ASC" : "DESC");
 }
 
@@ -226,6 +232,7 @@ static void bind_filter(sqlite3_stmt *s, const StoreRecordFilter *f) {
         /* Those that the statement does not have are SQLITE_RANGE, and that is fine. */
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 (void) sqlite3_bind_text(s, (int) i + 3, texts[i], -1, SQLITE_STATIC);
+        (void) sqlite3_bind_text(s, 14, f->loaders, -1, SQLITE_STATIC);
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
                 (void) sqlite3_bind_int64(s, (int) i + 10, (sqlite3_int64) MIN(numbers[i], (uint64_t) INT64_MAX));
 }

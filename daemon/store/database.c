@@ -568,5 +568,7 @@ int database_load(Database *d, StoreSnapshot *ret) {
         ret->slots = slots;
         ret->traits = traits;
         ret->packages = packages;
-        return r == 0 ? load_batches(d, ret) : r;
+        if (r == 0)
+                r = load_batches(d, ret);
+        return r == 0 ? database_load_loaders(d, ret) : r;
 }

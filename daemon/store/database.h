@@ -55,5 +55,10 @@ int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, s
 int database_list_backups(Database *d, const StoreBackupFilter *filter, StoreBackup **ret, size_t *ret_n);
 /* One job is one unit: what its backups know of it is known of all of them. Fills backup->unit, or spreads it to the earlier rows. */
 int database_tie_backup(Database *d, StoreBackup *backup);
+/* database-loaders.c */
+int database_load_loaders(Database *d, StoreSnapshot *ret);
+int database_count_use(Database *d, const StoreRecord *record);
+/* database-statistics.c: for a job that failed, what earlier records say; fills job->statistics and adds it to record->json (malloc). */
+int database_statistics(Database *d, StoreJob *job, StoreRecord *record);
 /* All rows of a bound statement into one array (malloc); the statement is reset. */
 int database_fetch(Database *d, TableId table, sqlite3_stmt *statement, void **ret, size_t *ret_n);

@@ -86,6 +86,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, note, "note"),
         FIELD(TEXT, StoreJob, operator_name, "operator"),
         FIELD(U64, StoreJob, batch, "batch"),
+        FIELD(TEXT, StoreJob, statistics, "statistics"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -103,6 +104,8 @@ static const Field slot_fields[] = {
         FIELD(U64, StoreSlot, resets, "resets"),
         FIELD(U64, StoreSlot, garbled, "garbled"),
         FIELD(U64, StoreSlot, rate, "rate"),
+        FIELD(TEXT, StoreSlot, loaders, "loaders"),
+        FIELD(TEXT, StoreSlot, model, "model"),
 };
 static const Field package_fields[] = {
         FIELD(TEXT, StorePackage, digest, "digest"),
@@ -161,6 +164,22 @@ static const Field trait_fields[] = {
         FIELD(U64, StoreTrait, usec, "usec"),
 };
 
+static const Field loaders_fields[] = {
+        FIELD(TEXT, StoreLoaders, hash, "hash"),
+        FIELD(TEXT, StoreLoaders, family, "family"),
+        FIELD(TEXT, StoreLoaders, board, "board"),
+        FIELD(TEXT, StoreLoaders, product, "product"),
+        FIELD(TEXT, StoreLoaders, storage, "storage"),
+        FIELD(TEXT, StoreLoaders, signature, "signature"),
+        FIELD(U64, StoreLoaders, fdl1_address, "fdl1_address"),
+        FIELD(U64, StoreLoaders, fdl1_size, "fdl1_size"),
+        FIELD(U64, StoreLoaders, fdl2_address, "fdl2_address"),
+        FIELD(U64, StoreLoaders, fdl2_size, "fdl2_size"),
+        FIELD(TEXT, StoreLoaders, digest, "digest"),
+        FIELD(TEXT, StoreLoaders, package_name, "package_name"),
+        FIELD(U64, StoreLoaders, added_usec, "added_usec"),
+};
+
 static const struct {
         const char *name;
         const Field *fields;
@@ -174,6 +193,7 @@ static const struct {
         [TABLE_BACKUPS] = {"backups", backup_fields, ELEMENTSOF(backup_fields), sizeof(StoreBackup), true},
         [TABLE_BATCHES] = {"batches", batch_fields, ELEMENTSOF(batch_fields), sizeof(StoreBatch), false},
         [TABLE_TRAITS] = {"loader_traits", trait_fields, ELEMENTSOF(trait_fields), sizeof(StoreTrait), false},
+        [TABLE_LOADERS] = {"loaders", loaders_fields, ELEMENTSOF(loaders_fields), sizeof(StoreLoaders), false},
 };
 
 /* Each step is frozen once it was released: later versions add steps and leave these alone. */
@@ -253,6 +273,18 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "ALTER TABLE jobs ADD COLUMN failure_verdict TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE jobs ADD COLUMN failure_device_state TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE jobs ADD COLUMN failure_situation INTEGER NOT NULL DEFAULT 0;",
+        "CREATE TABLE loaders(hash TEXT NOT NULL PRIMARY KEY, family TEXT NOT NULL, board TEXT NOT NULL, product TEXT NOT NULL,"
+        " storage TEXT NOT NULL, signature TEXT NOT NULL, fdl1_address INTEGER NOT NULL, fdl1_size INTEGER NOT NULL,"
+        " fdl2_address INTEGER NOT NULL, fdl2_size INTEGER NOT NULL, digest TEXT NOT NULL, package_name TEXT NOT NULL,"
+        " added_usec INTEGER NOT NULL) @STRICT@;"
+        "CREATE TABLE loader_uses(hash TEXT NOT NULL, model TEXT NOT NULL, worked INTEGER NOT NULL, failed INTEGER NOT NULL,"
+        " last_usec INTEGER NOT NULL, last_code TEXT NOT NULL, PRIMARY KEY(hash, model)) @STRICT@;"
+        "ALTER TABLE records ADD COLUMN loaders TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE records ADD COLUMN model TEXT NOT NULL DEFAULT '';"
+        "CREATE INDEX records_loaders ON records(loaders) WHERE loaders <> '';"
+        "ALTER TABLE jobs ADD COLUMN statistics TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE slots ADD COLUMN loaders TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE slots ADD COLUMN model TEXT NOT NULL DEFAULT '';",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

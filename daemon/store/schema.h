@@ -16,11 +16,11 @@ typedef struct StoreIntent {
         uint64_t usec;
 } StoreIntent;
 
-typedef enum TableId { TABLE_JOBS, TABLE_SLOTS, TABLE_PACKAGES, TABLE_INTENTS, TABLE_BACKUPS, TABLE_BATCHES, TABLE_TRAITS, TABLE_MAX } TableId;
+typedef enum TableId { TABLE_JOBS, TABLE_SLOTS, TABLE_PACKAGES, TABLE_INTENTS, TABLE_BACKUPS, TABLE_BATCHES, TABLE_TRAITS, TABLE_LOADERS, TABLE_MAX } TableId;
 
 /* Brings the file to this version, one step for each version behind, each in its own transaction. SQLite codes;
  * SQLITE_MISMATCH: the file was made by a newer fdld. */
-#define SCHEMA_VERSION 8
+#define SCHEMA_VERSION 9
 int schema_migrate(sqlite3 *db);
 
 /* "INSERT OR REPLACE INTO …", or a plain INSERT for tables that are written once; malloc, NULL no memory */

@@ -60,6 +60,7 @@ struct Request {
                 StoreIntent intent;
                 StoreBackup backup;
                 StoreTrait trait;
+                StoreLoaders loaders;
         } row;
         void *data; /* of a backup; a row that is too large for `row` */
         size_t size;
@@ -67,6 +68,7 @@ struct Request {
         uint64_t first; /* ids: of the block; list: before; get: id */
         unsigned n;
         StoreCallback cb;
+        StoreFinishCallback finish_cb;
         void (*ids_cb)(int error, uint64_t first, unsigned n, void *userdata);
         StoreJobsCallback jobs_cb;
         void *userdata;
@@ -392,7 +394,9 @@ static int execute_one(Store *s, Request *r) {
                         return database_list_jobs(s->db, r->first, r->n, &r->jobs, &r->n_jobs);
                 return database_get_job(s->db, r->first, &r->jobs, &r->n_jobs);
         case REQUEST_FINISH_JOB:
-                e = database_put(s->db, TABLE_JOBS, &r->row);
+                e = database_statistics(s->db, &r->row.job, r->records);
+                if (e == 0)
+                        e = database_put(s->db, TABLE_JOBS, &r->row);
                 return e < 0 ? e : database_add_record(s->db, r->records);
         case REQUEST_LIST_RECORDS:
                 records_free(TAKE_PTR(r->records), r->n_records);
@@ -767,6 +771,8 @@ void store_snapshot_clear(StoreSnapshot *s) {
         free(s->jobs);
         free(s->batches);
         free(s->traits);
+        free(s->loaders);
+        free(s->uses);
         *s = (StoreSnapshot) {};
 }
 
@@ -824,6 +830,8 @@ static void call_back(Request *r) {
                 r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
         else if (r->ids_cb)
                 r->ids_cb(r->result, r->result == 0 ? r->first : 0, r->result == 0 ? r->n : 0, r->userdata);
+        else if (r->finish_cb)
+                r->finish_cb(r->result, &r->row.job, r->userdata);
         else if (r->cb)
                 r->cb(r->result, r->userdata);
 }
@@ -902,7 +910,7 @@ int store_put_job(Store *s, const StoreJob *job, StoreCallback cb, void *userdat
         return valid_job(job) ? put(s, TABLE_JOBS, job, cb, userdata) : -EINVAL;
 }
 
-int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreCallback cb, void *userdata) {
+int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreFinishCallback cb, void *userdata) {
         Request *r;
 
         if (!valid_job(job) || record->job != job->id || !record->id[0] || !record->json)
@@ -918,7 +926,7 @@ int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, S
         r->row.job = *job;
         r->records[0] = *record;
         r->n_records = 1;
-        r->cb = cb;
+        r->finish_cb = cb;
         return enqueue(s, r);
 }
 
@@ -987,6 +995,10 @@ int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *u
 
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata) {
         return is_lower_hex(package->digest, 64) ? put(s, TABLE_PACKAGES, package, cb, userdata) : -EINVAL;
+}
+
+int store_put_loaders(Store *s, const StoreLoaders *loaders, StoreCallback cb, void *userdata) {
+        return is_lower_hex(loaders->hash, 64) ? put(s, TABLE_LOADERS, loaders, cb, userdata) : -EINVAL;
 }
 
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata) {

@@ -19,7 +19,26 @@ typedef struct StoreSlot {
         char quarantine[160];      /* "" or why it takes no work */
         uint64_t units, timeouts, resets, garbled; /* what happened there, for good */
         uint64_t rate;             /* bytes/s as usual there, 0 unknown */
+        char loaders[65], model[97]; /* what the last unit there was started with, and what it was; "" not known */
 } StoreSlot;
+
+/* A pair of loaders that a package brought; it stays when the package goes. */
+typedef struct StoreLoaders {
+        char hash[65];             /* of both loaders and their addresses */
+        char family[32], board[128], product[257], storage[16];
+        char signature[32];        /* header of the loaders: "dhtb", "uimage", "none"; "a+b" where they differ */
+        uint64_t fdl1_address, fdl1_size, fdl2_address, fdl2_size; /* U64_UNKNOWN, 0: a loader alone */
+        char digest[65], package_name[256]; /* that brought it first */
+        uint64_t added_usec;
+} StoreLoaders;
+
+/* How a pair did on one model. */
+typedef struct StoreLoaderUse {
+        char hash[65], model[97];
+        uint64_t worked, failed, last_usec;
+        char last_code[FAILURE_CODE_MAX]; /* of the last failure, "" none */
+} StoreLoaderUse;
+typedef enum LoadersOutcome { LOADERS_UNUSED, LOADERS_WORKED, LOADERS_FAILED } LoadersOutcome;
 
 /* A batch as it is kept: one row, replaced as it moves on. */
 typedef struct StoreBatch {
@@ -68,6 +87,7 @@ typedef struct StoreJob {
         char note[512];            /* what could not be proven or recorded, lines; nothing personal */
         char operator_name[64];
         uint64_t batch;            /* 0 none */
+        char statistics[512];      /* of a failure: what earlier records say, lines; filled by the store when the job is finished */
 } StoreJob;
 
 typedef struct StoreBackup {
@@ -121,6 +141,8 @@ typedef struct StoreRecord {
         char port[128], label[33], digest[65];
         char serial[65], serial_seen[65], chip[129];
         uint64_t started_usec, finished_usec;
+        char loaders[65], model[97]; /* pair that was used, and on what; "" not known. Not in the hash: both are in the JSON, too */
+        LoadersOutcome outcome;    /* counted when the record is added; not read back */
         char *json;                /* malloc */
         char previous[65], hash[65]; /* given by the store */
 } StoreRecord;
@@ -130,6 +152,7 @@ typedef struct StoreRecordFilter {
         char serial[65], chip[129];   /* serial: as seen or as written */
         char slot[128];               /* port or label */
         char kind[16], result[16], code[FAILURE_CODE_MAX], digest[65];
+        char loaders[65];             /* hash of a pair, or its beginning */
         uint64_t batch, job, since_usec, until_usec; /* by the end of the attempt */
         bool oldest_first;
         uint64_t cursor;
@@ -157,6 +180,9 @@ typedef struct StoreSnapshot {
         StoreBatch *batches;       /* all unfinished, then the newest 16 finished, by id; units are counted by their records */
         size_t n_traits;
         StoreTrait *traits;
+        size_t n_loaders, n_uses;
+        StoreLoaders *loaders;
+        StoreLoaderUse *uses;      /* the last 10,000 */
 } StoreSnapshot;
 
 typedef struct Store Store;
@@ -186,6 +212,7 @@ int store_put_slot(Store *s, const StoreSlot *slot, StoreCallback cb, void *user
 int store_put_batch(Store *s, const StoreBatch *batch, StoreCallback cb, void *userdata);
 int store_put_trait(Store *s, const StoreTrait *trait, StoreCallback cb, void *userdata);
 int store_put_package(Store *s, const StorePackage *package, StoreCallback cb, void *userdata);
+int store_put_loaders(Store *s, const StoreLoaders *loaders, StoreCallback cb, void *userdata);
 int store_remove_package(Store *s, const char *digest, StoreCallback cb, void *userdata);
 int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *partition, StoreCallback cb, void *userdata);
 /* Moves data (malloc) into vault/<id>: written, synced, renamed, synced; then a row. Write-once. Of `backup` job, port, name and unit
@@ -210,8 +237,10 @@ int store_close_changes(Store *s, const StoreChange *change, StoreCallback cb, v
 typedef void (*StoreAreasCallback)(int error, StoreArea *areas, size_t n, void *userdata);
 int store_recall_change(Store *s, const StoreChange *change, StoreAreasCallback cb, void *userdata);
 /* The last row of a job and the record of the attempt: both or none. record->json moves to the store if this call succeeds. A second
- * record for the same job is not taken (nor an error). */
-int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreCallback cb, void *userdata);
+ * record for the same job is not taken (nor an error). Of a failure, what earlier records say about loaders, slot and unit goes into
+ * row and record with it, and comes back in the callback's row. */
+typedef void (*StoreFinishCallback)(int error, const StoreJob *job, void *userdata);
+int store_finish_job(Store *s, const StoreJob *job, const StoreRecord *record, StoreFinishCallback cb, void *userdata);
 /* Rows are valid within the callback only. */
 typedef void (*StoreRecordsCallback)(int error, const StoreRecord *records, size_t n, void *userdata);
 int store_list_records(Store *s, const StoreRecordFilter *filter, StoreRecordsCallback cb, void *userdata);

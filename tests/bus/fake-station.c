@@ -626,17 +626,25 @@ int slot_set_listed(Slot *slot, bool listed, CallError *e) {
         return ask(slot->station, e, "listed %d", listed);
 }
 
-int station_loaders(Station *s, LoaderPair **ret, size_t *ret_n) {
-        LoaderPair *list = calloc(1, sizeof(*list));
+const LoaderPair *station_loaders(Station *s) {
+        static LoaderPair pair = {.row = {.hash = "abcdef", .family = "phone", .signature = "dhtb", .fdl1_address = 0x5500, .fdl2_address = U64_UNKNOWN},
+                                  .n_packages = 1};
 
-        for (Package *p = s->packages; list && p && *ret_n == 0; p = p->next) {
-                *list = (LoaderPair) {.package = p, .n_packages = 1, .family = "phone", .hash = "abcdef", .fdl1_address = 0x5500, .fdl2_address = U64_UNKNOWN};
-                *ret_n = p->pac != NULL;
-        }
-        *ret = list;
-        return list ? 0 : -ENOMEM;
+        for (Package *p = s->packages; p; p = p->next)
+                if (p->pac) {
+                        pair.package = p;
+                        return &pair;
+                }
+        return NULL;
 }
-Package *station_choose_loaders(Station *s, const Target *target _unused_, const char *word, char ret_note[static 256], CallError *e) {
+const StoreLoaderUse *station_loader_uses(Station *s _unused_, size_t *ret_n) {
+        static const StoreLoaderUse use = {.hash = "abcdef", .model = "A phone", .worked = 2, .failed = 1, .last_code = "exec-fdl2-silent"};
+
+        *ret_n = 1;
+        return &use;
+}
+Package *station_choose_loaders(Station *s, const Target *target _unused_, const char *word, const char *family _unused_, char ret_note[static 256],
+                                CallError *e) {
         ret_note[0] = '\0';
         if (ask(s, e, "choose-loaders '%s'", word) < 0)
                 return NULL;

@@ -50,12 +50,72 @@ expect 0 fdlctl -j show 6
 says '"Note":"loaders '
 says "as for the last unit in this slot"
 
-# another unit there: they do not start, and that is told next time
+# another unit there: they do not start, and that is told next time, also after a restart
 simctl '{"cmd":"unplug","device":"phone"}' >/dev/null
 simctl '{"cmd":"replug","device":"ab"}' >/dev/null
 expect 4 fdlctl -q --timeout=60 read --loaders=SIMPHONE --slot="$(port_of ab)" boot_a=w.img
-expect 0 fdlctl -j loaders
-says '"failed":1'
+fdlctl -j loaders >before.json
+grep -q '"failed":1' before.json || fail "the failure was not counted: $(cat before.json)"
+grep -q '\["1782:4d00",' before.json || fail "nobody said what this unit is, so its id stands for it: $(cat before.json)"
+grep -q '"signature":"none"' before.json || fail "these loaders are not signed"
+stop_daemon
+start_daemon
+for _ in $(seq 200); do
+        fdlctl -j packages | grep -q '"Ready":false' || break
+        sleep 0.05
+done
+fdlctl -j loaders >after.json
+cmp before.json after.json || fail "the catalogue is not what it was before the restart"
+expect 0 fdlctl history --loaders="${hash:0:8}"
+says "exec-fdl"
+
+# what the slot was last started with also survives; the other slot's unit is another model: a write needs to know better
+simctl '{"cmd":"replug","device":"phone"}' >/dev/null
+expect 0 fdlctl -q --timeout=60 read --length=4K --force --slot="$(port_of phone)" boot=z.img
+cmp -n 4096 x.img z.img || fail "not the same"
+
+# named by a package, they fail on that model; said before the next attempt and behind it
+"$FDLD_BUILD/pacmaker" phone "$WORK/wrong.pac" --set=product=SIMPHONE_AB --size=System=1M >/dev/null
+for _ in 1 2; do
+        simctl '{"cmd":"replug","device":"ab"}' >/dev/null
+        expect 4 fdlctl --timeout=60 flash --yes wrong.pac --slot="$(port_of ab)"
+done
+says "earlier:       The same loaders (${hash:0:8}) have failed on this model (SIMPHONE_AB) 1 time before and never worked on it"
+says "noted:         loaders ${hash:0:8} are known to fail on SIMPHONE_AB: they failed 1 time, last with exec-fdl1-silent"
+job=$(fdlctl --no-legend jobs | tail -1 | cut -d' ' -f1)
+expect 0 fdlctl -j show "$job"
+says "are known to fail on SIMPHONE_AB: they failed 1 time"
+says '"notes":["The same loaders'
+expect 0 fdlctl -j history --limit=1
+says '"statistics":["The same loaders'
+says '"outcome":"failed"'
+expect 0 fdlctl history --check
+
+# the pair outlives its packages, and is not used without them
+for name in ab wrong phone newer; do
+        expect 0 fdlctl -q remove "$(fdlctl -j packages | tr '{' '\n' | grep "\"Name\":\"$name.pac\"" | grep -o '"Digest":"[0-9a-f]*"' | cut -d'"' -f4)"
+done
+expect 0 fdlctl loaders
+says "ab.pac (removed)"
+simctl '{"cmd":"replug","device":"phone"}' >/dev/null
+expect 2 fdlctl -q read --slot="$(port_of phone)" boot=v.img
+says "fit, but the package that brought them"
+
+# loaders that nobody named may read what they like, but write only where storage and table are those of their package
+"$FDLD_BUILD/pacmaker" phone "$WORK/odd.pac" --size=System=1M --partitions=boot=3,system=0xFFFFFFFF >/dev/null
+expect 0 fdlctl -q import odd.pac
+head -c 4096 x.img >small.img
+expect 5 fdlctl --timeout=60 write --yes --any-image --slot="$(port_of phone)" boot=small.img
+says "identify-mismatch-loaders"
+says "nobody named the loaders"
+simctl '{"cmd":"replug","device":"phone"}' >/dev/null
+expect 0 fdlctl -q --timeout=60 write --yes --any-image --loaders="${hash:0:8}" --slot="$(port_of phone)" boot=small.img
+"$FDLD_BUILD/pacmaker" uis8910 "$WORK/module.pac" >/dev/null
+expect 0 fdlctl -q import module.pac
+expect 0 fdlctl loaders
+says "uimage"
+expect 2 fdlctl -q read --loaders=uis8910 --slot="$(port_of ab)" boot_a=v.img
+says "No loaders of the store fit 'uis8910'"
 stop_station
 trap - EXIT
 echo "1 passed, 0 failed"

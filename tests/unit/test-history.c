@@ -42,6 +42,12 @@ static void on_done(int e, UNUSED void *userdata) {
         last_error = e;
 }
 
+static char last_statistics[512];
+static void on_finished(int e, const StoreJob *job, UNUSED void *userdata) {
+        on_done(e, NULL);
+        snprintf(last_statistics, sizeof(last_statistics), "%s", job->statistics);
+}
+
 static void on_records(int e, const StoreRecord *records, size_t n, UNUSED void *userdata) {
         on_done(e, NULL);
         for (size_t i = 0; i < n_found; i++)
@@ -101,7 +107,7 @@ static void add(uint64_t job) {
         StoreRecord r = record_of(job);
         StoreJob row = job_row(job);
 
-        wait_answer(store_finish_job(store, &row, &r, on_done, NULL));
+        wait_answer(store_finish_job(store, &row, &r, on_finished, NULL));
 }
 
 static void add_many(uint64_t first, uint64_t last) {
@@ -322,12 +328,109 @@ START_TEST(what_cannot_be_a_record) {
         StoreRecord r = record_of(2);
 
         begin();
-        ck_assert_int_eq(store_finish_job(store, &row, &r, on_done, NULL), -EINVAL);
+        ck_assert_int_eq(store_finish_job(store, &row, &r, on_finished, NULL), -EINVAL);
         free(r.json);
         r = record_of(1);
         r.id[0] = '\0';
-        ck_assert_int_eq(store_finish_job(store, &row, &r, on_done, NULL), -EINVAL);
+        ck_assert_int_eq(store_finish_job(store, &row, &r, on_finished, NULL), -EINVAL);
         free(r.json);
+        close_store();
+}
+END_TEST
+
+/* ---- what earlier records say of a failure ---- */
+
+/* A failure of loaders, or a pass, at a socket at a time. */
+static void add_attempt(uint64_t job, bool passed, const char *port, const char *chip, uint64_t finished_usec) {
+        StoreRecord r = record_of(job);
+        StoreJob row = job_row(job);
+
+        strcpy(r.result, passed ? "done" : "failed");
+        strcpy(r.code, passed ? "" : "exec-fdl2-silent");
+        strcpy(r.port, port);
+        strcpy(r.chip, chip);
+        memset(r.digest, 'a', 64);
+        memset(r.loaders, 'c', 64);
+        strcpy(r.model, "PHONE");
+        r.outcome = passed ? LOADERS_WORKED : LOADERS_FAILED;
+        r.finished_usec = finished_usec;
+        row.result = passed ? JOB_RESULT_DONE : JOB_RESULT_FAILED;
+        row.failure.class = passed ? CLASS_NONE : CLASS_SILENT;
+        wait_answer(store_finish_job(store, &row, &r, on_finished, NULL));
+}
+
+#define DAY (86400 * UINT64_C(1000000))
+#define NOON (20000 * DAY + DAY / 2)
+
+START_TEST(the_same_loaders_failed_before) {
+        begin();
+        add_attempt(1, false, "one", "", NOON);
+        ck_assert_str_eq(last_statistics, "");
+        add_attempt(2, false, "one", "", NOON + 1);
+        ck_assert_ptr_nonnull(strstr(last_statistics, "have failed on this model (PHONE) 1 time before and never worked"));
+        add_attempt(3, true, "one", "", NOON + 2);
+        ck_assert_str_eq(last_statistics, "");
+        add_attempt(4, false, "one", "", NOON + 3);
+        ck_assert_ptr_nonnull(strstr(last_statistics, "have worked on this model (PHONE) 1 time before and failed 2"));
+        ck_assert_uint_eq(list(all), 4);
+        ck_assert_ptr_nonnull(strstr(found[0].json, ",\"statistics\":[\"The same loaders (cccccccc)"));
+        check_all();
+        ck_assert_uint_eq(check.bad_seq, 0);
+        close_store();
+        open_store();
+        ck_assert_uint_eq(snapshot.n_uses, 1);
+        ck_assert_uint_eq(snapshot.uses[0].worked, 1);
+        ck_assert_uint_eq(snapshot.uses[0].failed, 3);
+        ck_assert_str_eq(snapshot.uses[0].last_code, "exec-fdl2-silent");
+        ck_assert_ptr_nonnull(strstr(snapshot.jobs[3].statistics, "have worked on this model"));
+        close_store();
+}
+END_TEST
+
+START_TEST(this_slot_had_most_of_the_timeouts) {
+        begin();
+        add_attempt(1, true, "two", "", NOON - 8 * DAY);
+        add_attempt(2, false, "one", "", NOON - 8 * DAY); /* too long ago */
+        add_attempt(3, false, "two", "", NOON);
+        add_attempt(4, false, "one", "", NOON);
+        add_attempt(5, false, "one", "", NOON);
+        ck_assert_ptr_null(strstr(last_statistics, "This slot had"));
+        add_attempt(6, false, "one", "", NOON);
+        ck_assert_ptr_nonnull(strstr(last_statistics, "This slot had 3 of the 4 timeouts of the last seven days"));
+        add_attempt(7, false, "two", "", NOON);
+        ck_assert_ptr_null(strstr(last_statistics, "This slot had"));
+        close_store();
+}
+END_TEST
+
+START_TEST(this_unit_passed_before) {
+        setenv("TZ", "UTC", 1);
+        begin();
+        add_attempt(1, true, "one", "U1", NOON - DAY);
+        add_attempt(2, false, "one", "U1", NOON);
+        ck_assert_ptr_nonnull(strstr(last_statistics, "This very unit passed with this package yesterday at 12:00"));
+        add_attempt(3, false, "one", "U2", NOON);
+        ck_assert_ptr_null(strstr(last_statistics, "passed"));
+        add_attempt(4, false, "one", "", NOON + DAY);
+        ck_assert_ptr_nonnull(strstr(last_statistics, "A unit passed in this slot with this package 2 days ago"));
+        add_attempt(5, false, "two", "", NOON);
+        ck_assert_ptr_null(strstr(last_statistics, "passed"));
+        close_store();
+}
+END_TEST
+
+START_TEST(a_pair_is_kept) {
+        StoreLoaders pair = {.family = "phone", .board = "b", .product = "p", .storage = "emmc", .signature = "dhtb", .fdl1_address = 0x5500,
+                             .fdl2_address = U64_UNKNOWN, .added_usec = 5};
+
+        begin();
+        ck_assert_int_eq(store_put_loaders(store, &pair, on_done, NULL), -EINVAL);
+        memset(pair.hash, 'd', 64);
+        wait_answer(store_put_loaders(store, &pair, on_done, NULL));
+        close_store();
+        open_store();
+        ck_assert_uint_eq(snapshot.n_loaders, 1);
+        ck_assert_mem_eq(snapshot.loaders, &pair, sizeof(pair));
         close_store();
 }
 END_TEST
@@ -386,6 +489,8 @@ START_TEST(version_1_migrates) {
         ck_assert_uint_eq(snapshot.n_slots, 1);
         ck_assert_str_eq(snapshot.slots[0].label, "left");
         ck_assert_uint_eq(snapshot.slots[0].passed, 5);
+        ck_assert_str_eq(snapshot.slots[0].loaders, "");
+        ck_assert_uint_eq(snapshot.n_loaders, 0);
         ck_assert_uint_eq(snapshot.next_id, 1001);
         ck_assert_uint_eq(snapshot.n_traits, 0);
         add_many(8, 9);
@@ -415,6 +520,10 @@ int main(void) {
         tcase_add_test(t, all_may_be_pruned);
         tcase_add_test(t, pruning_stops_at_the_first_that_stays);
         tcase_add_test(t, what_cannot_be_a_record);
+        tcase_add_test(t, the_same_loaders_failed_before);
+        tcase_add_test(t, this_slot_had_most_of_the_timeouts);
+        tcase_add_test(t, this_unit_passed_before);
+        tcase_add_test(t, a_pair_is_kept);
         tcase_add_test(t, version_1_migrates);
         suite_add_tcase(s, t);
         r = srunner_create(s);
