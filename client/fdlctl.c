@@ -66,6 +66,8 @@ static const Verb verbs[] = {
         { NULL, NULL, "Records", 0, 0, NULL },
         { "history", "", "What units got, newest first", 0, 0, verb_history },
         { "export", "[FILE]", "Records as JSON lines or CSV", 0, 1, verb_export },
+        { "trace", "JOB", "What a job and its device said to each other", 1, 1, verb_trace },
+        { "logs", "JOB", "The log of a job, until it is over", 1, 1, verb_logs },
         { NULL, NULL, "Without daemon or device", 0, 0, NULL },
         { "doctor", "", "What on this machine keeps devices from being flashed", 0, 0, verb_doctor },
         { "inspect", "FILE.pac", "Contents of a package, and what is odd about it", 1, 1, verb_inspect },
@@ -105,7 +107,7 @@ static bool in_list(const char *list, const char *name) {
 static int run_verb(const Verb *v, int argc, char **argv) {
         int code;
 
-        if (arg_pager && !arg_follow && in_list(" status devices slots jobs packages batches profiles loaders vault show explain history inspect plan ", v->name))
+        if (arg_pager && !arg_follow && in_list(" status devices slots jobs packages batches profiles loaders vault show explain history inspect plan trace ", v->name))
                 pager_open();
         code = v->run(argc, argv);
         pager_close();

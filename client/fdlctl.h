@@ -27,6 +27,7 @@ extern const char *arg_serial, *arg_chip, *arg_batch, *arg_code, *arg_result, *a
 extern const char *arg_prune, *arg_format, *arg_cursor_file;
 extern bool arg_check, arg_follow;
 extern uint64_t arg_limit, arg_cursor;
+extern const char *arg_pcap;
 
 void fdlctl_help(void);
 
@@ -75,6 +76,8 @@ int verb_clear(int argc, char **argv);
 int verb_watch(int argc, char **argv);
 int verb_teach(int argc, char **argv);
 
+int verb_trace(int argc, char **argv);
+int verb_logs(int argc, char **argv);
 int verb_history(int argc, char **argv);
 int verb_export(int argc, char **argv);
 

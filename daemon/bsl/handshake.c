@@ -14,6 +14,8 @@ int bsl_open_port(BslSession *s, Failure *f) {
         int r = channel_line_state(s->channel, LINE_STATE_OPEN, s->deadlines.other);
 
         s->port_error = 0;
+        if (s->trace)
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_OPENED, .error = r});
         if (r == -ENODEV || r == -ECANCELED)
                 return session_fail(s, &w, r, f);
         /* Feature-phone ROMs refuse the request and work without it. */
@@ -48,7 +50,7 @@ static int sync_try(BslSession *s, uint32_t try_ms, uint64_t until, uint32_t *at
 
                 if (now >= until || *attempts >= SYNC_ATTEMPTS_MAX)
                         return -ETIMEDOUT;
-                session_trace(s, true, &flag, 1);
+                session_trace_bytes(s, BSL_EVENT_SYNC, &flag, 1);
                 r = channel_send(s->channel, &flag, 1, (uint32_t) MIN(MAX(try_ms, 100u), until - now));
                 ++*attempts;
                 if (r == -ETIMEDOUT)

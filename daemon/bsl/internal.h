@@ -17,6 +17,7 @@ typedef struct Heard {
         uint64_t bytes;
         uint32_t transfers;
         uint64_t first_bad_ms;
+        uint64_t last_ms; /* when the last bytes came */
 } Heard;
 
 struct BslSession {
@@ -95,5 +96,10 @@ void session_note(BslSession *s, const Wait *w, Failure *f);
 void session_copy_failure(Failure *to, const Failure *from);
 int session_refuse_tainted(const BslSession *s, Failure *f);
 void session_taint(BslSession *s, const Failure *f);
-void session_trace(BslSession *s, bool out, const uint8_t *data, size_t size);
+/* Fills in check, escaping and time. Call it only if s->trace. */
+void session_trace(BslSession *s, BslEvent *e);
+static inline void session_trace_bytes(BslSession *s, BslEventKind kind, const uint8_t *data, size_t size) {
+        if (s->trace)
+                session_trace(s, &(BslEvent){.kind = kind, .payload = data, .size = size});
+}
 void clean_text(char *ret, size_t ret_size, const uint8_t *data, size_t size);

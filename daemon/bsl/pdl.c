@@ -30,7 +30,7 @@ static bool take_reply(BslSession *s, size_t *have, uint32_t *ret) {
                 *have = 0;
                 if (is_reply(window)) {
                         *ret = get_le32(window + 8);
-                        session_trace(s, false, window, PDL_REPLY);
+                        session_trace_bytes(s, BSL_EVENT_PDL_RECEIVED, window, PDL_REPLY);
                         return true;
                 }
                 s->heard.garbage++;
@@ -85,7 +85,7 @@ static int send_parts(BslSession *s, int code, uint32_t address, uint32_t length
         put_le32(tx + 16, length);
         if (size > 0)
                 memcpy(tx + PDL_HEAD + PDL_TAG, data, size);
-        session_trace(s, true, tx, PDL_HEAD + PDL_TAG + size);
+        session_trace_bytes(s, BSL_EVENT_PDL_SENT, tx, PDL_HEAD + PDL_TAG + size);
         r = channel_send(s->channel, tx, PDL_HEAD, timeout);
         if (r == 0)
                 r = channel_send(s->channel, tx + PDL_HEAD, PDL_TAG, timeout);

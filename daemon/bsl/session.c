@@ -54,6 +54,8 @@ void bsl_session_set_channel(BslSession *s, Channel *channel) {
         s->transcode = true;
         s->port_error = 0;
         session_clear_rx(s);
+        if (s->trace)
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_CHANNEL});
 }
 
 void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines) {
@@ -97,9 +99,18 @@ void clean_text(char *ret, size_t ret_size, const uint8_t *data, size_t size) {
         ret[n] = '\0';
 }
 
-void session_trace(BslSession *s, bool out, const uint8_t *data, size_t size) {
+void session_trace(BslSession *s, BslEvent *e) {
+        e->check = s->check;
+        e->plain = !s->transcode;
+        if (e->now_ms == 0)
+                e->now_ms = channel_now(s->channel);
+        s->trace(s->trace_data, e);
+}
+
+static void trace_frame(BslSession *s, BslEventKind kind, const BslFrame *frame) {
         if (s->trace)
-                s->trace(s->trace_data, out, data, size, channel_now(s->channel));
+                session_trace(s, &(BslEvent){.kind = kind, .type = frame->type, .payload = frame->payload, .size = frame->size,
+                                             .check_value = get_be16(frame->body + frame->body_size - 2)});
 }
 
 void session_clear_rx(BslSession *s) {
@@ -128,6 +139,8 @@ int session_fill(BslSession *s, uint64_t until) {
         s->rx_at = 0;
         s->rx_end = n;
         s->heard.bytes += n;
+        if (n > 0 && s->trace)
+                s->heard.last_ms = channel_now(s->channel);
         return 0;
 }
 
@@ -157,16 +170,23 @@ static bool session_decode(BslSession *s, BslFrame *ret) {
                 const uint8_t *data = s->rx + s->rx_at;
                 size_t left = s->rx_end - s->rx_at;
                 BslDecoded r = bsl_decoder_feed(&s->decoder, &data, &left, ret);
+                uint64_t garbage = s->decoder.garbage - s->heard.garbage;
 
                 s->rx_at = s->rx_end - left;
                 s->heard.garbage = s->decoder.garbage;
                 if (r == BSL_DECODED_MORE)
                         return false;
-                if (r == BSL_DECODED_BAD || !check_fits(s, ret)) {
+                if (r == BSL_DECODED_BAD) {
+                        session_trace_bytes(s, BSL_EVENT_GARBAGE, NULL, (size_t) garbage);
                         heard_bad(s);
                         continue;
                 }
-                session_trace(s, false, ret->body, ret->body_size - 2);
+                if (!check_fits(s, ret)) {
+                        trace_frame(s, BSL_EVENT_DAMAGED, ret);
+                        heard_bad(s);
+                        continue;
+                }
+                trace_frame(s, BSL_EVENT_RECEIVED, ret);
                 if (ret->type != BSL_REP_LOG)
                         return true;
                 s->heard.valid++;
@@ -262,10 +282,24 @@ static void classify_expired(const BslSession *s, const Wait *w, Failure *f) {
                             w->deadline, port);
 }
 
+static void trace_end_of_wait(BslSession *s, const Wait *w, int error) {
+        uint64_t stray = s->heard.garbage + bsl_decoder_pending(&s->decoder);
+
+        if (!s->trace)
+                return;
+        if (s->heard.bad == 0 && stray > 0)
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_CUT, .size = (size_t) MIN(stray, (uint64_t) UINT32_MAX), .now_ms = s->heard.last_ms});
+        if (error == -ETIMEDOUT)
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_EXPIRED, .ms = w->deadline, .sending = w->sending});
+        else
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_ERROR, .error = error, .sending = w->sending});
+}
+
 int session_fail(BslSession *s, const Wait *w, int error, Failure *f) {
         Failure own = FAILURE_INIT;
         uint64_t waited = channel_now(s->channel) - w->since;
 
+        trace_end_of_wait(s, w, error);
         switch (error) {
         case -ENODEV:
                 failure_set(&own, CLASS_GONE, "", "The device left the bus during %s.", w->command);
@@ -380,16 +414,27 @@ static size_t encode(BslSession *s, int code, const void *payload, size_t size) 
         return bsl_frame_encode(s->tx[s->tx_at], (uint16_t) code, payload, size, s->check, s->transcode);
 }
 
-/* The caller's payload has no head in front of it; one is built where nothing else lives now. */
-static void trace_sent(BslSession *s, const Command *c) {
+/* The last two bytes before the closing flag, escaped or not. */
+static uint16_t check_on_wire(const uint8_t *wire, size_t n, bool transcode) {
+        size_t at = n - 1;
+        uint8_t byte[2];
+
+        for (int i = 1; i >= 0; i--) {
+                byte[i] = wire[--at];
+                if (transcode && wire[at - 1] == BSL_ESCAPE) {
+                        byte[i] ^= 0x20;
+                        at--;
+                }
+        }
+        return get_be16(byte);
+}
+
+static void trace_sent(BslSession *s, const Command *c, size_t wire) {
         size_t size = c->size;
         const void *payload = even_payload(s, c->payload, &size);
 
-        put_be16(s->rx, (uint16_t) c->code);
-        put_be16(s->rx + 2, (uint16_t) size);
-        if (size > 0)
-                memcpy(s->rx + BSL_HEAD, payload, size);
-        session_trace(s, true, s->rx, BSL_HEAD + size);
+        session_trace(s, &(BslEvent){.kind = BSL_EVENT_SENT, .type = (uint16_t) c->code, .payload = payload, .size = size,
+                                     .check_value = check_on_wire(s->tx[s->tx_at], wire, s->transcode)});
 }
 
 static bool sized_right(const BslSession *s, size_t size) {
@@ -419,7 +464,7 @@ static int send_frame(BslSession *s, const Command *c) {
 
         s->ready = NULL;
         if (s->trace)
-                trace_sent(s, c);
+                trace_sent(s, c, n);
         r = channel_submit(s->channel, s->tx[s->tx_at], n, c->deadline);
         if (r < 0)
                 return r;
@@ -490,12 +535,6 @@ static int raw_answer(BslSession *s, const Wait *w, bool complete, Failure *f) {
         return r;
 }
 
-static void trace_raw(BslSession *s, const uint8_t *data, size_t size) {
-        /* Pieces that a trace can hold. */
-        for (size_t at = 0; s->trace && at < size; at += MIN(size - at, (size_t) 0x8000))
-                session_trace(s, true, data + at, MIN(size - at, (size_t) 0x8000));
-}
-
 int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool last, Failure *f) {
         Wait w = {.command = "raw data", .deadline = last ? s->deadlines.midst_last : s->deadlines.midst};
         Failure own = FAILURE_INIT;
@@ -507,7 +546,7 @@ int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool 
                 return -EINVAL;
         w.since = channel_now(s->channel);
         session_begin_wait(s);
-        trace_raw(s, data, size);
+        session_trace_bytes(s, BSL_EVENT_RAW, data, size);
         r = channel_stream(s->channel, data, size, w.deadline);
         if (r < 0 && r != -EREMOTE) {
                 w.sending = true;

@@ -87,10 +87,37 @@ typedef struct BslPartition {
         uint64_t size;           /* as the device says, in `unit`s decided by the caller */
 } BslPartition;
 
-/* Called for each frame in either direction (evidence, tests), log frames (type 00FF) too. `data` is
- * type+length+payload, unescaped, valid during the call. A sync byte is handed over as the single byte 7E, PDL as it
- * stands on the wire, from AE. */
-typedef void (*BslTraceFunc)(void *userdata, bool out, const uint8_t *data, size_t size, uint64_t now_ms);
+/* What happens on the wire, told as it happens (evidence, tests). */
+typedef enum BslEventKind {
+        BSL_EVENT_SENT,         /* a frame leaves: type, payload as it goes (an odd one is padded) */
+        BSL_EVENT_RECEIVED,     /* a good frame came, log frames (type 00FF) too */
+        BSL_EVENT_DAMAGED,      /* a frame came whose check is wrong */
+        BSL_EVENT_GARBAGE,      /* `size` bytes came between two flags that are no frame */
+        BSL_EVENT_CUT,          /* `size` bytes had come when the wait ended, and no end of a frame */
+        BSL_EVENT_SYNC,         /* the bare byte 7E leaves */
+        BSL_EVENT_RAW,          /* data leave without a frame */
+        BSL_EVENT_PDL_SENT,     /* payload from AE on, as it stands on the wire */
+        BSL_EVENT_PDL_RECEIVED,
+        BSL_EVENT_OPENED,       /* the request that opens the port; error: why it failed, 0 it did not */
+        BSL_EVENT_ERROR,        /* a transfer failed: error */
+        BSL_EVENT_EXPIRED,      /* a deadline, of `ms`; sending: the device did not even take the command */
+        BSL_EVENT_CHANNEL,      /* the device is back after it had left */
+} BslEventKind;
+
+typedef struct BslEvent {
+        BslEventKind kind;
+        BslCheck check;
+        bool plain;             /* without escaping */
+        bool sending;
+        uint16_t type;
+        uint16_t check_value;   /* of frames, as it stands on the wire, high byte first */
+        const uint8_t *payload; /* unescaped, valid during the call; NULL for GARBAGE and CUT */
+        size_t size;
+        int error;              /* negative errno */
+        uint32_t ms;
+        uint64_t now_ms;        /* of the channel's clock */
+} BslEvent;
+typedef void (*BslTraceFunc)(void *userdata, const BslEvent *e);
 
 typedef struct BslSession BslSession;
 

@@ -32,6 +32,7 @@ typedef struct Query Query;
 typedef struct FdMessage FdMessage;
 typedef struct StoreCall StoreCall;
 typedef struct Question Question;
+typedef struct Follower Follower;
 
 /* What the bus knows of an object of the station: where it is, what was told and what is to be told. */
 struct BusObject {
@@ -117,6 +118,8 @@ struct Bus {
         uint64_t question_number;
         StoreCall *store_calls;
         unsigned n_store_calls;
+        Follower *followers;
+        unsigned n_followers;
         sd_bus_slot *inhibit_call;
         int inhibit_fd;                     /* of logind, -EBADF none */
         bool inhibit_wanted, inhibit_delays; /* it does not let us block */
@@ -269,6 +272,8 @@ int job_method_cancel(Call *c);
 int job_method_answer(Call *c);
 int job_method_wait(Call *c);
 int job_method_retry(Call *c);
+int job_method_trace(Call *c);
+int job_method_follow_log(Call *c);
 
 /* Interfaces of the root object besides its own. */
 typedef struct RootInterface {
@@ -293,6 +298,10 @@ void job_owner_set(BusObject *o, Peer *p);
 /* -1 with *c->e for a job of which only the record is left; else 0. */
 int job_is_old(Call *c);
 int append_outputs(sd_bus_message *m, const Job *job); /* a(sttsb) */
+
+/* evidence-methods.c */
+void followers_tell(Bus *b, uint64_t job, const char *line);
+void followers_end(Bus *b, uint64_t job); /* 0: all */
 
 /* old-jobs.c: finished jobs that only the store knows */
 int old_jobs_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -256,6 +256,7 @@ Bus *bus_free(Bus *b) {
         if (b->root.bus)
                 station_set_observer(b->station, NULL);
         leases_free(b);
+        followers_end(b, 0);
         old_jobs_free(b);
         store_calls_free(b);
         sd_bus_close_unref(b->bus);

@@ -49,6 +49,8 @@ const sd_bus_vtable job_vtable[] = {
         METHOD("Answer", SD_BUS_ARGS("s", action, "a{sv}", options), SD_BUS_NO_RESULT, bus_dispatch, FOR_ALL),
         METHOD("Wait", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", result, "a{sv}", details), bus_dispatch, FOR_ALL),
         METHOD("Retry", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("t", id, "o", job), bus_dispatch, FOR_ALL),
+        METHOD("Trace", SD_BUS_NO_ARGS, SD_BUS_RESULT("h", trace), bus_dispatch, FOR_ALL),
+        METHOD("FollowLog", SD_BUS_NO_ARGS, SD_BUS_RESULT("h", log), bus_dispatch, FOR_ALL),
         CONSTANT("Id", "t", get_id),
         CONSTANT("Kind", "s", get_kind),
         PROPERTY("State", "s", get_state),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "bus/bus-internal.h"
@@ -159,7 +160,8 @@ static int append_outlook(sd_bus_message *m, const Failure *f) {
         return r < 0 ? r : append_pair_bool(m, "must_reflash", f->must_reflash);
 }
 
-static int append_failure(sd_bus_message *m, const Failure *f, const char *code, const Explanation *x) {
+static int append_failure(sd_bus_message *m, const Job *job, const char *code, const Explanation *x) {
+        const Failure *f = &job->failure;
         const char *stage = stage_to_string(f->stage), *class = fail_class_to_string(f->class);
         const struct {
                 const char *key, *value;
@@ -175,6 +177,11 @@ static int append_failure(sd_bus_message *m, const Failure *f, const char *code,
                 r = append_failure_numbers(m, f);
         if (r >= 0)
                 r = append_outlook(m, f);
+        if (r >= 0 && station_has_evidence(job->station, job->id)) {
+                char name[64];
+                snprintf(name, sizeof(name), "evidence/%" PRIu64 ".trace", job->id);
+                r = append_pair_string(m, "evidence", name);
+        }
         if (r >= 0)
                 r = append_pair_list(m, "causes", x->causes, EXPLANATION_LIST_MAX);
         return r < 0 ? r : append_pair_list(m, "actions", x->actions, EXPLANATION_LIST_MAX);
@@ -259,7 +266,7 @@ int append_error(sd_bus_message *m, const Job *job) {
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0)
-                r = append_failure(m, &job->failure, job_code(job, buffer), &x);
+                r = append_failure(m, job, job_code(job, buffer), &x);
         if (r >= 0)
                 r = append_statistics(m, job);
         if (r >= 0)
@@ -285,7 +292,7 @@ int append_result(sd_bus_message *m, const Job *job) {
                 r = append_pair_u64(m, "bytes_done", job->bytes_done);
         else {
                 explanation_of(&job->failure, &x);
-                r = append_failure(m, &job->failure, job_code(job, buffer), &x);
+                r = append_failure(m, job, job_code(job, buffer), &x);
                 if (r >= 0)
                         r = append_statistics(m, job);
                 if (r >= 0)

@@ -47,6 +47,8 @@ static const Method methods[] = {
         {OBJECT_JOB, "Answer", ACTION_FLASH, job_method_answer, grade_own},
         {OBJECT_JOB, "Wait", ACTION_NONE, job_method_wait},
         {OBJECT_JOB, "Retry", ACTION_FLASH, job_method_retry, grade_retry},
+        {OBJECT_JOB, "Trace", ACTION_TRACE, job_method_trace, grade_own},
+        {OBJECT_JOB, "FollowLog", ACTION_TRACE, job_method_follow_log, grade_own},
 };
 
 const Method *method_find(ObjectKind kind, const char *member) {

@@ -435,6 +435,7 @@ static void on_job_finished(void *userdata, Job *job) {
         Bus *b = userdata;
         BusObject *o = object_of(b, OBJECT_JOB, job);
 
+        followers_end(b, job->id);
         if (o) {
                 /* Whoever hears that the job is over shall find its last properties told before. */
                 o->object = job;
@@ -481,6 +482,10 @@ static int adopt_silently(Bus *b, ObjectKind kind, void *object) {
         return 0;
 }
 
+static void on_job_log(void *userdata, Job *job, const char *line) {
+        followers_tell(userdata, job->id, line);
+}
+
 static int adopt_all(Bus *b) {
         size_t n_profiles = 0;
         Profile *profiles = station_profiles(b->station, &n_profiles);
@@ -508,6 +513,7 @@ int objects_publish(Bus *b) {
                 .removed = on_removed,
                 .changed = on_changed,
                 .job_finished = on_job_finished,
+                .job_log = on_job_log,
                 .user_action = on_user_action,
                 .left_early = on_left_early,
                 .userdata = b,

@@ -82,15 +82,28 @@ static void send_to_journal(int priority, const LogFields *f, const char *text) 
         (void) sd_journal_sendv(iov, (int) n);
 }
 
+static void (*listener)(void *userdata, int priority, const LogFields *fields, const char *text);
+static void *listener_userdata;
+
+void log_set_listener(void (*fn)(void *userdata, int priority, const LogFields *fields, const char *text), void *userdata) {
+        listener = fn;
+        listener_userdata = userdata;
+}
+
 void log_write(int priority, const LogFields *fields, const char *format, ...) {
+        bool heard = listener && fields && fields->job, told = priority <= max_level && !to_nobody;
         char text[1024];
         va_list ap;
 
-        if (priority > max_level || to_nobody)
+        if (!heard && !told)
                 return;
         va_start(ap, format);
         vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
+        if (heard)
+                listener(listener_userdata, priority, fields, text);
+        if (!told)
+                return;
         if (to_journal)
                 send_to_journal(priority, fields, text);
         else if (with_prefix)

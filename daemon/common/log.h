@@ -19,6 +19,8 @@ void log_set_level(int priority);
 /* Where to: "journal", "console" (standard error output) or "null". NULL takes what fits best, as at the start. -EINVAL for another word. */
 const char *log_target(void);
 int log_set_target(const char *word);
+/* Hears all that is about a job, whatever the level (one listener; NULL: none). */
+void log_set_listener(void (*fn)(void *userdata, int priority, const LogFields *fields, const char *text), void *userdata);
 void log_write(int priority, const LogFields *fields, const char *format, ...) _printf_(3, 4);
 #define log_info(...) log_write(LOG_INFO, NULL, __VA_ARGS__)
 #define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)

@@ -22,6 +22,7 @@ static int probe(Engine *e, const BslDeadlines *deadlines, int (*ask)(BslSession
 
         if (!s)
                 return -ENOMEM;
+        engine_trace_session(e, s);
         engine_forget(e);
         r = ask(s, deadlines, e->failure);
         *ret = TAKE_PTR(s);

@@ -87,6 +87,8 @@ static inline bool engine_cancelled(const Engine *e) {
         ((e)->text_complete = true, failure_set((e)->failure, (class), (detail), __VA_ARGS__))
 
 void engine_enter_stage(Engine *e, Stage stage);
+/* What this session says and hears goes into the job's trace. */
+void engine_trace_session(const Engine *e, BslSession *s);
 void engine_progress(Engine *e, uint64_t within_step);
 _printf_(3, 4) void engine_fact(Engine *e, const char *key, const char *format, ...);
 /* Forgets a failure that was met with, so that the next one starts clean. */

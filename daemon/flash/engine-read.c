@@ -38,8 +38,10 @@ static uint8_t *sink_room(Engine *e, const Sink *sink, size_t at) {
 static void sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
         const EngineImage *before = sink->before;
 
-        if (before && (at > before->size || n > before->size - at || memcmp(before->data + at, e->block, n) != 0))
+        if (before && (at > before->size || n > before->size - at || memcmp(before->data + at, e->block, n) != 0)) {
+                trace_differs(e->input->trace, at);
                 sink->differs = true;
+        }
 }
 
 static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, bool allow_short, uint64_t progress,

@@ -71,6 +71,8 @@ int engine_read_gpt(Engine *e, Table *ret) {
         if (r != 0)
                 return r;
         r = table_from_gpt(head, GPT_HEAD_SIZE, ret);
+        if (r == 0)
+                trace_gpt(e->input->trace, ret);
         return r == -EBADMSG ? 0 : r;
 }
 

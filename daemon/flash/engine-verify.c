@@ -93,8 +93,10 @@ static void count(Check *c, const Want *w, uint64_t from, uint64_t at, size_t n)
                 bool good = as_wanted(c, w, from + i, c->e->block + i, piece);
                 bool again = c->n_blocks > 0 && block == c->last_block; /* it came in two parts */
 
-                if (!good && c->n_differ == 0)
+                if (!good && c->n_differ == 0) {
                         c->first = at + i + first_different(c, w, from + i, c->e->block + i, piece);
+                        trace_differs(c->e->input->trace, c->first);
+                }
                 c->n_blocks += !again;
                 c->n_differ += !good && !(again && c->last_differs);
                 c->last_differs = !good || (again && c->last_differs);
@@ -318,6 +320,8 @@ static int verify_nv(Engine *e) {
         if (r != 0)
                 return r;
         at = engine_nv_difference(image, back, got);
+        if (at != image->size)
+                trace_differs(e->input->trace, at);
         r = at == image->size ? 0 : compare_items(e, image, back, got, at);
         e->proven[s->write] = r == 0;
         return r;

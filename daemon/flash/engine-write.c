@@ -275,6 +275,7 @@ int engine_check_nv(Engine *e) {
                         e->proven[engine_step(e)->write] = true;
                         return 0;
                 }
+                trace_differs(e->input->trace, at);
                 e->failure->attempts = round;
                 if (round == ENGINE_NV_ROUNDS)
                         break;

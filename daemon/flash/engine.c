@@ -8,10 +8,25 @@
 
 /* What the steps have in common: order, intent, cancel, progress, and what is said about a failure. */
 
+/* What may be known of the data that move: those of a package, never a unit's own. */
+static TraceData data_of(const Engine *e) {
+        const PlanStep *s = engine_step(e);
+        bool written = s->op == PLAN_WRITE ||
+                       (s->op == PLAN_VERIFY && s->write >= 0 && e->plan->steps[s->write].op == PLAN_WRITE);
+
+        return s->op == PLAN_LOAD || (written && e->input->public_data) ? TRACE_PACKAGE : TRACE_PRIVATE;
+}
+
 void engine_enter_stage(Engine *e, Stage stage) {
         e->stage = stage;
+        trace_step(e->input->trace, e->step, stage_to_string(stage), engine_subject(engine_step(e)), data_of(e));
         if (e->hooks->step)
                 e->hooks->step(e->hooks->userdata, e->step, stage, engine_subject(engine_step(e)));
+}
+
+void engine_trace_session(const Engine *e, BslSession *s) {
+        if (e->input->trace)
+                bsl_session_set_trace(s, trace_event, e->input->trace);
 }
 
 void engine_progress(Engine *e, uint64_t within_step) {
@@ -436,6 +451,8 @@ static int engine_prepare(Engine *e) {
         e->sizes = calloc(plan->n_steps, sizeof(*e->sizes));
         e->proven = calloc(plan->n_steps, sizeof(*e->proven));
         e->session = bsl_session_new(e->channel, &e->deadlines);
+        if (e->session)
+                engine_trace_session(e, e->session);
         return e->block && e->images && e->sizes && e->proven && e->session ? 0 : -ENOMEM;
 }
 

@@ -3,6 +3,7 @@
 
 #include "bsl/session.h"
 #include "flash/plan.h"
+#include "flash/trace.h"
 #include "flash/traits.h"
 
 /* Executes a plan on one device over a channel. Blocking; runs in a worker thread, or in a test on a channel with
@@ -66,6 +67,8 @@ typedef struct EngineInput {
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
         const LoaderTraits *traits[2]; /* what is known of the plan's loaders, NULL nothing */
         EngineResting resting;      /* what is known to run on this very device; not valid: find out */
+        Trace *trace;               /* may be NULL */
+        bool public_data;           /* what is written comes out of a package, nothing of it is somebody's own */
 } EngineInput;
 
 typedef struct EngineReport {

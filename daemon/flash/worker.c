@@ -30,6 +30,7 @@ struct Worker {
         JobSpec *spec;
         Mailbox *mailbox;
         Letter *last;                  /* kept for DONE, which must not fail */
+        Trace *trace;
         _Atomic uint64_t done, total;
         _Atomic bool cancelled;
         unsigned gates_passed;         /* of the thread */
@@ -399,7 +400,8 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
         EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting, .raw = spec->raw,
-                             .traits = {spec->traits, spec->traits + 1}};
+                             .traits = {spec->traits, spec->traits + 1},
+                             .trace = w->trace, .public_data = spec->public_data};
         char digest[65];
         int r;
 
@@ -432,6 +434,21 @@ static int run_job(Worker *w, EngineReport *report, Failure *f) {
         return run_engine(w, channel, report, f);
 }
 
+char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, size_t *ret_size) {
+        char code[FAILURE_CODE_MAX];
+        TraceHead head = {
+                .job = spec->job_id, .kind = spec->kind, .package = spec->package_name, .family = spec->family,
+                .vendor = spec->target.vendor, .product = spec->target.product, .speed = spec->speed, .deadlines = &spec->deadlines,
+                .failure = f, .code = f ? failure_code(f, code) : "",
+        };
+
+        return trace_text(t, &head, ret_size);
+}
+
+Trace *worker_trace(const Worker *w) {
+        return trace_ref(w->trace);
+}
+
 static void *worker_main(void *userdata) {
         Worker *w = userdata;
         WorkerRecord *record = &w->last->record;
@@ -446,6 +463,8 @@ static void *worker_main(void *userdata) {
                 record->result = 1;
         }
         close_channel(w);
+        if (record->result == 1)
+                record->blob = worker_trace_text(w->spec, w->trace, &record->failure, &record->blob_size);
         record->stage = record->failure.stage;
         record->step = record->failure.step;
         post(w, TAKE_PTR(w->last));
@@ -455,6 +474,7 @@ static void *worker_main(void *userdata) {
 static void worker_free(Worker *w) {
         engine_saved_free(w->saved, w->n_saved);
         letter_free(w->last);
+        trace_unref(w->trace);
         mailbox_free(w->mailbox);
         job_spec_free(w->spec);
         pthread_cond_destroy(&w->changed);
@@ -471,7 +491,10 @@ static int worker_new(JobSpec *spec, Mailbox *mailbox, Worker **ret) {
         w->spec = spec;
         w->interruptible = true;
         w->last = letter_new(w, RECORD_DONE);
-        if (!w->last) {
+        w->trace = trace_new();
+        if (!w->last || !w->trace) {
+                letter_free(w->last);
+                trace_unref(w->trace);
                 free(w);
                 return -ENOMEM;
         }

@@ -25,6 +25,8 @@ typedef struct JobSpec {
         bool gated;             /* asks before it sends the first and before it starts the second loader */
         uint32_t on_bus_ms;     /* how long the device has been there, 0 just come or not known */
         bool raw;               /* raw data, where they are offered */
+        bool public_data;       /* what is written comes out of a package of the store */
+        char kind[16], package_name[80], family[32], speed[16]; /* for the trace */
         EngineResting resting;  /* what the last job has left on this device */
         LoaderTraits traits[2]; /* of the plan's loaders */
         size_t n_outputs;
@@ -43,7 +45,7 @@ typedef enum RecordType {
         RECORD_FACT,         /* key, value */
         RECORD_RECALL,       /* chip UID in value, "" none; answered with worker_recalled() */
         RECORD_EXPECT_BACK,  /* device left and should return within timeout_ms; answered with worker_answer_device() */
-        RECORD_DONE,         /* result, failure, report; the thread ends right after */
+        RECORD_DONE,         /* result, failure, report; of a failed job the trace in blob; the thread ends right after */
 } RecordType;
 
 typedef struct WorkerRecord {
@@ -82,6 +84,10 @@ void worker_hold(Worker *w);
 /* What was saved of the unit, moved (NULL none); or -errno. */
 void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n);
 void worker_answer_device(Worker *w, const UsbTarget *target); /* NULL: it did not come back */
+/* What is said between job and device; a reference, never NULL after worker_start(). Any time. */
+Trace *worker_trace(const Worker *w);
+/* The trace as text. Any thread, as long as `spec` and `t` are there. */
+char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, size_t *ret_size);
 void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
 /* After RECORD_DONE was taken: joins (the thread is ending) and frees. */
 Worker *worker_reap(Worker *w);

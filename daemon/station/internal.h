@@ -108,6 +108,7 @@ typedef struct JobRun {
         Gate gate;               /* where it waits */
         uint64_t gate_usec, waited_usec; /* since when; in all in this stage */
         bool writing;            /* has its place among the writers */
+        char *log;               /* last lines, malloc, NULL none */
         unsigned smaller_blocks; /* halve the blocks so often: the last attempts were garbled */
         uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];
         unsigned n_samples;
@@ -157,6 +158,7 @@ struct Station {
         void (*stopped)(void *userdata);
         void *stopped_userdata;
         sd_event_source *stopped_source;
+        struct Evidence *evidence;
         char (*interrupted_ports)[128]; /* found at start: sockets in which a job was running */
         size_t n_interrupted_ports;
 };
@@ -280,6 +282,9 @@ void station_loader_learned(Station *s, const char *loader, const char *trait, c
 void traits_fact(Job *job, const char *text);
 void traits_restore(Station *s, const StoreTrait *row);
 void traits_free_all(Station *s);
+
+/* job-log.c; NULL: no longer */
+void job_log_listen(Station *s);
 
 /* change.c: partition tables that are being changed */
 int change_open(Job *job); /* queued before the intent: on disk with it */

@@ -84,6 +84,7 @@ Job *job_free(Job *job) {
         steps_free(job);
         plan_free(job->run->own_plan);
         free(job->run->trail);
+        free(job->run->log);
         free(job->run);
         free(job);
         return NULL;

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/hex.h"
+#include "station/evidence.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
 
@@ -247,6 +248,10 @@ static void add_outcome(struct json_object *o, const Job *job, const StoreJob *r
         add_text(o, "code", job->code);
         if (job->failure.class != CLASS_NONE || job->failure.must_reflash)
                 add(o, "failure", failure_object(&job->failure));
+        if (station_has_evidence(job->station, job->id)) {
+                char name[EVIDENCE_NAME_MAX];
+                add_text(o, "evidence", evidence_name(job->id, name));
+        }
         add_text(o, "note", job->note);
         add_number(o, "created_usec", job->created_usec);
         add_number(o, "started_usec", job->started_usec > 0 ? job->started_usec : U64_UNKNOWN);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "station/evidence.h"
 #include "station/internal.h"
 #include "station/loaders.h"
 #include "station/steps-internal.h"
@@ -83,6 +84,11 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         spec->gated = job->batch > 0;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         spec->resting = d->resting;
+        snprintf(spec->kind, sizeof(spec->kind), "%s", job->kind);
+        snprintf(spec->package_name, sizeof(spec->package_name), "%.79s", job->package_name);
+        snprintf(spec->family, sizeof(spec->family), "%s", job->package && job->package->pac ? pac_family(job->package->pac) : "");
+        snprintf(spec->speed, sizeof(spec->speed), "%s", d->speed);
+        spec->public_data = !job->run->steps;
         spec->raw = job->options.raw == RAW_DATA_UNSET ? job->station->settings.raw_data : job->options.raw == RAW_DATA_ON;
         if (job->run->steps) {
                 r = steps_make_spec(job, spec);
@@ -232,7 +238,7 @@ static void describe_interruption(const Job *job, Failure *f) {
                     job->step + 1, job->step_count);
 }
 
-static void handle_done(Job *job, const WorkerRecord *r) {
+static void handle_done(Job *job, WorkerRecord *r) {
         Station *s = job->station;
         Slot *slot = job->slot;
         Failure f = r->failure;
@@ -264,6 +270,8 @@ static void handle_done(Job *job, const WorkerRecord *r) {
         if (job->device)
                 job->device->resting = r->report.resting;
         release_device(job, r->result, &f, word);
+        if (word == JOB_RESULT_FAILED && r->blob)
+                evidence_write(job, TAKE_PTR(r->blob), r->blob_size);
         job_conclude(job, word, word == JOB_RESULT_DONE || word == JOB_RESULT_SKIPPED ? NULL : &f);
         slot_update(slot);
         queue_run(s);
@@ -455,6 +463,9 @@ static void handle_step(Job *job, const WorkerRecord *r) {
                 if (mode)
                         device_set_mode(job->device, mode);
         }
+        log_write(LOG_DEBUG, &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+                  "Job %llu: step %d of %d, %s%s%s", (unsigned long long) job->id, job->step + 1, job->step_count,
+                  stage_to_string(job->stage), job->partition[0] ? " " : "", job->partition);
         slot_update(job->slot);
         if (new_stage)
                 job_put_row(job);

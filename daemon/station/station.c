@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "station/evidence.h"
 #include "station/internal.h"
 #include "station/loaders.h"
 #include "store/spool.h"
@@ -307,6 +308,8 @@ static int open_parts(Station *s, CallError *e) {
                         r = wait_for_ids(s, e);
         }
         if (r >= 0)
+                r = evidence_open(s, e);
+        if (r >= 0)
                 restore(s, &snapshot);
         store_snapshot_clear(&snapshot);
         return r < 0 ? -1 : 0;
@@ -327,6 +330,7 @@ int station_new(sd_event *event, const Settings *settings, const char *state_dir
                 station_free(s);
                 return -1;
         }
+        job_log_listen(s);
         *ret = s;
         return 0;
 }
@@ -375,8 +379,10 @@ Station *station_free(Station *s) {
         if (s->pool)
                 pool_free(s->pool);
         job_free_all(s);
+        job_log_listen(NULL);
         if (s->mailbox)
                 mailbox_free(s->mailbox);
+        evidence_free(s);
         batch_free_all(s);
         device_free_all(s);
         package_free_all(s);

@@ -159,6 +159,8 @@ typedef struct StationObserver {
         /* A device in boot mode came and left again without a word: its boot key was not held. */
         void (*left_early)(void *userdata, Slot *slot, uint64_t lived_usec);
         void *userdata;
+        /* A line of a job's log; it ends with a newline. */
+        void (*job_log)(void *userdata, Job *job, const char *line);
 } StationObserver;
 
 typedef struct Settings Settings; /* station/settings.h: fdld.conf */
@@ -228,6 +230,14 @@ int slot_set_label(Slot *slot, const char *label, CallError *e);
 int slot_set_enabled(Slot *slot, bool enabled, CallError *e);
 int slot_reset_counters(Slot *slot, CallError *e);
 int slot_clear_wedged(Slot *slot, CallError *e);
+
+/* The last lines of the job's log, "" none. */
+const char *job_log(const Job *job);
+/* What a job and its device say to each other, or said before it failed (client/fdlctl: trace). */
+bool station_has_evidence(const Station *s, uint64_t job);
+/* fd: a sealed memory file with the text, the callee's; or error: -ENOENT nothing is kept of this job, -errno. -EBUSY and others at once. */
+typedef void (*StationTraceFunc)(int error, int fd, void *userdata);
+int station_trace(Station *s, uint64_t job, StationTraceFunc fn, void *userdata);
 
 /* Inhibit: while at least one lease is held no new job starts. */
 void station_inhibit(Station *s);

@@ -22,8 +22,8 @@ static uint8_t block[0x10000], got[0x40000];
 
 #define OK(call) ck_assert_msg((call) == 0, "%s: %s", #call, fail.text)
 
-static void on_trace(_unused_ void *userdata, bool out, const uint8_t *data, size_t size, _unused_ uint64_t now_ms) {
-        if (!out && size >= 4 && get_be16(data) == 0xff)
+static void on_trace(_unused_ void *userdata, const BslEvent *e) {
+        if (e->kind == BSL_EVENT_RECEIVED && e->type == 0xff)
                 logs++;
 }
 
