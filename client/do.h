@@ -25,5 +25,8 @@ int package_named(sd_bus *bus, struct json_object *objects, const char *text, ch
 /* Appends the job that a start method has answered with. Exit code. */
 int read_job_reply(sd_bus_message *reply, Paths *jobs);
 int follow_started(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt);
+/* Asked before `fdlctl repair` starts, once its plan was shown. */
+#define REPAIR_QUESTION "This writes again what is broken on the device, and nothing else."
+int repair_from_package(const char *package); /* exit code */
 /* As --wait and --no-wait say. */
 int follow_or_print(sd_bus *bus, const Paths *jobs);

@@ -44,6 +44,7 @@ static const Verb verbs[] = {
         { "erase", "PART…", "Erase partitions or ranges", 1, -1, verb_erase },
         { "backup", "DIR [PART…]", "Read a whole device into a folder", 1, -1, verb_backup },
         { "restore", "DIR [PART…]", "Write a backup back to its device", 1, -1, verb_restore },
+        { "repair", "", "Mend table, headers, loaders, slot choice; no more", 0, 0, verb_repair },
         { "vault", "[WHAT …]", "Saved calibration data: list, export, import, restore", 0, -1, verb_vault },
         { "reset", "[DEVICE]", "Restart a device", 0, 1, verb_reset },
         { "wait", "JOB…", "Wait until jobs are finished", 1, -1, verb_wait },

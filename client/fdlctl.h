@@ -8,6 +8,7 @@
 
 extern const char *arg_loaders;
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
+extern const char *arg_from;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 extern uint64_t arg_timeout_usec;
 extern const char *arg_name, *arg_host;
@@ -57,6 +58,7 @@ int verb_erase(int argc, char **argv);
 int verb_reset(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_restore(int argc, char **argv);
+int verb_repair(int argc, char **argv);
 int verb_vault(int argc, char **argv);
 int verify_backup(const char *directory); /* exit code */
 int verb_doctor(int argc, char **argv);

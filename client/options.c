@@ -14,6 +14,7 @@
 
 const char *arg_loaders;
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
+const char *arg_from;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 uint64_t arg_timeout_usec;
 const char *arg_name, *arg_host;
@@ -170,15 +171,15 @@ static void print_version(void) {
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
-#define STEPS " write read erase backup restore verify vault "
-#define TARGETS " flash verify repartition probe history export write read erase backup restore vault reset "
+#define STEPS " write read erase backup restore repair verify vault "
+#define TARGETS " flash verify repartition probe history export write read erase backup restore repair vault reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
 static const Option options[] = {
         { "slot", 's', "SLOT", read_text, &arg_slot, TARGETS, "Label, port or path of the slot to use", NULL },
         { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
-        { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition ", "Every device in boot mode", NULL },
+        { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition repair ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "raw", 0, "on|off", read_word, &arg_raw, " flash write ", "Images without frames where the loader offers it", "on|off" },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
@@ -186,11 +187,12 @@ static const Option options[] = {
           "ack|sample|critical|full" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore vault ", "Show what would be done; send nothing", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
         { "operator", 0, "NAME", read_text, &arg_operator, " flash repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
+        { "from", 0, "SOURCE", read_text, &arg_from, " repair ", "Folder of a backup, or package, that is right", NULL },
         { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
         { "loaders", 0, "WHICH", read_text, &arg_loaders, STEPS RECORDS, "Hash, package, product, board or family of loaders", NULL },
         { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },

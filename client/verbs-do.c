@@ -12,6 +12,7 @@
 #include "follow.h"
 #include "options.h"
 #include "output.h"
+#include "steps.h"
 #include "remote.h"
 #include "package-argument.h"
 
@@ -278,6 +279,8 @@ int choose_targets(struct json_object *objects, Paths *targets) {
         return code;
 }
 
+static bool repairing;
+
 static int append_options(sd_bus_message *m) {
         int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
@@ -295,6 +298,8 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
         if (r >= 0 && arg_repartition)
                 r = sd_bus_message_append(m, "{sv}", "repartition", "b", 1);
+        if (r >= 0 && repairing)
+                r = sd_bus_message_append(m, "{sv}", "repair", "b", 1);
         if (r >= 0 && arg_table_only)
                 r = sd_bus_message_append(m, "{sv}", "table-only", "b", 1);
         return r < 0 ? r : sd_bus_message_close_container(m);
@@ -388,8 +393,10 @@ static int with_package(char **argv, StartFunc start) {
         if (code == 0 && targets.n == 1 && streq(targets.items[0], "/") && !arg_output.quiet)
                 fprintf(stderr, "No device in boot mode is plugged in; %s.\n",
                         arg_wait ? "waiting for the next one" : "the job waits for the next one");
-        if (code == 0 && arg_dry_run)
+        if (code == 0 && (arg_dry_run || (repairing && !arg_output.quiet)))
                 code = show_plan(bus, package);
+        if (code == 0 && repairing && !arg_dry_run && !agree(REPAIR_QUESTION))
+                code = EXIT_USAGE;
         for (size_t i = 0; code == 0 && i < targets.n; i++)
                 worst = worse_exit(worst, start(bus, targets.items[i], package, &jobs));
         if (code == 0 && jobs.n > 0)
@@ -403,6 +410,13 @@ static int with_package(char **argv, StartFunc start) {
 
 int verb_flash(int argc _unused_, char **argv) {
         return with_package(argv, start_flash);
+}
+
+int repair_from_package(const char *package) {
+        char *words[] = { (char *) "repair", (char *) package, NULL };
+
+        repairing = true;
+        return with_package(words, start_flash);
 }
 
 int verb_verify(int argc _unused_, char **argv) {

@@ -112,6 +112,11 @@ static int parse_repartition(const void *value, void *target, CallError *e _unus
         return 0;
 }
 
+static int parse_repair(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.repair = *(const int *) value;
+        return 0;
+}
+
 static int parse_table_only(const void *value, void *target, CallError *e _unused_) {
         ((FlashOptions *) target)->plan.table_only = *(const int *) value;
         return 0;
@@ -227,6 +232,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"operator", 's', parse_operator},
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},
+                {"repair", 'b', parse_repair},
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
                 {"loaders", 's', parse_loaders},
@@ -241,6 +247,8 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 return -1;
         if (o.plan.table_only && !o.plan.repartition)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'table-only' needs 'repartition'.");
+        if (o.plan.repair && o.plan.repartition)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'repair' changes no partition table: it does not go with 'repartition'.");
         *ret = o;
         return 0;
 }

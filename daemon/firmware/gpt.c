@@ -3,20 +3,11 @@
 
 #include <stdlib.h>
 
+#include "firmware/crc32.h"
+
 #define HEADER_MIN 92
 #define ENTRY_MIN 128
 #define NAME_AT 56
-
-static uint32_t crc32_of(const uint8_t *p, size_t n) {
-        uint32_t crc = UINT32_MAX;
-
-        while (n-- > 0) {
-                crc ^= *p++;
-                for (int bit = 0; bit < 8; bit++)
-                        crc = crc >> 1 ^ (crc & 1 ? 0xedb88320U : 0);
-        }
-        return ~crc;
-}
 
 /* The header's own sum is made with zeroes in its place. */
 static bool header_holds(const uint8_t *h, size_t room) {
@@ -83,28 +74,37 @@ static int parse_entries(const uint8_t *p, uint32_t n, uint32_t each, uint32_t s
         return 0;
 }
 
-static int parse_with(const uint8_t *data, size_t size, uint32_t sector, GptEntry **ret, size_t *ret_n, uint64_t *ret_size) {
-        const uint8_t *h = data + sector;
+/* What is at hand of the device: `size` bytes from its byte `base` on. */
+typedef struct Piece {
+        const uint8_t *data;
+        size_t size;
+        uint64_t base;
+} Piece;
+
+/* A header in the sector `lba`, and its entries, both within the piece. */
+static int parse_with(const Piece *p, uint64_t lba, uint32_t sector, GptEntry **ret, size_t *ret_n, uint64_t *ret_size) {
+        const uint8_t *h = p->data + (lba * sector - p->base), *list;
         uint32_t n, each;
         uint64_t at, last;
         GptEntry *entries;
         int r;
 
-        if (size < 2 * (size_t) sector || !header_holds(h, sector))
+        if (!header_holds(h, sector) || get_le64(h + 24) != lba)
                 return -EBADMSG;
         at = get_le64(h + 72);
         n = get_le32(h + 80);
         each = get_le32(h + 84);
         last = get_le64(h + 48);
-        if (n == 0 || n > GPT_ENTRIES_MAX || each < ENTRY_MIN || each > 4096 || at < 2 || at > size / sector ||
-            (uint64_t) n * each > size - at * sector || last >= UINT64_MAX / sector)
+        if (n == 0 || n > GPT_ENTRIES_MAX || each < ENTRY_MIN || each > 4096 || at < 2 || at > (p->base + p->size) / sector ||
+            at * sector < p->base || (uint64_t) n * each > p->base + p->size - at * sector || last >= UINT64_MAX / sector)
                 return -EBADMSG;
-        if (crc32_of(data + at * sector, (size_t) n * each) != get_le32(h + 88))
+        list = p->data + (at * sector - p->base);
+        if (crc32_of(list, (size_t) n * each) != get_le32(h + 88))
                 return -EBADMSG;
         entries = calloc(n, sizeof(*entries));
         if (!entries)
                 return -ENOMEM;
-        r = parse_entries(data + at * sector, n, each, sector, last, entries, ret_n);
+        r = parse_entries(list, n, each, sector, last, entries, ret_n);
         if (r < 0) {
                 free(entries);
                 return r;
@@ -114,11 +114,13 @@ static int parse_with(const uint8_t *data, size_t size, uint32_t sector, GptEntr
         return 0;
 }
 
+static const uint32_t sectors[] = {512, 4096};
+
 int gpt_parse(const uint8_t *data, size_t size, GptEntry **ret, size_t *ret_n, uint32_t *ret_sector, uint64_t *ret_size) {
-        static const uint32_t sectors[] = {512, 4096};
+        Piece piece = {data, size, 0};
 
         for (size_t i = 0; i < ELEMENTSOF(sectors); i++) {
-                int r = parse_with(data, size, sectors[i], ret, ret_n, ret_size);
+                int r = size < 2 * (size_t) sectors[i] ? -EBADMSG : parse_with(&piece, 1, sectors[i], ret, ret_n, ret_size);
 
                 if (r == -EBADMSG)
                         continue;
@@ -126,4 +128,28 @@ int gpt_parse(const uint8_t *data, size_t size, GptEntry **ret, size_t *ret_n, u
                 return r;
         }
         return -EBADMSG;
+}
+
+int gpt_parse_copy(const uint8_t *data, uint64_t end, GptEntry **ret, size_t *ret_n, uint32_t *ret_sector) {
+        Piece piece = {data, GPT_HEAD_SIZE, end - GPT_HEAD_SIZE};
+        uint64_t size;
+
+        for (size_t i = 0; i < ELEMENTSOF(sectors); i++) {
+                int r = end % sectors[i] ? -EBADMSG : parse_with(&piece, end / sectors[i] - 1, sectors[i], ret, ret_n, &size);
+
+                if (r == -EBADMSG)
+                        continue;
+                *ret_sector = sectors[i];
+                return r;
+        }
+        return -EBADMSG;
+}
+
+uint64_t gpt_end(const uint8_t *data, size_t size, uint32_t sector) {
+        uint64_t other;
+
+        if (size < 2 * (size_t) sector || !header_holds(data + sector, sector))
+                return 0;
+        other = get_le64(data + sector + 32);
+        return other < UINT64_MAX / sector - 1 ? (other + 1) * sector : 0;
 }

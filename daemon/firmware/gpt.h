@@ -21,3 +21,8 @@ typedef struct GptEntry {
  * *ret_size: bytes of the device behind its last sector that the table knows. 0; -EBADMSG no table, or one that contradicts
  * itself; -ENOMEM. */
 int gpt_parse(const uint8_t *data, size_t size, GptEntry **ret, size_t *ret_n, uint32_t *ret_sector, uint64_t *ret_size);
+
+/* The second copy, at the end of the device: `data` are its last GPT_HEAD_SIZE bytes, `end` is how many it has in all. As above. */
+int gpt_parse_copy(const uint8_t *data, uint64_t end, GptEntry **ret, size_t *ret_n, uint32_t *ret_sector);
+/* How many bytes the device has, by the place that a first copy which holds names for the second; 0: it does not say. */
+uint64_t gpt_end(const uint8_t *data, size_t size, uint32_t sector);

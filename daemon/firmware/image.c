@@ -71,7 +71,7 @@ static bool is_partition(const char *name, const char *base) {
         return strncmp(name, base, n) == 0 && (name[n] == '\0' || streq(name + n, "_a") || streq(name + n, "_b") || streq(name + n, "_bak"));
 }
 
-static bool is_loader_partition(const char *name) {
+bool partition_is_loader(const char *name) {
         static const char *const names[] = {"splloader", "uboot", "sml", "trustos", "teecfg", "lk"};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
@@ -101,7 +101,7 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
                         *ret_why = places[i].why;
                         return kind == places[i].kind || kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
                 }
-        if (is_loader_partition(partition)) {
+        if (partition_is_loader(partition)) {
                 *ret_why = "a loader";
                 return kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
         }

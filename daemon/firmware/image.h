@@ -33,6 +33,8 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
 /* Partitions that loaders keep in two copies with a header, and whose images are written with a checksum (bsl-protocol §9.2):
  * "l_fixnv1", "nr_fixnv1_a", "l_runtimenv1". */
 bool partition_is_nv(const char *partition);
+/* A program of the boot chain: the loaders that start before the system, in any slot or second copy. */
+bool partition_is_loader(const char *partition);
 /* Running NV: made anew by the unit from the fixed NV. */
 bool partition_is_running_nv(const char *partition);
 /* Identity or production data that a unit cannot get back from a package. */

@@ -72,6 +72,7 @@ typedef struct Engine {
         EngineImage *images;     /* one for each step: what BACKUP read or WRITE_NV sent */
         uint64_t *sizes;         /* one for each step: what READ reads, known once the table is */
         bool *proven;            /* one for each step: what it wrote was read back */
+        struct EngineRepair *repair;
         unsigned unreadable;     /* refusals to show what was written */
 } Engine;
 
@@ -118,6 +119,8 @@ bool engine_skips(const Engine *e, const PlanStep *s);
 /* READ_PARTITION, else the GPT, else (if it is to be changed) every name of the package; nothing in *ret: nobody tells, and the
  * record says so. */
 int engine_live_table(Engine *e, Table *ret);
+/* True if the device has a partition of that name that holds `size` bytes. */
+int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret);
 /* Nothing in *ret: there is none that can be read. */
 int engine_read_gpt(Engine *e, Table *ret);
 /* 0: as in the package, or the plan changes it (e->table_differs then). */
@@ -147,6 +150,9 @@ int engine_restore(Engine *e);
 int engine_restore_first(Engine *e);
 /* Asks for what an unfinished change of this unit's table has left behind. */
 int engine_recall(Engine *e);
+/* The live table goes on disk as it is. */
+int engine_store_table(Engine *e);
+int engine_send_table(Engine *e, const void *payload, size_t size);
 /* NULL if nothing was saved under that name. */
 const EngineSaved *engine_find_saved(const Engine *e, const char *name);
 /* What the step read has to be put back after a change of the table. */
@@ -198,5 +204,22 @@ size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_
 
 /* engine-verify.c: what was written, read back. */
 int engine_verify(Engine *e);
+/* What is on the device against `s->size` bytes of the package from `s->offset` on, as a VERIFY step does it. */
+typedef struct EngineDifference {
+        bool shown;              /* false: the loader refuses to show it, with `reply` */
+        int reply;
+        uint64_t first, n_differ, n_blocks;
+} EngineDifference;
+int engine_compare(Engine *e, const PlanStep *s, EngineDifference *ret);
 /* At the end of a job: tells the level reached and names what was only acknowledged. */
 void engine_tell_verified(Engine *e);
+
+/* engine-repair.c: only what is broken is written again. */
+struct EngineRepair *engine_repair_new(const Plan *plan);
+void engine_repair_free(struct EngineRepair *r, const Plan *plan);
+int engine_examine_table(Engine *e);
+/* True between finding the table broken and the end of the job. */
+bool engine_table_broken(const Engine *e);
+int engine_repair_table(Engine *e);
+int engine_examine(Engine *e);
+int engine_repair(Engine *e);

@@ -157,7 +157,7 @@ static void tell_lost(Engine *e, const Table *want) {
         engine_fact(e, "note", "partition table changed: %.110s%s%.110s", e->differences, at ? ". Lost with it: " : "", text);
 }
 
-static int store_table(Engine *e) {
+int engine_store_table(Engine *e) {
         char *text;
         int r;
 
@@ -194,19 +194,10 @@ static int erase_spl(Engine *e) {
         return 0;
 }
 
-static int send_table(Engine *e) {
-        _cleanup_free_ void *payload = NULL;
+int engine_send_table(Engine *e, const void *payload, size_t size) {
         bool wrote = e->report->wrote;
-        size_t size = 0;
-        int r = 0;
+        int r;
 
-        if (e->plan->n_partitions > 0)
-                r = table_payload(e->plan, &payload, &size);
-        if (r == -EINVAL)
-                return engine_fail(e, CLASS_PLAN, "table", "the package's partition table cannot be sent: a first gap of less than 34 "
-                                                           "sectors, or too long");
-        if (r < 0)
-                return r;
         e->report->wrote = true;
         r = bsl_repartition(e->session, payload, size, e->failure);
         if (engine_wants_enable(e, r)) {
@@ -217,6 +208,19 @@ static int send_table(Engine *e) {
         if (r == 1 && untouched(e->failure))
                 e->report->wrote = wrote;
         return r;
+}
+
+static int send_table(Engine *e) {
+        _cleanup_free_ void *payload = NULL;
+        size_t size = 0;
+        int r = 0;
+
+        if (e->plan->n_partitions > 0)
+                r = table_payload(e->plan, &payload, &size);
+        if (r == -EINVAL)
+                return engine_fail(e, CLASS_PLAN, "table", "the package's partition table cannot be sent: a first gap of less than 34 "
+                                                           "sectors, or too long");
+        return r < 0 ? r : engine_send_table(e, payload, size);
 }
 
 static int check_changed(Engine *e) {
@@ -271,7 +275,7 @@ int engine_repartition(Engine *e) {
         if (r == 0)
                 r = check_places(e, &want);
         if (r == 0)
-                r = store_table(e);
+                r = engine_store_table(e);
         if (r == 0)
                 r = engine_prepare_all(e);
         if (r == 0)

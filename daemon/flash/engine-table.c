@@ -78,7 +78,7 @@ int engine_read_gpt(Engine *e, Table *ret) {
 
 /* True if the device has a partition of that name that holds `size` bytes. NAND loaders refuse what is larger; others notice only when
  * they read. */
-static int holds(Engine *e, const char *name, uint64_t size, bool *ret) {
+int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret) {
         uint8_t end[16];
         int r;
 
@@ -108,14 +108,14 @@ static int probe_size(Engine *e, const char *name, uint64_t expected, uint64_t *
         int r;
 
         *ret = 0;
-        r = holds(e, name, 16, &yes);
+        r = engine_holds(e, name, 16, &yes);
         if (r != 0 || !yes)
                 return r;
         if (expected != U64_UNKNOWN && expected >= PROBE_STEP && expected % PROBE_STEP == 0) {
                 low = expected / PROBE_STEP;
-                r = holds(e, name, expected - own, &yes);
+                r = engine_holds(e, name, expected - own, &yes);
                 if (r == 0 && yes) {
-                        r = holds(e, name, expected + PROBE_STEP - own, &yes);
+                        r = engine_holds(e, name, expected + PROBE_STEP - own, &yes);
                         if (r == 0 && !yes) {
                                 *ret = expected;
                                 return 0;
@@ -126,7 +126,7 @@ static int probe_size(Engine *e, const char *name, uint64_t expected, uint64_t *
         while (r == 0 && low + 1 < high) {
                 uint64_t middle = low + (high - low) / 2;
 
-                r = holds(e, name, middle * PROBE_STEP - own, &yes);
+                r = engine_holds(e, name, middle * PROBE_STEP - own, &yes);
                 if (yes)
                         low = middle;
                 else

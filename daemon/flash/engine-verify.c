@@ -275,6 +275,24 @@ static int verify_image(Engine *e) {
         return r;
 }
 
+int engine_compare(Engine *e, const PlanStep *s, EngineDifference *ret) {
+        Check c = {.e = e, .s = s};
+        int r = compare_all(&c);
+
+        *ret = (EngineDifference) {.shown = true};
+        if (r == 1 && cannot_show(&c)) {
+                *ret = (EngineDifference) {.reply = e->failure->reply};
+                engine_forget(e);
+                return 0;
+        }
+        if (r == 0 && s->partition[0])
+                r = bsl_read_end(e->session, e->failure);
+        ret->first = c.first;
+        ret->n_differ = c.n_differ;
+        ret->n_blocks = c.n_blocks;
+        return r;
+}
+
 /* ---- NV -------------------------------------------------------------------------------------------------------- */
 
 /* Stores of modules give the items back in an order of their own, and some keep what they think is theirs. */

@@ -131,6 +131,14 @@ static int run_op(Engine *e) {
                 return engine_restore(e);
         case PLAN_VERIFY:
                 return engine_verify(e);
+        case PLAN_EXAMINE_TABLE:
+                return engine_examine_table(e);
+        case PLAN_REPAIR_TABLE:
+                return engine_repair_table(e);
+        case PLAN_EXAMINE:
+                return engine_examine(e);
+        case PLAN_REPAIR:
+                return engine_repair(e);
         case PLAN_RESET:
                 return bsl_reset(e->session, e->failure);
         case PLAN_POWER_OFF:
@@ -157,6 +165,8 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_BACKUP:
         case PLAN_READ:
         case PLAN_VERIFY:
+        case PLAN_EXAMINE_TABLE:
+        case PLAN_EXAMINE:
                 return true;
         default:
                 return false;
@@ -187,6 +197,14 @@ static const char *doing(const PlanStep *s) {
                 return "checking ";
         case PLAN_REPARTITION:
                 return "changing the partition table";
+        case PLAN_EXAMINE_TABLE:
+                return "looking at the partition table";
+        case PLAN_REPAIR_TABLE:
+                return "mending the partition table";
+        case PLAN_EXAMINE:
+                return "looking for what is broken";
+        case PLAN_REPAIR:
+                return "mending ";
         case PLAN_RESTORE:
                 return "putting back the unit's own data";
         case PLAN_RESET:
@@ -213,7 +231,7 @@ static const char *doing(const PlanStep *s) {
 }
 
 static bool has_subject(const PlanStep *s) {
-        return plan_step_bytes(s) > 0 || s->op == PLAN_EXEC || s->op == PLAN_ERASE || s->op == PLAN_READ;
+        return plan_step_bytes(s) > 0 || s->op == PLAN_EXEC || s->op == PLAN_ERASE || s->op == PLAN_READ || s->op == PLAN_REPAIR;
 }
 
 /* "writing AP at 0x60010000, byte 2048: the device answered 0x84 …" */
@@ -341,17 +359,24 @@ static bool may_skip(const Engine *e, const PlanStep *s) {
                !(s->op == PLAN_BACKUP && engine_holds_nv(e->plan, e->step));
 }
 
+/* These ask when they know that there is something to write. */
+static bool asks_itself(const PlanStep *s) {
+        return s->op == PLAN_REPARTITION || s->op == PLAN_REPAIR_TABLE || s->op == PLAN_REPAIR;
+}
+
 static int do_step(Engine *e) {
         const PlanStep *s = engine_step(e);
         int r;
 
+        if (s->op == PLAN_BACKUP && e->plan->options.repair && !engine_table_broken(e))
+                return 0; /* nothing that is done can touch it */
         if (engine_skips(e, s)) {
-                if (engine_other_storage(e, s))
+                if (engine_other_storage(e, s) && !e->plan->options.repair)
                         engine_fact(e, "note", "%s is for %s, which this unit does not have: skipped", engine_subject(s),
                                     s->storage);
                 return 0;
         }
-        r = s->destructive && s->op != PLAN_REPARTITION ? begin_destructive(e) : 0;
+        r = s->destructive && !asks_itself(s) ? begin_destructive(e) : 0;
         if (r != 0)
                 return r;
         r = run_op(e);
@@ -406,6 +431,9 @@ static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
         /* The address form has 32 bits; an odd size is rounded up on its way. */
         if (!s->partition[0] && (s->address > UINT32_MAX || s->size > UINT32_MAX))
                 return -EINVAL;
+        if (s->op == PLAN_REPAIR && s->size > 0 &&
+            (s->offset > in->package_size || s->size > in->package_size - s->offset || s->block < 2 || s->block > ENGINE_BLOCK_MAX - 2 || s->block % 2))
+                return -EINVAL;
         if (s->op == PLAN_READ && (s->size == 0 || s->output == 0 || s->block < 2 || s->block > ENGINE_BLOCK_MAX - 2))
                 return -EINVAL;
         return 0;
@@ -450,10 +478,11 @@ static int engine_prepare(Engine *e) {
         e->images = calloc(plan->n_steps, sizeof(*e->images));
         e->sizes = calloc(plan->n_steps, sizeof(*e->sizes));
         e->proven = calloc(plan->n_steps, sizeof(*e->proven));
+        e->repair = engine_repair_new(plan);
         e->session = bsl_session_new(e->channel, &e->deadlines);
         if (e->session)
                 engine_trace_session(e, e->session);
-        return e->block && e->images && e->sizes && e->proven && e->session ? 0 : -ENOMEM;
+        return e->block && e->images && e->sizes && e->proven && e->repair && e->session ? 0 : -ENOMEM;
 }
 
 /* Nothing is outstanding and nobody was sent away: whoever comes next finds it as it is now. */
@@ -478,6 +507,7 @@ static void engine_done(Engine *e) {
         free(e->sizes);
         free(e->proven);
         free(e->block);
+        engine_repair_free(e->repair, e->plan);
         table_clear(&e->live);
         engine_saved_free(e->saved, e->n_saved);
 }

@@ -19,6 +19,8 @@ static const char *const kind_words[STEP_KIND_MAX] = {
         [STEP_WRITE] = "write",
         [STEP_READ] = "read",
         [STEP_ERASE] = "erase",
+        [STEP_REPAIR] = "repair",
+        [STEP_TABLE] = "table",
 };
 
 const char *step_kind_to_string(StepKind kind) {
@@ -85,7 +87,7 @@ static int check_name(const StepsInput *in, const StepRequest *s, Failure *f) {
         for (const char *c = s->partition; *c; c++)
                 if (*c <= 0x20 || *c >= 0x7f)
                         return failure_set(f, CLASS_PLAN, "partition", "A partition's name has a character that no loader knows.");
-        if (s->kind == STEP_WRITE && streq(s->partition, "user_partition"))
+        if (step_kind_sends(s->kind) && streq(s->partition, "user_partition"))
                 return failure_set(f, CLASS_PLAN, "partition", "user_partition is the whole user area; loaders only read it.");
         if (streq(s->partition, "erase_all"))
                 return failure_set(f, CLASS_PLAN, "erase-all", "Erasing everything is not a step; it is an option of factory and research jobs.");
@@ -125,7 +127,9 @@ static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
                 return failure_set(f, CLASS_PLAN, "step", "There is no such step.");
         if (s->length == 0)
                 return failure_set(f, CLASS_PLAN, "length", "A length of 0 bytes does nothing.");
-        if (s->kind != STEP_ERASE && !s->file[0])
+        if (s->kind == STEP_TABLE && (!s->partition[0] || s->length == U64_UNKNOWN))
+                return failure_set(f, CLASS_PLAN, "length", "A step table names a partition and its length.");
+        if (s->kind != STEP_ERASE && s->kind != STEP_TABLE && !s->file[0])
                 return failure_set(f, CLASS_PLAN, "file", "A step %s needs a file.", step_kind_to_string(s->kind));
         return s->partition[0] ? check_name(in, s, f) : check_address(in, s, f);
 }
@@ -204,7 +208,7 @@ static void add_backups(Steps *m) {
                 const StepRequest *s = m->in->steps + i;
                 PlanStep *step;
 
-                if (s->kind == STEP_READ || has_backup(m->plan, s) ||
+                if (s->kind == STEP_READ || s->kind >= STEP_REPAIR || has_backup(m->plan, s) ||
                     !(is_nv_step(s) || (s->partition[0] && partition_is_identity(s->partition))))
                         continue;
                 step = add(m, PLAN_BACKUP, STAGE_BACKUP);
@@ -216,8 +220,8 @@ static void add_backups(Steps *m) {
 }
 
 static void add_chosen(Steps *m, const StepRequest *s) {
-        static const PlanOp ops[] = {[STEP_WRITE] = PLAN_WRITE, [STEP_READ] = PLAN_READ, [STEP_ERASE] = PLAN_ERASE};
-        static const Stage stages[] = {[STEP_WRITE] = STAGE_WRITE, [STEP_READ] = STAGE_READ, [STEP_ERASE] = STAGE_ERASE};
+        static const PlanOp ops[] = {[STEP_WRITE] = PLAN_WRITE, [STEP_READ] = PLAN_READ, [STEP_ERASE] = PLAN_ERASE, [STEP_REPAIR] = PLAN_WRITE};
+        static const Stage stages[] = {[STEP_WRITE] = STAGE_WRITE, [STEP_READ] = STAGE_READ, [STEP_ERASE] = STAGE_ERASE, [STEP_REPAIR] = STAGE_WRITE};
         PlanStep *step = add(m, s->kind == STEP_WRITE && is_nv_step(s) ? PLAN_WRITE_NV : ops[s->kind], stages[s->kind]);
 
         set_target(step, s);
@@ -230,6 +234,7 @@ static void add_chosen(Steps *m, const StepRequest *s) {
         step->optional = s->optional;
         switch (s->kind) {
         case STEP_WRITE:
+        case STEP_REPAIR:
                 step->offset = s->data_offset;
                 step->size = s->size;
                 break;
@@ -249,7 +254,7 @@ static void add_all_chosen(Steps *m) {
         for (unsigned round = 0; round < 2; round++)
                 for (size_t i = 0; i < m->in->n_steps; i++) {
                         const StepRequest *s = m->in->steps + i;
-                        if ((s->kind == STEP_WRITE && is_spl(s)) == (round == 1))
+                        if (s->kind != STEP_TABLE && (s->kind == STEP_WRITE && is_spl(s)) == (round == 1))
                                 add_chosen(m, s);
                 }
 }
@@ -263,6 +268,50 @@ static int copy_table(Plan *plan, const Pac *pac) {
                 return -ENOMEM;
         memcpy(plan->partitions, pac->partitions, pac->n_partitions * sizeof(PacPartition));
         plan->n_partitions = pac->n_partitions;
+        return 0;
+}
+
+/* A list of the source that agrees with that of the loaders' package is that one, gaps and all. */
+static bool as_in_package(const StepsInput *in, const Plan *plan) {
+        uint64_t unit = pac_partition_unit(plan->partition_unit);
+        size_t i = 0;
+
+        for (size_t k = 0; k < in->n_steps; k++) {
+                const StepRequest *s = in->steps + k;
+                const PacPartition *p;
+
+                if (s->kind != STEP_TABLE || streq(s->partition, "splloader") || streq(s->partition, "splloader_bak"))
+                        continue;
+                while (i < plan->n_partitions && (streq(plan->partitions[i].name, "splloader") || streq(plan->partitions[i].name, "splloader_bak")))
+                        i++;
+                p = plan->partitions + i++;
+                if (i > plan->n_partitions || !streq(p->name, s->partition) || (p->size != U64_UNKNOWN && p->size * unit != s->length))
+                        return false;
+        }
+        return i == plan->n_partitions;
+}
+
+static int take_table(const StepsInput *in, Plan *plan) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < in->n_steps; i++)
+                n += in->steps[i].kind == STEP_TABLE;
+        if (n == 0 || as_in_package(in, plan))
+                return 0;
+        free(plan->partitions);
+        plan->partitions = calloc(n, sizeof(PacPartition));
+        if (!plan->partitions)
+                return -ENOMEM;
+        plan->n_partitions = 0;
+        plan->partition_unit = 3; /* bytes */
+        plan->unplaced = true;
+        for (size_t i = 0; i < in->n_steps; i++)
+                if (in->steps[i].kind == STEP_TABLE) {
+                        PacPartition *p = plan->partitions + plan->n_partitions++;
+
+                        snprintf(p->name, sizeof(p->name), "%s", in->steps[i].partition);
+                        p->size = in->steps[i].length;
+                }
         return 0;
 }
 
@@ -284,6 +333,8 @@ static int fill(Steps *m) {
         plan->picked = m->in->picked;
         snprintf(plan->storage, sizeof(plan->storage), "%s", m->in->storage);
         r = copy_table(plan, m->in->pac);
+        if (r == 0)
+                r = take_table(m->in, plan);
         if (r < 0)
                 return r;
         add(m, PLAN_HANDSHAKE, STAGE_HANDSHAKE);
@@ -297,7 +348,7 @@ static int fill(Steps *m) {
         add_all_chosen(m);
         if (plan->options.finish != FINISH_NOTHING)
                 add(m, plan->options.finish == FINISH_RESET ? PLAN_RESET : PLAN_POWER_OFF, STAGE_FINISH);
-        r = plan_add_verify(plan);
+        r = plan->options.repair ? plan_keep_repair(plan) : plan_add_verify(plan);
         for (size_t i = 0; i < plan->n_steps; i++)
                 plan->bytes_total += plan_step_bytes(plan->steps + i);
         return r;

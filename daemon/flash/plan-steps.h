@@ -6,9 +6,20 @@
 /* Plans of jobs whose steps a person chose: write this, read that. Loaders come from a package or from files; all bytes lie in one mapped
  * file (PlanStep.offset), outputs are numbered. */
 
-typedef enum StepKind { STEP_WRITE, STEP_READ, STEP_ERASE, STEP_KIND_MAX } StepKind;
+typedef enum StepKind {
+        STEP_WRITE,
+        STEP_READ,
+        STEP_ERASE,
+        STEP_REPAIR, /* written only if what stands there is broken */
+        STEP_TABLE,  /* no work: the source has this partition with this length, in the order of the steps */
+        STEP_KIND_MAX
+} StepKind;
 const char *step_kind_to_string(StepKind kind);
 StepKind step_kind_from_string(const char *word); /* STEP_KIND_MAX: none */
+/* Sends the bytes of a file. */
+static inline bool step_kind_sends(StepKind kind) {
+        return kind == STEP_WRITE || kind == STEP_REPAIR;
+}
 
 /* One step as asked for. By partition name, or by address where that is empty. */
 typedef struct StepRequest {

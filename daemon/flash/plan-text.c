@@ -304,6 +304,14 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                 return "read back and compared, at most 3 rounds";
         case PLAN_REPARTITION:
                 return "only if the unit's differs; saved before, read back";
+        case PLAN_EXAMINE_TABLE:
+                return "both copies, against the source";
+        case PLAN_REPAIR_TABLE:
+                return "only if it is broken and nothing moves; read back";
+        case PLAN_EXAMINE:
+                return "all that follows, against the source";
+        case PLAN_REPAIR:
+                return streq(step->partition, "misc") ? "only the block that chooses the slot, if it is broken" : "only if it is broken; read back";
         case PLAN_RESTORE:
                 return "only what a change of the table has moved";
         case PLAN_VERIFY:

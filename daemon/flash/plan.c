@@ -1189,7 +1189,7 @@ static int fill(Maker *m) {
         if (r == 0)
                 r = add_notes(m);
         if (r == 0)
-                r = plan_add_verify(m->plan);
+                r = m->plan->options.repair ? plan_keep_repair(m->plan) : plan_add_verify(m->plan);
         for (size_t i = 0; r == 0 && i < m->plan->n_steps; i++)
                 m->plan->bytes_total += plan_step_bytes(m->plan->steps + i);
         return r;
@@ -1204,6 +1204,8 @@ int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f
         if (!plan)
                 return -ENOMEM;
         plan->options = *options;
+        if (options->repair) /* no rule about what a mode keeps: nothing of the unit's own is touched */
+                plan->options.mode = FLASH_MODE_RESEARCH;
         snprintf(plan->family, sizeof(plan->family), "%s", family);
         m.kind = family_find(family);
         m.family = m.kind ? m.kind->id : 0;
@@ -1277,6 +1279,10 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_READ] = "read",
                 [PLAN_REPARTITION] = "repartition",
                 [PLAN_RESTORE] = "restore",
+                [PLAN_EXAMINE_TABLE] = "examine-table",
+                [PLAN_REPAIR_TABLE] = "repair-table",
+                [PLAN_EXAMINE] = "examine",
+                [PLAN_REPAIR] = "repair",
                 [PLAN_RESET] = "reset",
                 [PLAN_POWER_OFF] = "power-off",
         };

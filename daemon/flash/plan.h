@@ -31,6 +31,10 @@ typedef enum PlanOp {
         PLAN_READ,           /* flash into an output of the job */
         PLAN_REPARTITION,    /* the package's table, if the device's differs; begins with its own intent */
         PLAN_RESTORE,        /* what the change of the table has moved: put back and read back */
+        PLAN_EXAMINE_TABLE,  /* both copies of the partition table against the source */
+        PLAN_REPAIR_TABLE,   /* written again if it is broken and nothing moves; begins with its own intent */
+        PLAN_EXAMINE,        /* what all REPAIR steps are about against the source, before one of them writes */
+        PLAN_REPAIR,         /* written again if it is broken; begins with its own intent */
         PLAN_RESET,
         PLAN_POWER_OFF,
         PLAN_OP_MAX,
@@ -74,6 +78,7 @@ typedef struct PlanOptions {
         bool table_only;         /* with repartition: nothing else is written */
         bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
                                     not_executable */
+        bool repair;             /* only what is broken of table, headers, loaders and slot metadata is written */
         bool check_only;         /* nothing is written: the device is compared with the package */
         VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { RAW_DATA_UNSET, RAW_DATA_OFF, RAW_DATA_ON } raw; /* no part of the plan: JobSpec and EngineInput say what holds */
@@ -96,6 +101,7 @@ typedef struct Plan {
         size_t n_partitions;
         PacPartition *partitions;
         int partition_unit;
+        bool unplaced;           /* the partitions are named with their sizes, where they begin is not known */
         bool chosen;             /* steps that a person chose: names are looked up in the device's table, and the table need
                                     not be that of the package */
         size_t n_nv_items;
@@ -136,6 +142,11 @@ bool plan_is_boot_chain(const char *partition, uint64_t address);
 /* plan-verify.c: puts a VERIFY step behind each write that the level wants to be read back. Once, when the plan is complete. 0 or
  * -ENOMEM. */
 int plan_add_verify(Plan *plan);
+
+/* plan-repair.c: of a complete plan that flashes, leaves what repairs: who is it, backups, and REPAIR for WRITE. 0 or -ENOMEM. */
+int plan_keep_repair(Plan *plan);
+/* A step REPAIR, whoever makes the plan; offset and size are the source, size 0 none. */
+PlanStep plan_repair_step(const char *partition, uint64_t address, uint64_t offset, uint64_t size);
 
 /* Which pieces of `total` bytes a VERIFY step reads: at `at`, *ret bytes are to be read (true) or passed over (false). */
 bool plan_verify_piece(uint64_t total, uint64_t sample, uint64_t at, uint64_t *ret);

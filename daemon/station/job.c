@@ -115,12 +115,14 @@ const Plan *job_plan(const Job *job) {
 
 /* ---- the row on disk ---- */
 
+#define OPTION_REPAIR 0x10000U
+
 static uint32_t pack_options(const PlanOptions *o) {
         /* Rows from before there was a level have 0 there: they get the usual one. */
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
         return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
-               verify << 5 | (o->check_only ? 128U : 0U) | (uint32_t) o->raw << 8;
+               verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (uint32_t) o->raw << 8;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
@@ -131,6 +133,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
                              .repartition = row->options & 8,
                              .table_only = row->options & 16};
         ret->check_only = row->options & 128;
+        ret->repair = row->options & OPTION_REPAIR;
         ret->verify = (VerifyLevel) (((row->options >> 5 & 3) + VERIFY_CRITICAL) % VERIFY_LEVEL_MAX);
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
@@ -497,7 +500,7 @@ static void restore_queued(Job *job, const StoreJob *row) {
         Package *p = station_find_package(s, row->digest);
 
         job->run->target = row->target_any || !job->slot ? TARGET_ANY : TARGET_SLOT;
-        if (kind_has_steps(job->kind)) {
+        if (kind_has_steps(job->kind) && !job->options.repair) {
                 restore_steps(job);
                 return;
         }

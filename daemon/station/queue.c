@@ -202,7 +202,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
 
         if (package_plan(package, options, &cache, e) < 0)
                 return -1;
-        if (queue_new_job(s, options->check_only ? "verify" : "flash", target, uid, &job, e) < 0) {
+        if (queue_new_job(s, options->check_only ? "verify" : options->repair ? "repair" : "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;
         }
@@ -353,7 +353,7 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         if (old->state != JOB_STATE_FINISHED)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is not finished yet.",
                                       (unsigned long long) old->id);
-        if (!streq(old->kind, "flash") && !streq(old->kind, "verify"))
+        if (!streq(old->kind, "flash") && !streq(old->kind, "verify") && !old->options.repair)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "A job of kind %s cannot be retried; start it anew.",
                                       old->kind);
         if (!package)

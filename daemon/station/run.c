@@ -210,7 +210,7 @@ static bool leaves_bus(const Job *job) {
 static void release_device(Job *job, int result, const Failure *f, JobResult word) {
         Slot *slot = job->slot;
         Device *d = job->device;
-        bool flash = streq(job->kind, "flash") || job->options.check_only || job->run->steps;
+        bool flash = streq(job->kind, "flash") || job->options.check_only || job->options.repair || job->run->steps;
 
         slot->running = NULL;
         job->device = NULL;

@@ -167,6 +167,8 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
                 in.options.finish = finish == FINISH_RESET ? FINISH_RESET : finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : FINISH_NOTHING;
                 in.options.verify = verify_level_from_string(verify);
                 r = (int) in.options.verify < 0 ? -EBADMSG : read_steps(o, &in, ret_steps);
+                for (size_t i = 0; r == 0 && i < in.n_steps; i++)
+                        in.options.repair = in.options.repair || in.steps[i].kind >= STEP_REPAIR;
         }
         json_object_put(o);
         if (r == 0)

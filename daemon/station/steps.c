@@ -23,6 +23,7 @@ static const struct {
         {"erase", 1U << STEP_ERASE},
         {"restore", 1U << STEP_WRITE | 1U << STEP_ERASE},
         {"steps", 1U << STEP_READ | 1U << STEP_WRITE | 1U << STEP_ERASE},
+        {"repair", 1U << STEP_REPAIR | 1U << STEP_TABLE},
         {"identify", 0},
 };
 
@@ -52,7 +53,7 @@ static const char *family_of(const StepsOptions *o) {
 static int check_options(const char *kind, Package *package, const StepsOptions *o, CallError *e) {
         if (!kind_has_steps(kind))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "There are no jobs of kind '%.32s' to create. Possible: flash, verify, read, write, erase, backup, restore, steps, identify.", kind);
+                                      "There are no jobs of kind '%.32s' to create. Possible: flash, verify, read, write, erase, backup, restore, repair, steps, identify.", kind);
         if (package && own_loaders(o))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Loaders come from a package or from files, not from both.");
         if (!package && o->fdl1_address == U64_UNKNOWN)
@@ -191,7 +192,7 @@ static int take_outputs(JobSteps *j, CallError *e) {
                 StepRequest *s = j->steps + i;
                 Attached *a = s->file[0] ? find_file(j, s->file) : NULL;
 
-                if (s->kind == STEP_ERASE)
+                if (s->kind == STEP_ERASE || s->kind == STEP_TABLE)
                         continue;
                 if (!a)
                         return call_error_set(e, BUS_ERROR_INVALID_OPTION, "The step %s %.40s needs the file '%.63s', which is not attached.",
@@ -208,7 +209,7 @@ static bool is_used(const JobSteps *j, const char *key) {
         if (own_loaders(&j->options) && (streq(key, "fdl1") || streq(key, "fdl2")))
                 return true;
         for (size_t i = 0; i < j->n_steps; i++)
-                if (j->steps[i].kind == STEP_WRITE && streq(j->steps[i].file, key))
+                if (step_kind_sends(j->steps[i].kind) && streq(j->steps[i].file, key))
                         return true;
         return false;
 }
@@ -249,6 +250,7 @@ static int prepare_input(Job *job, CallError *e) {
 
         j->input = (StepsInput){.options = j->options.plan, .n_steps = j->n_steps, .steps = j->steps};
         j->input.options.mode = FLASH_MODE_RESEARCH;
+        j->input.options.repair = streq(job->kind, "repair");
         snprintf(j->input.unit, sizeof(j->input.unit), "%s", j->options.unit);
         if (job->package) {
                 r = plan_steps_loaders(job->package->pac, &j->input, &f);
@@ -307,7 +309,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                 }
         }
         for (size_t i = 0; i < in->n_steps; i++) {
-                const SpoolFile *f = steps[i].kind == STEP_WRITE ? spool_file(t, steps[i].file) : NULL;
+                const SpoolFile *f = step_kind_sends(steps[i].kind) ? spool_file(t, steps[i].file) : NULL;
                 if (f) {
                         steps[i].data_offset = f->offset;
                         steps[i].size = MIN(f->size, steps[i].length);
@@ -449,11 +451,31 @@ static bool needs_spool(const JobSteps *j) {
         return false;
 }
 
+/* The package itself is the source: from here on a job like those that flash it. */
+static int take_package(Job *job, CallError *e) {
+        PlanOptions options = job->options;
+        PlanCache *cache;
+
+        options.repair = true;
+        if (package_plan(job->package, &options, &cache, e) < 0)
+                return -1;
+        job->run->steps = steps_free(job);
+        job->options = cache->options;
+        job->run->cache = cache;
+        job->plan = cache->plan;
+        job->step_count = (int) cache->plan->n_steps;
+        job->bytes_total = cache->plan->bytes_total;
+        NOTIFY(job->station, OBJECT_JOB, job, "StepCount", "BytesTotal");
+        return 0;
+}
+
 int steps_submit(Job *job, CallError *e) {
         JobSteps *j = job->run->steps;
         Failure f = FAILURE_INIT;
         int r;
 
+        if (j->n_steps == 0 && streq(job->kind, "repair") && job->package)
+                return take_package(job, e);
         if (j->n_steps == 0 && kinds[find_kind(job->kind)].steps != 0)
                 return call_error_set(e, BUS_ERROR_PLAN_REFUSED, "The job has no steps, so there is nothing to do. Add some with AddSteps.");
         if (take_outputs(j, e) < 0 || check_inputs(j, e) < 0 || prepare_input(job, e) < 0)

@@ -71,7 +71,7 @@ void trail_fact(Job *job, const char *key, const char *value) {
 }
 
 bool trail_of_job(const char *key) {
-        return streq(key, "plan") || streq(key, "verify");
+        return streq(key, "plan") || streq(key, "verify") || strncmp(key, "repair-", 7) == 0;
 }
 
 const char *trail_find(const Job *job, const char *key) {

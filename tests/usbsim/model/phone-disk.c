@@ -150,17 +150,22 @@ static int gpt_write(SimModel *m) {
         return r;
 }
 
-static int gpt_load(SimModel *m) {
-        Phone *p = phone_of(m);
-        uint8_t *gpt = malloc(head_size(m));
-        int r;
+static bool header_holds(const uint8_t *h, const uint8_t *entries, uint64_t lba) {
+        uint8_t copy[92];
 
-        if (!gpt)
-                return -ENOMEM;
-        p->n_parts = 0;
-        r = store_read(m, "gpt.bin", 0, gpt, head_size(m));
-        for (size_t i = 0; r >= 0 && memcmp(gpt + phone_sector(m), "EFI PART", 8) == 0 && i < GPT_ENTRIES; i++) {
-                const uint8_t *e = gpt + 2 * phone_sector(m) + i * GPT_ENTRY;
+        if (memcmp(h, "EFI PART", 8) != 0 || le32at(h + 12) != 92 || le64at(h + 24) != lba ||
+            le32at(h + 88) != sim_crc32(0, entries, GPT_ENTRIES * GPT_ENTRY))
+                return false;
+        memcpy(copy, h, sizeof(copy));
+        memset(copy + 16, 0, 4);
+        return sim_crc32(0, copy, sizeof(copy)) == le32at(h + 16);
+}
+
+static void take_entries(SimModel *m, const uint8_t *entries) {
+        Phone *p = phone_of(m);
+
+        for (size_t i = 0; i < GPT_ENTRIES; i++) {
+                const uint8_t *e = entries + i * GPT_ENTRY;
                 PhonePart *part = &p->parts[p->n_parts];
 
                 if (sim_all_bytes(e, 16, 0))
@@ -171,8 +176,30 @@ static int gpt_load(SimModel *m) {
                         part->name[k] = (char) e[56 + 2 * k];
                 p->n_parts++;
         }
+}
+
+/* As boot loaders do: the first copy, the second if the sums of the first are wrong, none if both are. */
+static int gpt_load(SimModel *m) {
+        Phone *p = phone_of(m);
+        uint8_t *gpt = malloc(head_size(m));
+        int r;
+
+        if (!gpt)
+                return -ENOMEM;
+        p->n_parts = 0;
+        r = store_read(m, "gpt.bin", 0, gpt, head_size(m));
+        if (r >= 0 && header_holds(gpt + phone_sector(m), gpt + 2 * phone_sector(m), 1))
+                take_entries(m, gpt + 2 * phone_sector(m));
+        else if (store_read(m, "gpt-backup.bin", 0, gpt, tail_size(m)) >= 0 &&
+                 header_holds(gpt + GPT_ENTRIES * GPT_ENTRY, gpt, disk_size(m) / phone_sector(m) - 1))
+                take_entries(m, gpt);
         free(gpt);
         return r == -ENOENT ? 0 : r;
+}
+
+void phone_disk_power(SimModel *m) {
+        if (!phone_kind(m)->nand)
+                (void) gpt_load(m);
 }
 
 /* ---- layout ---- */

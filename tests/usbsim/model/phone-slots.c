@@ -9,15 +9,22 @@
 
 #define BCB 0x800u
 #define BCB_MAGIC 0x42414342u
+#define BCB_SIZE 32u
+#define BCB_SUM 28u
 #define SNAPSHOT "SNAP"
 
+/* The boot loader believes a block only with its sum, which is over all that stands before it. */
+static bool block_holds(const uint8_t b[BCB_SIZE]) {
+        return le32at(b + 4) == BCB_MAGIC && le32at(b + BCB_SUM) == sim_crc32(0, b, BCB_SUM);
+}
+
 char phone_slot(SimModel *m) {
-        uint8_t b[8];
+        uint8_t b[BCB_SIZE];
         Target t;
 
         if (!phone_kind(m)->slots || !phone_find(m, "misc", &t) || store_read(m, t.file, BCB, b, sizeof(b)) < 0)
                 return 'a';
-        return le32at(b + 4) == BCB_MAGIC && b[0] == '_' && b[1] == 'b' ? 'b' : 'a';
+        return block_holds(b) && b[0] == '_' && b[1] == 'b' ? 'b' : 'a';
 }
 
 static size_t slot_at(const char *name) {
@@ -107,6 +114,9 @@ int phone_slots_fill(SimModel *m) {
         le32to(b + 4, BCB_MAGIC);
         b[8] = 1;
         b[9] = 2;
+        for (unsigned i = 0; i < 2; i++)
+                b[12 + 2 * i] = *m->option[OPT_SLOT] == 'a' + (int) i ? 0xFF : 0x7E; /* priority 15 or 14, tries 7, booted */
+        le32to(b + BCB_SUM, sim_crc32(0, b, BCB_SUM));
         r = write_part(m, "misc", BCB, b, sizeof(b));
         if (r < 0 || !sim_flag(m, OPT_SNAPSHOT) || !super_sum(m, &sum))
                 return r;

@@ -178,6 +178,11 @@ void phone_power(SimModel *m) {
         phone_fdl2_forget(m);
 }
 
+void phone_power_cycle(SimModel *m) {
+        phone_power(m);
+        phone_disk_power(m);
+}
+
 void phone_done(SimModel *m) {
         phone_power(m);
         free(m->priv);

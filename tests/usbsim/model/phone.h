@@ -122,12 +122,13 @@ static inline uint64_t phone_gpt_tail(const SimModel *m) {
 int phone_init(SimModel *m, bool fresh, char *err, size_t err_size);
 void phone_done(SimModel *m);
 void phone_power(SimModel *m);
+void phone_power_cycle(SimModel *m);
 size_t phone_describe(const SimModel *m, char *buf, size_t size);
 bool phone_wakes(SimModel *m);
 void phone_usb_now(const SimModel *m, SimUsb *usb);
 extern const SimTraits traits_rom, traits_fdl1, traits_fdl1_dwc3, traits_fdl2;
 #define PHONE_FAMILY                                                                                                   \
-        .usb = PHONE_USB, .first = STAGE_BROM, .init = phone_init, .done = phone_done, .power = phone_power,           \
+        .usb = PHONE_USB, .first = STAGE_BROM, .init = phone_init, .done = phone_done, .power = phone_power_cycle,     \
         .wakes = phone_wakes, .usb_now = phone_usb_now, .bootable = phone_bootable, .describe = phone_describe
 
 /* phone-autod.c */
@@ -159,6 +160,7 @@ int phone_mtd_read(SimModel *m, const char *name, uint64_t offset, uint8_t *p, s
 bool phone_ubi_block_fails(SimModel *m); /* false: no spare block is left */
 
 /* phone-disk.c: what is in flash. */
+void phone_disk_power(SimModel *m); /* what stands in flash now is what is known of its table */
 int phone_disk_init(SimModel *m, bool fresh, char *err, size_t err_size);
 bool phone_find(SimModel *m, const char *name, Target *ret);
 const PhonePart *phone_part(const Phone *p, const char *name);
