@@ -20,14 +20,18 @@ static int settle_escaping(Engine *e) {
 
         if (e->info.present ? !e->info.disable_transcode : !addressed_by_name(e->plan))
                 return 0;
-        r = bsl_disable_transcode(e->session, e->failure);
-        if (r == 1 && e->failure->class == CLASS_REFUSED && !e->info.present) {
-                engine_forget(e);
-                e->refusals++;
-                e->old = true;
+        if (!engine_may_ask(e, Q_DISABLE_TRANSCODE)) {
+                e->old = !e->info.present;
                 return 0;
         }
-        return r;
+        r = bsl_disable_transcode(e->session, e->failure);
+        if (!engine_did_not_know(e, Q_DISABLE_TRANSCODE, r))
+                return r;
+        engine_forget(e);
+        e->old = !e->info.present;
+        if (e->info.present)
+                engine_fact(e, "note", "the loader offers to do without escaping and does not know how: written with it");
+        return 0;
 }
 
 /* Chosen steps are looked up in it; a job without steps asks for it alone. Modules and feature phones have none. */
@@ -44,8 +48,7 @@ static int read_table(Engine *e, bool *ret_modern) {
         if (!wants_table(e->plan))
                 return 0;
         r = engine_live_table(e, &e->live);
-        /* Of few buffers one may be gone: a loader that was met running refuses CONNECT. */
-        *ret_modern = r == 0 && e->refusals <= 1 && e->knows_table;
+        *ret_modern = r == 0 && e->knows_table;
         return r;
 }
 
@@ -88,10 +91,11 @@ static int read_chip_uid(Engine *e) {
         char uid[65] = "";
         int r;
 
+        if (!engine_may_ask(e, Q_READ_CHIP_UID))
+                return 0;
         r = bsl_read_chip_uid(e->session, uid, sizeof(uid), e->failure);
-        if (r == 1 && e->failure->class == CLASS_REFUSED) {
+        if (engine_did_not_know(e, Q_READ_CHIP_UID, r)) {
                 engine_forget(e);
-                e->refusals++;
                 r = 0;
         } else if (r == 0 && uid[0]) {
                 e->report->identity_proven = true;

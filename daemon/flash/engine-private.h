@@ -39,6 +39,8 @@ typedef struct Engine {
         unsigned refusals;       /* questions that the last loader did not know: it can only take a few */
         bool old;                /* the last loader knows none of the newer questions */
         LoaderTraits traits[2];  /* what is known of first and last loader, earlier jobs and this one together */
+        LoaderTraits news;       /* of the last one, found out in this job and not told yet */
+        bool obeys;              /* the last loader does what only one that is not locked does */
         bool certain[2];         /* that the plan's first and last loader run or ran, and not ones that somebody else has started */
         Failure read_unknown;    /* it does not know READ_START: what it answered, so that it is not asked again; else class none */
         BslDeviceInfo info;
@@ -137,6 +139,25 @@ typedef enum Loader { LOADER_FIRST, LOADER_LAST } Loader;
 const char *engine_known(const Engine *e, Loader which, const char *trait);
 /* For this job and the later ones. */
 void engine_learn(Engine *e, Loader which, const char *trait, const char *value);
+
+/* Questions and orders that not every last loader knows. Each goes through these two, whoever asks. */
+#define QUESTIONS(X)                                                                                                   \
+        X(DISABLE_TRANSCODE) X(READ_PARTITION) X(READ_START) X(READ_CHIP_UID) X(ENABLE_WRITE_FLASH) X(ENABLE_RAW_DATA) \
+        X(SET_TIME_STAMP) X(WRITE_APR_INFO) X(EXTTABLE) X(READ_RF_TYPE) X(READ_FLASH_TYPE) X(READ_NAND_BLOCK_INFO)     \
+        X(READ_CHIP_TYPE)
+typedef enum Question {
+#define X(name) Q_##name,
+        QUESTIONS(X)
+#undef X
+} Question;
+/* False: it is known not to know that, or it did not know two others, and a third could be its last. What is asked then is not sent. */
+bool engine_may_ask(const Engine *e, Question q);
+/* The same for what a job cannot do without: 1 with the failure. */
+int engine_must_ask(Engine *e, Question q);
+/* What came back, r and e->failure. True: it does not know that question (the failure is left for the caller). Counted and learned. */
+bool engine_did_not_know(Engine *e, Question q, int r);
+/* It has done something that each authorised loader does: what it did not know is no sign of a lock. */
+void engine_obeyed(Engine *e);
 int engine_ext_table(Engine *e);
 int engine_flash_info(Engine *e);
 int engine_rf_type(Engine *e);

@@ -25,10 +25,9 @@ static bool wanted(const Engine *e, const PlanStep *s) {
 
 static void go_without(Engine *e) {
         engine_fact(e, "note", "the loader offers raw data but refused them (%02X): written in frames", (unsigned) e->failure->reply);
-        if (e->failure->reply == 0xfe)
-                e->refusals++;
         e->raw = RAW_REFUSED;
         engine_forget(e);
+        engine_learn(e, LOADER_LAST, "raw", "refused");
 }
 
 int engine_raw_begin(Engine *e, bool *ret) {
@@ -37,8 +36,13 @@ int engine_raw_begin(Engine *e, bool *ret) {
         *ret = false;
         if (!wanted(e, engine_step(e)))
                 return 0;
+        if (e->raw == RAW_UNASKED && (engine_known(e, LOADER_LAST, "raw") || !engine_may_ask(e, Q_ENABLE_RAW_DATA))) {
+                e->raw = RAW_REFUSED;
+                return 0;
+        }
         if (e->raw == RAW_UNASKED) {
                 r = bsl_enable_raw(e->session, e->failure);
+                (void) engine_did_not_know(e, Q_ENABLE_RAW_DATA, r);
                 if (r == 1 && e->failure->class == CLASS_REFUSED) {
                         go_without(e);
                         return 0;
@@ -79,6 +83,7 @@ int engine_raw_send(Engine *e, const uint8_t *data, uint64_t size, bool *ret_ref
 
         r = bsl_raw_start(e->session, whole, e->failure);
         if (r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0xfe) {
+                e->refusals++;
                 go_without(e);
                 *ret_refused = true;
                 return 0;

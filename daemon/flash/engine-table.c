@@ -35,15 +35,16 @@ static int ask_loader(Engine *e, Table *ret, char why[static 80]) {
         size_t n = 0;
         int r, reply;
 
-        if (is_nand(e) || e->old) {
+        if (is_nand(e) || e->old || !engine_may_ask(e, Q_READ_PARTITION)) {
                 snprintf(why, 80, "%s", is_nand(e) ? "loaders of NAND units have no table to show"
-                                                   : "this loader is too old to show it");
+                                        : e->old   ? "this loader is too old to show it"
+                                                   : "this loader cannot show it");
                 return 0;
         }
         r = bsl_read_partitions(e->session, &live, &n, e->failure);
         reply = e->failure->reply;
+        (void) engine_did_not_know(e, Q_READ_PARTITION, r);
         if (passed_over(e, r)) {
-                e->refusals++;
                 snprintf(why, 80, "this loader cannot show it (answer 0x%02x)", (unsigned) reply & 0xff);
                 return 0;
         }
@@ -61,11 +62,11 @@ int engine_read_gpt(Engine *e, Table *ret) {
                 return -ENOMEM;
         if (is_nand(e))
                 return 0;
+        if (!engine_may_ask(e, Q_READ_START))
+                return 0;
         r = engine_read_name(e, "user_partition", head, GPT_HEAD_SIZE);
-        if (r == 1 && e->failure->reply == BSL_REP_UNSUPPORTED_COMMAND) {
-                e->refusals++;
+        if (engine_did_not_know(e, Q_READ_START, r))
                 e->read_unknown = *e->failure;
-        }
         if (passed_over(e, r))
                 return 0;
         if (r != 0)

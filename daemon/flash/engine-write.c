@@ -43,12 +43,12 @@ int engine_enable_write(Engine *e) {
         Failure before = *e->failure;
         int r;
 
+        if (!engine_may_ask(e, Q_ENABLE_WRITE_FLASH))
+                return 1;
         engine_forget(e);
         r = bsl_enable_write_flash(e->session, e->failure);
-        if (r == 1 && e->failure->class == CLASS_REFUSED) { /* it has no such switch: what it said first is what counts */
+        if (engine_did_not_know(e, Q_ENABLE_WRITE_FLASH, r)) /* it has no such switch: what it said first is what counts */
                 *e->failure = before;
-                e->refusals++;
-        }
         if (r == 0) {
                 e->write_enabled = true;
                 engine_fact(e, "note", "the loader was told to allow writing");

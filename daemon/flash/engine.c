@@ -400,6 +400,8 @@ static int run_step(Engine *e) {
         r = do_step(e);
         if (r != 0)
                 return r;
+        if (s->op == PLAN_BACKUP || s->op == PLAN_READ || s->op == PLAN_ERASE || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV)
+                engine_obeyed(e);
         e->base += s->op == PLAN_READ ? e->sizes[e->step] : plan_step_bytes(s);
         engine_progress(e, 0);
         e->report->steps_done++;

@@ -395,7 +395,7 @@ END_TEST
 
 /* Two refusals, and the third command that it would not know is never sent: it would be the last. */
 START_TEST(test_never_the_third) {
-        Bench *b = planned("phone-emmc,fast,time-stamp=0,apr=0,unknown-limit=3", stamp_maker());
+        Bench *b = planned("phone-emmc,fast,unknown=chip-uid+time-stamp+date-time,unknown-limit=3", stamp_maker());
 
         must_pass(b);
         ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "note=time stamp not written: this loader does not know"));

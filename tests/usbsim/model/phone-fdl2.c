@@ -61,7 +61,7 @@ static size_t info_struct(const SimModel *m, uint8_t *b) {
         le32to(b + 4, sim_word(m, OPT_HDLC, "can-off"));
         if (version <= 1)
                 return 8;
-        b[8] = 6; /* GPT present, RPMB key written */
+        b[8] = (uint8_t) m->number[OPT_OLD_MEMORY];
         b[9] = version >= 4 ? (uint8_t) m->number[OPT_RAW] : 0;
         le32to(b + 12, version >= 4 ? 2048 : 0);
         le32to(b + 16, storage_type(m));
@@ -95,7 +95,7 @@ static size_t info_tlv(SimModel *m, uint8_t *b) {
         le32to(b, 0x7477656E);
         le32to(v, sim_word(m, OPT_HDLC, "can-off"));
         at = put_tlv(b, at, 0, v, 4);
-        v[0] = 6;
+        v[0] = (uint8_t) m->number[OPT_OLD_MEMORY];
         at = put_tlv(b, at, 1, v, 1);
         v[0] = (uint8_t) m->number[OPT_RAW];
         at = put_tlv(b, at, 2, v, 1);
@@ -776,15 +776,40 @@ static bool gated(SimModel *m, unsigned type) {
         return true;
 }
 
+static void flash_ids(SimModel *m) {
+        const char *at = m->option[OPT_FLASH_IDS];
+        uint8_t b[16] = {0};
+
+        for (unsigned i = 0; i < 3 && *at; i++) {
+                char *end;
+
+                be32to(b + 4 * i, (uint32_t) strtoul(at, &end, 16));
+                at = *end ? end + 1 : end;
+        }
+        sim_send(m, REP_FLASH_TYPE, b, sizeof(b));
+}
+
 static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         SimRandom random = sim_random(m->seed, "cid");
         uint8_t cid[16];
 
+        if (type == CMD_FLASH_TYPE && m->option[OPT_FLASH_IDS][0]) {
+                flash_ids(m);
+                return;
+        }
         if (phone_kind(m)->nand && (type == CMD_FLASH_TYPE || type == CMD_BLOCK_INFO)) {
                 (type == CMD_FLASH_TYPE ? phone_nand_type : phone_nand_blocks)(m);
                 return;
         }
         switch (type) {
+        case CMD_CHIP_TYPE:
+                if (m->number[OPT_CHIP_TYPE] == UINT64_MAX) {
+                        unsupported(m);
+                        break;
+                }
+                be32to(cid, (uint32_t) m->number[OPT_CHIP_TYPE]);
+                sim_send(m, REP_CHIP_TYPE, cid, 4);
+                break;
         case CMD_CHIP_UID:
                 sim_send(m, REP_UID, m->uid, strlen(m->uid));
                 break;
@@ -844,7 +869,11 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
 /* Commands that this loader does not have. */
 static bool too_new(const SimModel *m, unsigned type) {
         const PhoneKind *k = phone_kind(m);
+        const char *list = m->option[OPT_UNKNOWN], *name = sim_command_name(type);
 
+        for (size_t n = strlen(name); *list; list += strcspn(list, "+"), list += *list == '+')
+                if (strncmp(list, name, n) == 0 && (list[n] == '+' || !list[n]))
+                        return true;
         return (k->old && (type == CMD_PLAIN || type == CMD_TIME_STAMP)) || ((k->old || k->nand) && type == CMD_READ_PARTITION);
 }
 

@@ -243,7 +243,7 @@ void phone_nand_blocks(SimModel *m) {
                 bad += bad_map(m, (int) i, map);
         (void) store_read(m, "ubi.bad", 0, ubi, sizeof(ubi));
         be32to(b, (uint32_t) (m->number[OPT_SIZE] / block_size(m)));
-        be32to(b + 4, bad + le32at(ubi));
+        be32to(b + 4, bad + le32at(ubi) + (uint32_t) m->number[OPT_UBI_BAD]);
         sim_send(m, REP_BLOCK_INFO, b, sizeof(b));
 }
 

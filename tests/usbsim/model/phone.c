@@ -106,11 +106,17 @@ static void fdl1_frame(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
                 break;
         case CMD_END: /* whatever came */
         case CMD_BAUD:
-        case CMD_DDR_CHECK:
                 sim_ack(m);
                 break;
         case CMD_EXEC:
                 fdl1_exec(m);
+                break;
+        case CMD_DDR_CHECK:
+                if (sim_word(m, OPT_DDR, "unknown")) {
+                        m->unknown++;
+                        sim_hang(m, "unknown command in FDL1");
+                } else
+                        sim_send(m, sim_word(m, OPT_DDR, "bad") ? REP_DDR : REP_ACK, NULL, 0);
                 break;
         case CMD_KEEP_CHARGE:
                 if (!sim_flag(m, OPT_NO_KEEP_CHARGE)) {

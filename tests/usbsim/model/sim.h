@@ -82,6 +82,7 @@ enum {
         REP_UID = 0xAB,
         REP_NO_WRITE = 0xAC,
         REP_RF_TYPE = 0xB5,
+        REP_DDR = 0xB6,
         REP_BLOCK_INFO = 0xB8,
         REP_RANDOM = 0xB9,
         REP_TABLE = 0xBA,
