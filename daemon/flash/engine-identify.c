@@ -106,6 +106,19 @@ static int read_chip_uid(Engine *e) {
         return r;
 }
 
+/* The job goes on with what another one began on a unit: who took it out of the slot meanwhile must hear of it. */
+static int check_expected(Engine *e) {
+        if (!e->input->unit[0] || streq(e->input->unit, e->unit))
+                return 0;
+        if (!e->unit[0]) {
+                engine_fact(e, "note", "whether this is the unit of the interrupted job could not be proven: this loader does not tell who it is");
+                return 0;
+        }
+        return engine_fail(e, CLASS_MISMATCH, "other-unit",
+                           "another unit in this slot: its chip UID is not that of the unit on which the interrupted job was working; nothing was "
+                           "written. Plug that one in and retry, or start a job of its own for this one");
+}
+
 static int check_unit(Engine *e) {
         if (!e->plan->unit[0] || streq(e->plan->unit, e->unit))
                 return 0;
@@ -223,6 +236,8 @@ int engine_identify(Engine *e) {
                 r = read_chip_uid(e);
         if (r == 0 && !e->report->identity_proven)
                 engine_fact(e, "note", "identity not proven: this loader offers none");
+        if (r == 0)
+                r = check_expected(e);
         if (r == 0)
                 r = check_unit(e);
         if (r == 0)

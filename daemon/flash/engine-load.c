@@ -321,11 +321,19 @@ static int go_on_after_return(Engine *e, Channel *channel) {
 
         e->channel = channel;
         bsl_session_set_channel(e->session, channel);
-        engine_fact(e, "note",
-                    "the device left the bus after its first loader was started and came back; identity not proven over "
-                    "that: this stage offers none, port and time decide");
         r = bsl_open_port(e->session, e->failure);
-        return r == 0 ? meet_started(e, e->deadlines.sync_fdl1_window) : r;
+        if (r == 0)
+                r = meet_started(e, e->deadlines.sync_fdl1_window);
+        /* A started loader stays in RAM as long as there is power: what answers from its ROM is not what we have met. */
+        if (r == 1 && e->failure->class == CLASS_MISMATCH && streq(e->failure->detail, "still-rom"))
+                return engine_fail(e, CLASS_MISMATCH, "other-unit",
+                                   "another unit in this slot: what came back after the first loader was started is a boot ROM (%.40s) that no loader "
+                                   "was sent to, or the same unit lost its power meanwhile; nothing was written", bsl_session_version(e->session));
+        if (r == 0)
+                engine_fact(e, "note",
+                            "the device left the bus after its first loader was started and came back; identity not proven over "
+                            "that: this stage offers none, port and time decide");
+        return r;
 }
 
 /* The device left the bus after its loader was started; some loaders do so on purpose. One that was not expected to and

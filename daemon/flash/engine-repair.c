@@ -460,10 +460,8 @@ static int look(Engine *e, const PlanStep *s, Copy *c, uint64_t size, EngineDiff
 
         if (r != 0)
                 return r;
-        if (!d->shown && d->reply == BSL_REP_UNSUPPORTED_COMMAND) {
-                e->refusals++;
+        if (!d->shown && d->reply == BSL_REP_UNSUPPORTED_COMMAND)
                 return cannot_read(e);
-        }
         if (!d->shown)
                 c->state = STATE_UNSHOWN;
         else

@@ -405,6 +405,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         char digest[65];
         int r;
 
+        memcpy(input.unit, spec->unit, sizeof(input.unit));
         if (spec->package) {
                 input.package = mapped_file_data(spec->package);
                 input.package_size = mapped_file_size(spec->package);

@@ -27,6 +27,7 @@ typedef struct JobSpec {
         bool raw;               /* raw data, where they are offered */
         bool public_data;       /* what is written comes out of a package of the store */
         char kind[16], package_name[80], family[32], speed[16]; /* for the trace */
+        char unit[65];          /* chip UID of the unit that must be there, "" whichever */
         EngineResting resting;  /* what the last job has left on this device */
         LoaderTraits traits[2]; /* of the plan's loaders */
         size_t n_outputs;

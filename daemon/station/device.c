@@ -3,6 +3,8 @@
 
 #include "station/internal.h"
 
+/* Later it is no late return but somebody who plugs something in. */
+#define LATE_USEC (600 * 1000000ULL)
 #define LEAVE_USEC 10000000ULL
 
 /* Nobody hears of a device before it was announced. */
@@ -126,12 +128,14 @@ void device_classify_all(Station *s) {
         }
 }
 
+/* The unit that was worked on when the last daemon ended. One that came later than the job began is another appearance: of the same
+ * unit after a re-enumeration, or of another one; nobody can tell, so it is met like any new one. */
 static bool was_interrupted(const Device *d) {
         const Station *s = d->station;
 
         for (size_t i = 0; i < s->n_interrupted_ports; i++)
-                if (streq(s->interrupted_ports[i], d->port))
-                        return true;
+                if (streq(s->interrupted_ports[i].port, d->port))
+                        return d->initialized_usec <= 1 || s->interrupted_ports[i].started_usec > d->appeared_usec;
         return false;
 }
 
@@ -270,6 +274,29 @@ static Device *find_by_sysfs(Station *s, const char *sysfs) {
         return NULL;
 }
 
+/* Nobody waits for it any more: a device like any other, but the job that gave up and the next one say so. */
+static void note_late(Device *d) {
+        Slot *slot = d->slot;
+        uint64_t late = now_monotonic() - slot->gave_up_usec;
+        Job *job = slot->gave_up_job > 0 ? station_find_job(d->station, slot->gave_up_job) : NULL;
+        char text[120];
+
+        if (slot->gave_up_job == 0)
+                return;
+        if (late < LATE_USEC) {
+                d->late_job = slot->gave_up_job;
+                d->late_usec = late;
+                snprintf(text, sizeof(text), "a device came back to this slot %.1f s after job %llu gave up", (double) late / 1e6,
+                         (unsigned long long) slot->gave_up_job);
+                log_write(LOG_NOTICE, &(LogFields){.slot = slot->port, .job = slot->gave_up_job}, "%s: %s; it is taken as a new one.", slot->port, text);
+                if (job) {
+                        job_note(job, text);
+                        job_put_row(job);
+                }
+        }
+        slot->gave_up_job = 0;
+}
+
 static void device_add(Station *s, const HotplugDevice *h) {
         Slot *slot;
         Device *d;
@@ -288,6 +315,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
                 d->since_usec = 0; /* it was there before this daemon */
         d->resumable = d->touched && was_interrupted(d);
         slot->device = d;
+        note_late(d);
         classify(d);
         d->announced = true;
         notify_added(s, OBJECT_DEVICE, d);

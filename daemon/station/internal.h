@@ -159,7 +159,10 @@ struct Station {
         void *stopped_userdata;
         sd_event_source *stopped_source;
         struct Evidence *evidence;
-        char (*interrupted_ports)[128]; /* found at start: sockets in which a job was running */
+        struct {
+                char port[128];
+                uint64_t started_usec;
+        } *interrupted_ports; /* found at start: sockets in which a job was running */
         size_t n_interrupted_ports;
 };
 

@@ -170,6 +170,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
         snprintf(ret->port, sizeof(ret->port), "%s", run->port);
         snprintf(ret->digest, sizeof(ret->digest), "%s", job->digest);
         snprintf(ret->note, sizeof(ret->note), "%s", job->note);
+        snprintf(ret->unit, sizeof(ret->unit), "%s", run->unit);
         snprintf(ret->statistics, sizeof(ret->statistics), "%s", job->statistics);
         snprintf(ret->operator_name, sizeof(ret->operator_name), "%s", job->operator_name);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
@@ -529,6 +530,7 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->run->port, sizeof(job->run->port), "%s", row->port);
         snprintf(job->code, sizeof(job->code), "%s", row->code);
         snprintf(job->note, sizeof(job->note), "%s", row->note);
+        snprintf(job->run->unit, sizeof(job->run->unit), "%s", row->unit);
         snprintf(job->statistics, sizeof(job->statistics), "%s", row->statistics);
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", row->operator_name);
         job->slot = row->port[0] || row->target_port[0]

@@ -71,6 +71,14 @@ static void shrink_blocks(Plan *plan, unsigned times) {
                         plan->steps[i].block = plan->steps[i].block / 2 & ~3U;
 }
 
+/* What the daemon's end broke off goes on with the same unit, as far as it had told who it is. */
+static void expect_unit(const Job *job, char ret[static 65]) {
+        const Job *old = job->retry_of > 0 ? station_find_job(job->station, job->retry_of) : NULL;
+
+        if (old && old->result == JOB_RESULT_INTERRUPTED)
+                snprintf(ret, 65, "%s", old->run->unit);
+}
+
 static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         JobSpec *spec = calloc(1, sizeof(JobSpec));
         int r;
@@ -84,6 +92,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         spec->gated = job->batch > 0;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         spec->resting = d->resting;
+        expect_unit(job, spec->unit);
         snprintf(spec->kind, sizeof(spec->kind), "%s", job->kind);
         snprintf(spec->package_name, sizeof(spec->package_name), "%.79s", job->package_name);
         snprintf(spec->family, sizeof(spec->family), "%s", job->package && job->package->pac ? pac_family(job->package->pac) : "");
@@ -144,6 +153,14 @@ static void start_failed(Job *job, Device *d, int error) {
         job_conclude(job, JOB_RESULT_FAILED, &f);
 }
 
+static void note_late(Job *job, uint64_t late_job, uint64_t late_usec) {
+        char text[120];
+
+        snprintf(text, sizeof(text), "this device came back %.1f s after job %llu gave up waiting for one", (double) late_usec / 1e6,
+                 (unsigned long long) late_job);
+        job_note(job, text);
+}
+
 /* Starts the thread first and tells everybody then: a boot ROM may wait for a moment only. */
 int job_start(Job *job, Device *d) {
         _cleanup_(job_spec_freep) JobSpec *spec = NULL;
@@ -174,6 +191,8 @@ int job_start(Job *job, Device *d) {
         job_set_action(job, "");
         job_enter_state(job, JOB_STATE_RUNNING);
         slot_update(d->slot);
+        if (d->late_job > 0)
+                note_late(job, d->late_job, d->late_usec);
         if (run->cache)
                 plan_cache_refill(job->package, run->cache);
         return 0;
@@ -491,6 +510,8 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 job->run->loaders_started = true;
                 return;
         }
+        if (streq(r->key, "chip-uid"))
+                snprintf(job->run->unit, sizeof(job->run->unit), "%.64s", r->value);
         trail_fact(job, r->key, r->value);
         batch_job_fact(job, r->key, r->value);
         if (streq(r->key, "verify")) {
@@ -519,7 +540,11 @@ static void answer_device(Job *job, Device *d) {
 }
 
 static int expect_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
-        answer_device(userdata, NULL);
+        Job *job = userdata;
+
+        job->slot->gave_up_job = job->id;
+        job->slot->gave_up_usec = now_monotonic();
+        answer_device(job, NULL);
         return 0;
 }
 

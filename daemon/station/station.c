@@ -243,9 +243,10 @@ static void note_interrupted(Station *s, const StoreSnapshot *snapshot) {
         s->interrupted_ports = calloc(snapshot->n_jobs + 1, sizeof(s->interrupted_ports[0]));
         for (size_t i = 0; s->interrupted_ports && i < snapshot->n_jobs; i++) {
                 const StoreJob *j = snapshot->jobs + i;
-                if ((j->state == JOB_STATE_RUNNING || j->state == JOB_STATE_CANCELLING) && j->port[0])
-                        snprintf(s->interrupted_ports[s->n_interrupted_ports++], sizeof(s->interrupted_ports[0]), "%s",
-                                 j->port);
+                if ((j->state != JOB_STATE_RUNNING && j->state != JOB_STATE_CANCELLING) || !j->port[0])
+                        continue;
+                snprintf(s->interrupted_ports[s->n_interrupted_ports].port, sizeof(s->interrupted_ports[0].port), "%s", j->port);
+                s->interrupted_ports[s->n_interrupted_ports++].started_usec = j->started_usec;
         }
 }
 

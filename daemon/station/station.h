@@ -52,6 +52,7 @@ struct Device {
         JobResult outcome; /* of the last flash job on it */
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;
+        uint64_t late_job, late_usec; /* it came back so long after that job had given up waiting for it; 0 no */
         EngineResting resting; /* the loader that our last job has left in good order */
         bool resumable; /* found at start, with work of ours that was interrupted */
         Device *next;
@@ -84,6 +85,7 @@ struct Slot {
         uint64_t retry_of, left_usec;        /* the job that the next unit repeats; when the last device left */
         unsigned quick_failures; /* of what came back by itself */
         bool retry_now, parked;
+        uint64_t gave_up_job, gave_up_usec; /* of a re-enumeration whose deadline passed, 0 none; CLOCK_MONOTONIC */
         Device *shown_device;
         Job *running;
         Slot *next;

@@ -87,6 +87,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, operator_name, "operator"),
         FIELD(U64, StoreJob, batch, "batch"),
         FIELD(TEXT, StoreJob, statistics, "statistics"),
+        FIELD(TEXT, StoreJob, unit, "unit"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -285,6 +286,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "ALTER TABLE jobs ADD COLUMN statistics TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE slots ADD COLUMN loaders TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE slots ADD COLUMN model TEXT NOT NULL DEFAULT '';",
+        "ALTER TABLE jobs ADD COLUMN unit TEXT NOT NULL DEFAULT '';",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

@@ -87,6 +87,7 @@ typedef struct StoreJob {
         char note[512];            /* what could not be proven or recorded, lines; nothing personal */
         char operator_name[64];
         uint64_t batch;            /* 0 none */
+        char unit[65];             /* chip UID of the unit it ran on, "" not told; personal */
         char statistics[512];      /* of a failure: what earlier records say, lines; filled by the store when the job is finished */
 } StoreJob;
 

@@ -486,6 +486,7 @@ START_TEST(version_1_migrates) {
         ck_assert_int_eq(snapshot.jobs[0].failure.verdict, VERDICT_NONE);
         ck_assert_int_eq(snapshot.jobs[0].failure.aftermath, AFTERMATH_NONE);
         ck_assert_uint_eq(snapshot.jobs[0].failure.situation, 0);
+        ck_assert_str_eq(snapshot.jobs[0].unit, "");
         ck_assert_uint_eq(snapshot.n_slots, 1);
         ck_assert_str_eq(snapshot.slots[0].label, "left");
         ck_assert_uint_eq(snapshot.slots[0].passed, 5);
