@@ -30,6 +30,10 @@ typedef struct ChannelOps {
         int (*receive)(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size);
         /* The class request that opens the port (bsl-protocol §2.3): SET_CONTROL_LINE_STATE, wValue `value`. */
         int (*line_state)(Channel *c, uint16_t value, uint32_t timeout_ms);
+        /* Is it still there, and does its port live? Asks the device for its status, which changes nothing; timeout_ms 0: only whether
+         * it is on the bus. 0 it answered; -ETIMEDOUT it is on the bus and does not answer, or was not asked; -ENODEV; -ECANCELED. NULL:
+         * not offered. */
+        int (*look)(Channel *c, uint32_t timeout_ms);
         /* Monotonic milliseconds; virtual in tests. */
         uint64_t (*now)(Channel *c);
         /* Waits; returns early with -ECANCELED or -ENODEV. */
@@ -58,6 +62,9 @@ static inline int channel_receive(Channel *c, void *data, size_t size, uint32_t 
 }
 static inline int channel_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
         return c->ops->line_state(c, value, timeout_ms);
+}
+static inline int channel_look(Channel *c, uint32_t timeout_ms) {
+        return c->ops->look ? c->ops->look(c, timeout_ms) : -EOPNOTSUPP;
 }
 static inline uint64_t channel_now(Channel *c) {
         return c->ops->now(c);

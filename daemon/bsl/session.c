@@ -83,6 +83,10 @@ const char *bsl_session_version(const BslSession *s) {
         return s->version;
 }
 
+const char *bsl_session_log(const BslSession *s) {
+        return s->log;
+}
+
 bool bsl_session_tainted(const BslSession *s) {
         return s->tainted;
 }
@@ -189,6 +193,8 @@ static bool session_decode(BslSession *s, BslFrame *ret) {
                 trace_frame(s, BSL_EVENT_RECEIVED, ret);
                 if (ret->type != BSL_REP_LOG)
                         return true;
+                if (ret->size > 4) /* behind the kind of log */
+                        clean_text(s->log, sizeof(s->log), ret->payload + 4, ret->size - 4);
                 s->heard.valid++;
         }
 }

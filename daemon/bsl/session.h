@@ -41,6 +41,7 @@ typedef enum BslStage {
         X(start, 30000, 50)                   \
         X(midst, 60000, 50)                   \
         X(midst_last, 300000, 50)             \
+        X(checking_per_mib, 250, 1)           \
         X(end, 60000, 50)                     \
         X(exec_fdl1, 2000, 50)                \
         X(exec_fdl2, 60000, 50)               \
@@ -139,6 +140,7 @@ void bsl_session_set_check(BslSession *s, BslCheck check);
  * says FDL2 for a lone loader before the first command that touches flash, so that no sync ends a taint there. */
 void bsl_session_set_stage(BslSession *s, BslStage stage);
 const char *bsl_session_version(const BslSession *s); /* last VER text, cleaned of control characters, "" none */
+const char *bsl_session_log(const BslSession *s);     /* the last text of a log frame, cleaned; "" none came */
 bool bsl_session_tainted(const BslSession *s);
 bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
 

@@ -223,6 +223,12 @@ int engine_check_nv(Engine *e);
 /* Bytes 0-3 are left out: sum and stamp, which a loader may make anew. image->size: none. */
 size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_t size);
 
+/* engine-diagnose.c: after a failure */
+/* Finds out in a bounded time how the device is, without a word that could change flash: listens on, looks whether it is on the bus,
+ * asks a boot ROM or first loader for a sync, and its USB port for a sign of life. Fills aftermath and situation; may make a silence
+ * slow, and a silence while checking "dead". */
+void engine_diagnose(Engine *e);
+
 /* engine-verify.c: what was written, read back. */
 int engine_verify(Engine *e);
 /* What is on the device against `s->size` bytes of the package from `s->offset` on, as a VERIFY step does it. */

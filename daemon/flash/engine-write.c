@@ -111,6 +111,16 @@ static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *data, bool f
         return 0;
 }
 
+/* The larger the image, the longer a signature check and the writing of what is still in RAM may take. */
+static void set_checking_deadline(Engine *e, const PlanStep *s, uint64_t size) {
+        uint64_t mib = (size + 0xfffff) >> 20, scaled = e->deadlines.midst_last + mib * e->deadlines.checking_per_mib;
+        BslDeadlines d = e->deadlines;
+
+        if (s->partition[0])
+                d.midst_last = (uint32_t) MIN(scaled, UINT32_MAX / 2);
+        bsl_session_set_deadlines(e->session, &d);
+}
+
 /* `image`: bytes in memory; NULL: those of the package. */
 static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint32_t *checksum) {
         const PlanStep *s = engine_step(e);
@@ -119,6 +129,7 @@ static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint
         int r;
 
         e->offset = 0;
+        set_checking_deadline(e, s, size);
         /* Calibration data go the way that is known best. */
         r = image ? 0 : engine_raw_begin(e, &raw);
         if (r == 0)

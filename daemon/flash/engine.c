@@ -4,8 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define LISTEN_MS 2000U
-
 /* What the steps have in common: order, intent, cancel, progress, and what is said about a failure. */
 
 /* What may be known of the data that move: those of a package, never a unit's own. */
@@ -289,15 +287,6 @@ static void complete_failure(Engine *e) {
                 introduce(e, s);
 }
 
-/* A device that was silent for too long is given a moment more: what it says then is of no use any more, but it tells a slow
- * device from a dead one. */
-static void tell_slow_from_silent(Engine *e) {
-        Failure *f = e->failure;
-
-        if (f->class == CLASS_SILENT && e->stage != STAGE_HANDSHAKE && !engine_cancelled(e))
-                (void) bsl_listen(e->session, LISTEN_MS, f);
-}
-
 /* "Unknown" to what every loader knows: it obeys only who has proven himself (bsl-protocol §12 F9). */
 static void tell_unauthorised(Engine *e) {
         static const char why[] = ": it accepts only the authorised tool of its maker";
@@ -327,7 +316,7 @@ static int leave(Engine *e, int r) {
                 engine_forget(e);
                 failure_set_errno(e->failure, r, "this computer could not go on: %s", strerror(-r));
         }
-        tell_slow_from_silent(e);
+        engine_diagnose(e);
         tell_unauthorised(e);
         complete_failure(e);
         return 1;

@@ -122,8 +122,18 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         return 0;
 }
 
-/* How long a worker may be quiet: the longest deadline that applies, twice (one repetition), and a margin. */
-static void set_limits(JobRun *run, const BslDeadlines *d) {
+static uint64_t largest_image(const Plan *plan) {
+        uint64_t most = 0;
+
+        for (size_t i = 0; plan && i < plan->n_steps; i++)
+                most = plan->steps[i].op == PLAN_WRITE ? MAX(most, plan->steps[i].size) : most;
+        return most;
+}
+
+/* How long a worker may be quiet: the longest deadline that applies, and a margin. */
+static void set_limits(Job *job, const BslDeadlines *d) {
+        uint64_t checking = ((largest_image(job_plan(job)) >> 20) + 1) * d->checking_per_mib;
+        JobRun *run = job->run;
         uint32_t most = 0;
 
 #define X(field, value, floor)                                                                                         \
@@ -131,6 +141,7 @@ static void set_limits(JobRun *run, const BslDeadlines *d) {
                    (uint32_t) (offsetof(BslDeadlines, field) == offsetof(BslDeadlines, erase_all) ? 0 : d->field));
         BSL_DEADLINES(X)
 #undef X
+        most = (uint32_t) MIN((uint64_t) most + checking, (uint64_t) UINT32_MAX / 2);
         run->limit_ms = most + HUNG_MARGIN_MS;
         run->erase_limit_ms = MAX(most, d->erase_all) + HUNG_MARGIN_MS;
 }
@@ -176,7 +187,7 @@ int job_start(Job *job, Device *d) {
         }
         spec = NULL;
         queue_remove(job);
-        set_limits(run, &job->station->settings.deadlines);
+        set_limits(job, &job->station->settings.deadlines);
         run->want_device = 0;
         run->needs_replug = false;
         job->slot = d->slot;

@@ -51,7 +51,7 @@ struct UsbChannel {
         uint64_t out_until;
         size_t in_at, in_end; /* received, not yet taken by the caller */
         uint8_t *in_buffer;
-        uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE];
+        uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE + 2];
 };
 
 static UsbChannel *usb_channel_of(Channel *c) {
@@ -416,6 +416,22 @@ static int usb_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
         return run_transfer(u, &u->control, timeout_ms);
 }
 
+/* GET_STATUS of the device: whoever runs its USB port answers that, and nothing changes by it. */
+static int usb_look(Channel *c, uint32_t timeout_ms) {
+        UsbChannel *u = usb_channel_of(c);
+        int r;
+
+        if (is_gone(u))
+                return -ENODEV;
+        if (timeout_ms == 0 || u->stuck)
+                return -ETIMEDOUT;
+        libusb_fill_control_setup(u->control_buffer, LIBUSB_ENDPOINT_IN, LIBUSB_REQUEST_GET_STATUS, 0, 0, 2);
+        libusb_fill_control_transfer(u->control.urb, u->handle, u->control_buffer, on_completed, &u->control, 0);
+        r = run_transfer(u, &u->control, timeout_ms);
+        /* A refusal is an answer, too. */
+        return r == -EPIPE || r == -EOVERFLOW ? 0 : r == -ENODEV || r == -ECANCELED || r == 0 ? r : -ETIMEDOUT;
+}
+
 static int usb_pause(Channel *c, uint32_t ms) {
         UsbChannel *u = usb_channel_of(c);
         uint64_t until = usb_now(NULL) + ms, now;
@@ -441,6 +457,7 @@ static const ChannelOps usb_ops = {
         .stream = usb_stream,
         .receive = usb_receive,
         .line_state = usb_line_state,
+        .look = usb_look,
         .now = usb_now,
         .pause = usb_pause,
 };

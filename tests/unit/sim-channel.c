@@ -150,6 +150,19 @@ static int sc_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
         return 0;
 }
 
+static int sc_look(Channel *c, uint32_t timeout_ms) {
+        SimChannel *sc = of(c);
+        uint64_t until = deadline(sc, timeout_ms);
+
+        step(sc, sc->now_ns);
+        while (sc->attached && !sc->canceled && (timeout_ms == 0 || !sim_alive(sc->model))) {
+                if (sc->now_ns >= until)
+                        return -ETIMEDOUT;
+                step(sc, until);
+        }
+        return sc->canceled ? -ECANCELED : sc->attached ? 0 : -ENODEV;
+}
+
 static uint64_t sc_now(Channel *c) {
         return of(c)->now_ns / MS;
 }
@@ -168,6 +181,7 @@ static const ChannelOps ops = {
         .stream = sc_stream,
         .receive = sc_receive,
         .line_state = sc_line_state,
+        .look = sc_look,
         .now = sc_now,
         .pause = sc_pause,
 };

@@ -89,6 +89,8 @@ void sim_power_off(SimModel *m);
 
 /* Host side of the wires. */
 void sim_line_state(SimModel *m, uint16_t value); /* SET_CONTROL_LINE_STATE */
+/* Whoever runs its USB port answers requests on endpoint 0. False: what ran there hangs, and polls its port no more. */
+bool sim_alive(const SimModel *m);
 bool sim_out_ready(const SimModel *m);            /* false: NAK, keep the transfer waiting */
 /* One OUT transfer, `zlp` if a zero-length packet followed it. A transfer ends for the device on a short packet, a
  * ZLP or a full buffer: the model keeps what is incomplete. */

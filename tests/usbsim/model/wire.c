@@ -498,6 +498,10 @@ static void complete_dma(SimModel *m, bool end) {
         m->dma_fill = 0;
 }
 
+bool sim_alive(const SimModel *m) {
+        return m->powered && m->on_bus && !m->hung;
+}
+
 bool sim_out_ready(const SimModel *m) {
         unsigned buffers;
 

@@ -48,6 +48,7 @@ Node *node_new(World *w, Bus *bus, const char *name, const char *parent_path, co
         LIST_INIT(&n->files);
         TAILQ_INIT(&n->in);
         TAILQ_INIT(&n->out);
+        TAILQ_INIT(&n->control);
         descriptors_build(n);
         return n;
 }

@@ -199,7 +199,7 @@ void file_close(File *f) {
 /* ---- transfers ---- */
 
 static struct UrbQueue *urb_queue(Node *n, const Urb *u) {
-        return u->ep & 0x80 ? &n->in : &n->out;
+        return u->type == USBDEVFS_URB_TYPE_CONTROL ? &n->control : u->ep & 0x80 ? &n->in : &n->out;
 }
 
 static uint32_t ep_bit(uint8_t ep) {
@@ -272,7 +272,7 @@ static Urb *find_urb(struct UrbQueue *q, const File *f, uint64_t user_urb) {
 
 int urb_discard(File *f, uint64_t user_urb) {
         Node *n = f->node;
-        Urb *u = find_urb(&n->in, f, user_urb) ?: find_urb(&n->out, f, user_urb);
+        Urb *u = find_urb(&n->in, f, user_urb) ?: find_urb(&n->out, f, user_urb) ?: find_urb(&n->control, f, user_urb);
 
         if (!u)
                 return -EINVAL;
@@ -306,6 +306,8 @@ static void cancel_queue(Node *n, struct UrbQueue *q, const File *f, int interfa
 void node_cancel_all(Node *n, File *f, int interface, int status) {
         cancel_queue(n, &n->in, f, interface, status);
         cancel_queue(n, &n->out, f, interface, status);
+        if (interface < 0)
+                cancel_queue(n, &n->control, f, -1, status);
 }
 
 void node_cut(Node *n) {

@@ -99,7 +99,7 @@ struct Node {
         bool configured;
         Interface interfaces[INTERFACES_MAX];
         struct FileList files;
-        struct UrbQueue in, out;
+        struct UrbQueue in, out, control;
         bool halted_in, halted_out; /* stalled until cleared */
         bool error_in, error_out;   /* the next transfer ends with EPROTO */
         unsigned syncs;             /* transfers with a time limit among them */
