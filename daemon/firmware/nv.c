@@ -106,7 +106,7 @@ static const char *open_image(Image *image, const void *data, size_t size) {
 bool nv_length(const void *data, size_t size, size_t *ret) {
         const uint8_t *p = data;
         Image i;
-        size_t end = 4;
+        size_t end = 4, all = size;
 
         if (open_image(&i, data, size))
                 return false;
@@ -114,7 +114,7 @@ bool nv_length(const void *data, size_t size, size_t *ret) {
                 end += 4 + ((word_at(&i, end + 2) + 3u) & ~(size_t) 3);
         while (size > end + 2 && (p[size - 1] == 0 || p[size - 1] == 0xff))
                 size--;
-        *ret = (size + 3) & ~(size_t) 3;
+        *ret = MIN((size + 3) & ~(size_t) 3, all);
         return true;
 }
 
