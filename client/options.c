@@ -202,7 +202,7 @@ static const Option options[] = {
         { "length", 0, "BYTES", read_size, &arg_length, " read ", "Read so much", NULL },
         { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
         { "force", 0, NULL, read_true, &arg_force, " read backup vault trace ", "Overwrite files that are there", NULL },
-        { "unproven", 0, NULL, read_true, &arg_unproven, " vault ", "Restore to a unit that cannot prove who it is", NULL },
+        { "unproven", 0, NULL, read_true, &arg_unproven, " vault restore ", "Restore to a unit that cannot prove who it is", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
         { "slots", 0, "SLOT,…", read_text, &arg_slots, BATCH, "Slots of the batch (default: all that are free)", NULL },
         { "name", 0, "NAME", read_text, &arg_name, " import " BATCH, "How the batch, or a package from a pipe, is called", NULL },

@@ -15,8 +15,7 @@
 
 /* Whole devices, out and back in: an identify job tells the table and who it is, one job of reads or writes does the rest. */
 
-/* Boot loaders lie outside of the table; what is read of their area (bsl-protocol §9.1). */
-#define SPL_BYTES 0x40000U
+#define SPL_RESERVED 512U
 
 typedef struct Device {
         sd_bus *bus;
@@ -127,7 +126,9 @@ static int add_table(const Device *d, const char *directory, StepJob *job) {
                 return EXIT_REFUSED;
         }
         if (!named(d->table, "splloader"))
-                code = add_read(directory, job, "splloader", 0, SPL_BYTES, true);
+                code = add_read(directory, job, "splloader", 0, UINT64_MAX, true);
+        if (code == 0 && !named(d->table, "uboot") && !named(d->table, "uboot_a"))
+                code = add_read(directory, job, "uboot", 0, UINT64_MAX, true);
         for (size_t i = 0; code == 0 && i < n; i++) {
                 const char *name = json_object_get_string(json_object_array_get_idx(json_object_array_get_idx(d->table, i), 0));
                 code = add_read(directory, job, name, 0, UINT64_MAX, may_be_refused(name));
@@ -184,6 +185,12 @@ static int take_file(const Step *s, struct json_object *output, struct json_obje
                 return 0;
         }
         size = json_object_get_uint64(json_object_array_get_idx(output, 2));
+        if (!json_object_get_boolean(json_object_array_get_idx(output, 4))) {
+                (void) unlink(s->file);
+                fprintf(stderr, "fdlctl: The device shows only the first %" PRIu64 " bytes of %s; the backup is without it.\n", size,
+                        s->name[0] ? s->name : s->file);
+                return EXIT_DEVICE;
+        }
         sum = json_object_get_string(json_object_array_get_idx(output, 3));
         if (!file_sum(s->file, UINT64_MAX, seen) || !streq(seen, sum)) {
                 fprintf(stderr, "fdlctl: %s does not hold what was read from the device.\n", s->file);
@@ -290,7 +297,24 @@ static bool same_unit(const Device *d, struct json_object *manifest) {
 static bool is_identity(struct json_object *file) {
         const char *name = json_text(file, "partition");
 
-        return name[0] ? partition_is_identity(name) : json_u64(file, "address") == 0xfe000003 || json_u64(file, "address") == 0xfe000002;
+        return name[0] ? partition_is_identity(name) : address_is_identity(json_u64(file, "address"));
+}
+
+/* Of two units that say who they are one never gets the other's. Where the device cannot say it, a person must. */
+static int check_unit(const Device *d, struct json_object *manifest, struct json_object *file) {
+        const char *was = json_text(json_member(manifest, "identity"), "chip-uid"), *is = json_text(d->identity, "chip-uid");
+
+        if (was[0] && is[0]) {
+                fprintf(stderr, "fdlctl: %s holds calibration or identity, and the device is not the unit that it came from; nothing was written. "
+                                "Name the partitions to restore without it.\n", json_text(file, "file"));
+                return EXIT_MISMATCH;
+        }
+        if (arg_unproven)
+                return 0;
+        fprintf(stderr, "fdlctl: %s holds calibration or identity, and that this is the unit it came from is not proven: it does not say who it is; "
+                        "nothing was written. Compare the label; if it is the same unit, add --unproven. Or name the partitions to restore without it.\n",
+                json_text(file, "file"));
+        return EXIT_MISMATCH;
 }
 
 static bool wanted(struct json_object *file, int n, char **places) {
@@ -334,6 +358,20 @@ static uint64_t nv_length(struct json_object *manifest, struct json_object *file
         return file_length_without_blank(path, json_u64(file, "size"));
 }
 
+/* The block that the loader put in front of the boot loader tells how much stands behind it: at 0x24 a magic, at 0x2c the length. An image
+ * may end with bytes that look like blank flash, and what an earlier one left may stand behind it. */
+static uint64_t spl_length(const char *path, uint64_t size) {
+        uint64_t told = 0;
+        uint8_t head[0x30] = {};
+        FILE *f = fopen(path, "re");
+
+        if (f && fread(head, 1, sizeof(head), f) == sizeof(head) && memcmp(head + 0x24, "\xa5\xa5\x55\xaa", 4) == 0)
+                told = SPL_RESERVED + ((uint64_t) head[0x2c] | (uint64_t) head[0x2d] << 8 | (uint64_t) head[0x2e] << 16 | (uint64_t) head[0x2f] << 24);
+        if (f)
+                fclose(f);
+        return told > 0 && told <= size ? told : file_length_without_blank(path, size);
+}
+
 /* How much of a file is to be written: loaders make sums over just that much. */
 static uint64_t image_length(struct json_object *manifest, struct json_object *file, const char *directory) {
         const char *name = json_text(file, "partition");
@@ -344,7 +382,22 @@ static uint64_t image_length(struct json_object *manifest, struct json_object *f
         if (!streq(name, "splloader"))
                 return UINT64_MAX;
         snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(file, "file"));
-        return file_length_without_blank(path, json_u64(file, "size"));
+        return spl_length(path, json_u64(file, "size"));
+}
+
+static int add_write(const Device *d, struct json_object *file, const char *path, uint64_t length, StepJob *job) {
+        Step *s = steps_add(job, "write");
+
+        if (!s)
+                return client_report("restore", NULL, -ENOMEM);
+        snprintf(s->name, sizeof(s->name), "%s", json_text(file, "partition"));
+        s->address = json_u64(file, "address");
+        if (is_identity(file))
+                snprintf(job->unit, sizeof(job->unit), "%s", json_text(d->identity, "chip-uid"));
+        s->any_image = s->exact = true;
+        s->length = length;
+        snprintf(s->file, sizeof(s->file), "%s", path);
+        return 0;
 }
 
 static int add_writes(const Device *d, struct json_object *manifest, const char *directory, StepJob *job, int n, char **places) {
@@ -353,26 +406,26 @@ static int add_writes(const Device *d, struct json_object *manifest, const char 
 
         for (size_t i = 0; i < json_object_array_length(files); i++) {
                 struct json_object *f = json_object_array_get_idx(files, i);
-                Step *s;
+                uint64_t length, seen;
+                char path[4200];
+                int code;
 
                 if (!wanted(f, n, places))
                         continue;
                 if (is_identity(f) && !same) {
-                        fprintf(stderr, "fdlctl: %s holds calibration or identity, and that this is the unit it came from is not proven; nothing was written. "
-                                        "Name the partitions to restore without it.\n", json_text(f, "file"));
-                        return EXIT_MISMATCH;
+                        code = check_unit(d, manifest, f);
+                        if (code)
+                                return code;
                 }
-                s = steps_add(job, "write");
-                if (!s)
-                        return client_report("restore", NULL, -ENOMEM);
-                snprintf(s->name, sizeof(s->name), "%s", json_text(f, "partition"));
-                s->address = json_u64(f, "address");
-                if (is_identity(f))
-                        snprintf(job->unit, sizeof(job->unit), "%s", json_text(d->identity, "chip-uid"));
-                s->any_image = s->exact = true;
-                s->length = image_length(manifest, f, directory);
-                if (snprintf(s->file, sizeof(s->file), "%.3900s/%.180s", directory, json_text(f, "file")) < 0)
-                        return EXIT_OTHER;
+                snprintf(path, sizeof(path), "%.3900s/%.180s", directory, json_text(f, "file"));
+                length = image_length(manifest, f, directory);
+                seen = streq(json_text(f, "partition"), "splloader") ? file_length_without_blank(path, json_u64(f, "size")) : 0;
+                /* What stands behind the boot loader comes first: the loader makes its sum over what is written last. */
+                code = seen > length ? add_write(d, f, path, seen, job) : 0;
+                if (code == 0)
+                        code = add_write(d, f, path, length, job);
+                if (code)
+                        return code;
         }
         if (job->n > 0)
                 return 0;
@@ -470,7 +523,7 @@ static int add_verify_reads(const char *scratch, struct json_object *files, Step
         for (size_t i = 0; code == 0 && i < json_object_array_length(files); i++) {
                 struct json_object *f = json_object_array_get_idx(files, i);
                 const char *name = json_text(f, "partition");
-                uint64_t length = !name[0] ? json_u64(f, "size") : streq(name, "splloader") ? SPL_BYTES : UINT64_MAX;
+                uint64_t length = !name[0] || streq(name, "splloader") || streq(name, "uboot") ? json_u64(f, "size") : UINT64_MAX;
                 code = add_read(scratch, job, name, json_u64(f, "address"), length, may_be_refused(name));
         }
         return code;

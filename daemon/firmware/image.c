@@ -127,6 +127,15 @@ bool partition_is_running_nv(const char *partition) {
         return is_first_copy(partition, "runtimenv1");
 }
 
+/* Modules: PhaseCheck and fixed NV. Feature phones: the same by their logical ids (types in pac-format.md §6.3). */
+bool address_is_nv(uint64_t address) {
+        return address == 0xfe000003 || address == 0x90000001;
+}
+
+bool address_is_identity(uint64_t address) {
+        return address_is_nv(address) || address == 0xfe000002 || address == 0x90000002;
+}
+
 bool partition_is_identity(const char *partition) {
         return strstr(partition, "fixnv") || is_partition(partition, "prodnv") || is_partition(partition, "miscdata") ||
                is_partition(partition, "calinv") || is_partition(partition, "persist");

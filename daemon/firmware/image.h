@@ -39,3 +39,6 @@ bool partition_is_loader(const char *partition);
 bool partition_is_running_nv(const char *partition);
 /* Identity or production data that a unit cannot get back from a package. */
 bool partition_is_identity(const char *partition);
+/* The same where things have addresses: fixed NV, and phase check too. */
+bool address_is_nv(uint64_t address);
+bool address_is_identity(uint64_t address);

@@ -18,7 +18,8 @@ static bool addressed_by_name(const Plan *plan) {
 static int settle_escaping(Engine *e) {
         int r;
 
-        if (e->info.present ? !e->info.disable_transcode : !addressed_by_name(e->plan))
+        /* One that has refused it before, to an earlier job of ours, would lose another buffer. */
+        if (e->info.present ? !e->info.disable_transcode : e->old || !addressed_by_name(e->plan))
                 return 0;
         if (!engine_may_ask(e, Q_DISABLE_TRANSCODE)) {
                 e->old = !e->info.present;

@@ -91,7 +91,7 @@ static int other_family(Engine *e, const char *answered) {
 static int meet_synced(Engine *e, BslSession *s) {
         EngineRuns runs = RUNS_ROM;
 
-        if (bsl_session_stage(s) == BSL_STAGE_BROM && e->plan->protocol == PLAN_PDL) {
+        if (bsl_session_stage(s) == BSL_STAGE_BROM && e->plan->protocol == PLAN_PDL && e->plan->family[0]) {
                 char answered[96];
 
                 snprintf(answered, sizeof(answered), "a boot ROM without PDL (%.64s)", bsl_session_version(s));
@@ -188,6 +188,22 @@ static void go_on(Engine *e) {
         e->certain[e->plan->single_loader ? 0 : 1] = resting->loader[0] && streq(resting->loader, e->plan->loader[e->plan->single_loader ? 0 : 1]);
 }
 
+/* Our last session has only greeted the ROM. Without an answer it is met as if nobody had. */
+static int go_on_with_rom(Engine *e) {
+        int r;
+
+        if (e->plan->protocol == PLAN_PDL && e->plan->family[0])
+                return other_family(e, "a boot ROM without PDL");
+        bsl_session_set_check(e->session, BSL_CHECK_CRC16);
+        bsl_session_set_stage(e->session, BSL_STAGE_BROM);
+        r = bsl_connect(e->session, e->failure);
+        if (r == 0) {
+                e->runs = RUNS_ROM;
+                e->met = true;
+        }
+        return r;
+}
+
 int engine_handshake(Engine *e) {
         const BslDeadlines *d = &e->deadlines;
         uint64_t begin = channel_now(e->channel), waited = 0;
@@ -198,7 +214,12 @@ int engine_handshake(Engine *e) {
         r = bsl_open_port(e->session, e->failure);
         if (r != 0)
                 return r;
-        if (e->input->resting.valid) {
+        if (e->input->resting.valid && e->input->resting.rom) {
+                r = go_on_with_rom(e);
+                if (r != 1 || !unanswered(e->failure))
+                        return r;
+                begin = channel_now(e->channel);
+        } else if (e->input->resting.valid) {
                 go_on(e);
                 return 0;
         }

@@ -120,6 +120,8 @@ bool engine_other_storage(const Engine *e, const PlanStep *s);
 bool engine_skips(const Engine *e, const PlanStep *s);
 /* READ_PARTITION, else the GPT, else (if it is to be changed) every name of the package; nothing in *ret: nobody tells, and the
  * record says so. */
+/* How much of a partition can be read where no table tells, found by asking; 0: none, it is not there. */
+int engine_probe_size(Engine *e, const char *name, uint64_t *ret);
 int engine_live_table(Engine *e, Table *ret);
 /* True if the device has a partition of that name that holds `size` bytes. */
 int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret);

@@ -5,6 +5,10 @@
 
 /* Reading out of flash: what must survive is read twice before anything may destroy it. */
 
+/* Of what may be shorter than expected: loaders are asked for even sizes only; something less than that is nothing. */
+#define SMALLEST_READ 2U
+#define LEAST_THERE 64U
+
 uint32_t engine_read_block(const Engine *e, const PlanStep *s) {
         return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
 }
@@ -44,6 +48,16 @@ static void sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
         }
 }
 
+/* Loaders refuse a reading that goes beyond the end; where that is, is found by smaller ones. */
+static bool beyond_end(Engine *e, const PlanStep *s, int r, size_t at, uint32_t *block) {
+        if (r != 1 || !s->shorter || e->failure->class != CLASS_REFUSED || (e->failure->reply != 0x8a && e->failure->reply != 0x82) ||
+            (at == 0 && *block <= LEAST_THERE))
+                return false;
+        engine_forget(e);
+        *block = 1U << (31 - __builtin_clz(*block - 1)); /* the next smaller power of two */
+        return true;
+}
+
 static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, bool allow_short, uint64_t progress,
                       size_t *ret) {
         uint32_t block = engine_read_block(e, s);
@@ -57,6 +71,11 @@ static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, boo
                         return -ECANCELED;
                 e->offset = at;
                 r = read_part(e, s, at, sink_room(e, sink, at), n, allow_short, &got);
+                if (beyond_end(e, s, r, at, &block)) {
+                        if (block < SMALLEST_READ)
+                                break;
+                        continue; /* with a smaller one */
+                }
                 if (r != 0)
                         return r;
                 got = MIN(got, n);
@@ -113,12 +132,12 @@ bool engine_holds_nv(const Plan *plan, unsigned step) {
         return false;
 }
 
-/* The package's word for the size may be that of another table. */
+/* The package's word for the size may be that of another table, or count what the loader keeps to itself. */
 static size_t backup_size(const Engine *e, const PlanStep *s) {
         const TableEntry *t = s->partition[0] && e->live.entries ? table_find(&e->live, s->partition) : NULL;
         uint64_t own = strstr(s->partition, "fixnv") ? 512 : 0; /* the loader's header is not given out */
 
-        return (size_t) (t && t->size > own && t->size - own < s->size && e->table_differs ? t->size - own : s->size);
+        return (size_t) (t && t->size > own && t->size - own < s->size ? t->size - own : s->size);
 }
 
 static int read_twice(Engine *e, EngineImage *image, bool nv) {
@@ -205,10 +224,10 @@ static int take_saved(const EngineSaved *saved, EngineImage *image) {
 int engine_backup(Engine *e) {
         const EngineSaved *saved = engine_find_saved(e, engine_step(e)->partition);
         EngineImage *image = e->images + e->step;
-        bool nv = engine_holds_nv(e->plan, e->step);
+        bool nv = engine_holds_nv(e->plan, e->step), shorter = engine_step(e)->shorter;
         int r;
 
-        r = saved ? take_saved(saved, image) : read_twice(e, image, nv);
+        r = saved ? take_saved(saved, image) : read_twice(e, image, nv || shorter);
         if (r == 0 && image->size == 0)
                 r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s",
                                 engine_subject(engine_step(e)));

@@ -5,6 +5,8 @@
 
 #include "firmware/image.h"
 
+#define NV_HEADER 512U
+
 /* Steps that a person chose, against the device's own table: every name, size and image is looked at before the first write. */
 
 /* The table as lines "name bytes", for whoever looks at the device; several facts, as one has little room. */
@@ -86,12 +88,31 @@ static const char *bytes_text(uint64_t bytes, char ret[static 32]) {
         return ret;
 }
 
+/* The loader keeps a header of its own in front of calibration data, and neither shows nor takes it. */
+static uint64_t without_header(const PlanStep *s, uint64_t room) {
+        return partition_is_nv(s->partition) && room > NV_HEADER && room != U64_UNKNOWN ? room - NV_HEADER : room;
+}
+
 static int fit_read(Engine *e, unsigned i, uint64_t room) {
         const PlanStep *s = e->plan->steps + i;
         char a[32];
 
-        if (room == U64_UNKNOWN && s->size == U64_UNKNOWN)
-                return engine_fail(e, CLASS_PLAN, "length", "the device does not tell how large %s is: give a length", s->partition);
+        if (room == U64_UNKNOWN && s->size == U64_UNKNOWN) {
+                int r = engine_probe_size(e, s->partition, &room);
+
+                if (r != 0)
+                        return r;
+                if (room == 0 && !s->optional)
+                        return engine_fail(e, CLASS_PLAN, "partition", "the device has no partition %s that can be read; nothing was written",
+                                           s->partition);
+                room = without_header(s, room);
+                if (room == U64_UNKNOWN)
+                        return engine_fail(e, CLASS_PLAN, "length", "the device does not tell how large %s is: give a length", s->partition);
+                if (room <= s->skip) { /* refused when it is read, and that is allowed */
+                        e->sizes[i] = 0;
+                        return 0;
+                }
+        }
         if (room != U64_UNKNOWN && (s->skip >= room || (s->size != U64_UNKNOWN && s->size > room - s->skip)))
                 return engine_fail(e, CLASS_PLAN, "length", "what is to be read of %s lies beyond its end: it has %s", s->partition,
                                    bytes_text(room, a));
@@ -140,7 +161,7 @@ static int resolve_one(Engine *e, unsigned i, const Table *live) {
                 l = find(live, s->partition, "_a");
         if (!l && live && !is_special(s->partition))
                 return unknown_name(e, s, live);
-        room = l ? l->size : U64_UNKNOWN;
+        room = without_header(s, l ? l->size : U64_UNKNOWN);
         if (s->op == PLAN_READ)
                 return fit_read(e, i, room);
         return s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV ? fit_write(e, s, room) : 0;

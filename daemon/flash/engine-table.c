@@ -8,7 +8,9 @@
 /* The device's partition table: where it comes from, and whether it and the files of the package are made for each other. */
 
 #define PROBE_STEP (1024u * 1024)
+#define PROBE_EXACT 4096u
 #define PROBE_MAX (64ull << 30)
+#define PROBE_BOOT_MAX (64ull << 20)
 
 /* ---- where it comes from -------------------------------------------------------------------------------------- */
 
@@ -78,15 +80,19 @@ int engine_read_gpt(Engine *e, Table *ret) {
 }
 
 /* True if the device has a partition of that name that holds `size` bytes. NAND loaders refuse what is larger; others notice only when
- * they read. */
-int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret) {
+ * they read. *ret_reply: what READ_START was refused with, 0 nothing. */
+static int holds(Engine *e, const char *name, uint64_t size, bool *ret, int *ret_reply) {
         uint8_t end[16];
-        int r;
+        int r, reply;
 
         *ret = false;
         r = bsl_read_start(e->session, name, size, e->failure);
-        if (passed_over(e, r))
+        reply = e->failure->reply;
+        if (passed_over(e, r)) {
+                if (ret_reply)
+                        *ret_reply = reply;
                 return 0;
+        }
         if (r == 0 && !is_nand(e) && size >= sizeof(end)) {
                 r = bsl_read_midst(e->session, size - sizeof(end), end, sizeof(end), e->failure);
                 if (passed_over(e, r))
@@ -98,43 +104,119 @@ int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret) {
         return bsl_read_end(e->session, e->failure);
 }
 
+static const PacPartition *find_planned(const Plan *plan, const char *name) {
+        for (size_t i = 0; i < plan->n_partitions; i++)
+                if (streq(plan->partitions[i].name, name))
+                        return plan->partitions + i;
+        return NULL;
+}
+
+int engine_holds(Engine *e, const char *name, uint64_t size, bool *ret) {
+        return holds(e, name, size, ret, NULL);
+}
+
 static bool keeps_header(const char *name) {
         return strstr(name, "fixnv") || strstr(name, "runtimenv");
 }
 
-/* The size of one partition by halves, in mebibytes; 0 it is not there. What the loader keeps to itself of NV counts as part of it. */
-static int probe_size(Engine *e, const char *name, uint64_t expected, uint64_t *ret) {
-        uint64_t own = keeps_header(name) ? 512 : 0, low = 0, high = PROBE_MAX / PROBE_STEP;
-        bool yes;
-        int r;
+/* Halves: the largest multiple of `step` between *low, which is held, and `high`, which is not. */
+static int narrow(Engine *e, const char *name, uint64_t own, uint64_t step, uint64_t *low, uint64_t high) {
+        while (*low + step < high) {
+                uint64_t middle = *low + (high - *low) / 2 / step * step;
+                bool yes;
+                int r = holds(e, name, middle - own, &yes, NULL);
 
-        *ret = 0;
-        r = engine_holds(e, name, 16, &yes);
-        if (r != 0 || !yes)
-                return r;
-        if (expected != U64_UNKNOWN && expected >= PROBE_STEP && expected % PROBE_STEP == 0) {
-                low = expected / PROBE_STEP;
-                r = engine_holds(e, name, expected - own, &yes);
-                if (r == 0 && yes) {
-                        r = engine_holds(e, name, expected + PROBE_STEP - own, &yes);
-                        if (r == 0 && !yes) {
-                                *ret = expected;
-                                return 0;
-                        }
-                }
-                low = 0;
-        }
-        while (r == 0 && low + 1 < high) {
-                uint64_t middle = low + (high - low) / 2;
-
-                r = engine_holds(e, name, middle * PROBE_STEP - own, &yes);
+                if (r != 0)
+                        return r;
                 if (yes)
-                        low = middle;
+                        *low = middle;
                 else
                         high = middle;
         }
-        *ret = MAX(low, (uint64_t) 1) * PROBE_STEP;
+        return 0;
+}
+
+static int probe_expected(Engine *e, const char *name, uint64_t expected, uint64_t own, uint64_t *ret) {
+        bool yes;
+        int r;
+
+        if (expected == U64_UNKNOWN || expected < PROBE_STEP || expected % PROBE_STEP != 0)
+                return 0;
+        r = holds(e, name, expected - own, &yes, NULL);
+        if (r == 0 && yes) {
+                r = holds(e, name, expected + PROBE_STEP - own, &yes, NULL);
+                if (r == 0 && !yes)
+                        *ret = expected;
+        }
         return r;
+}
+
+/* Loaders refuse to read calibration of which no copy is good, and product data without a file system, with the word for "failed". It
+ * says that there is such a partition only if the word for an unknown name is another one. */
+static int refused_but_there(Engine *e, const char *name, int reply, bool *ret) {
+        bool yes;
+        int r, unknown = 0;
+
+        *ret = false;
+        if ((reply != BSL_REP_OPERATION_FAILED && reply != 0xd2) || (!keeps_header(name) && !streq(name, "prodnv")))
+                return 0;
+        r = holds(e, "no-such-name", 16, &yes, &unknown);
+        *ret = r == 0 && !yes && unknown != reply;
+        return r;
+}
+
+/* The second copy is a partition like any other to the loader, and as large as the first. */
+static bool twin_of(const char *name, char ret[static 37]) {
+        char *one;
+
+        snprintf(ret, 37, "%s", name);
+        one = strstr(ret, "nv1");
+        if (one)
+                one[2] = '2';
+        return one;
+}
+
+/* The size of one partition, in mebibytes, or to the block where nobody knows what to expect; 0 it is not there. What the loader keeps to
+ * itself of NV counts as part of it. */
+static int probe_size(Engine *e, const char *name, uint64_t expected, uint64_t most, uint64_t *ret) {
+        uint64_t own = keeps_header(name) ? 512 : 0, size = 0;
+        char twin[37];
+        int r, reply = 0;
+        bool yes;
+
+        *ret = 0;
+        r = holds(e, name, 16, &yes, &reply);
+        if (r == 0 && !yes) {
+                bool there;
+
+                r = refused_but_there(e, name, reply, &there);
+                if (r != 0 || !there)
+                        return r;
+                if (twin_of(name, twin))
+                        return probe_size(e, twin, expected, most, ret);
+                engine_fact(e, "note", "%s cannot be read; its size is taken to be that of the package", name);
+                *ret = expected;
+                return 0;
+        }
+        if (r == 0)
+                r = probe_expected(e, name, expected, own, &size);
+        if (r == 0 && size == 0) {
+                r = narrow(e, name, own, PROBE_STEP, &size, most);
+                if (r == 0 && (expected == U64_UNKNOWN || size == 0))
+                        r = narrow(e, name, own, PROBE_EXACT, &size, size + PROBE_STEP);
+        }
+        *ret = size;
+        return r;
+}
+
+/* Old loaders know offsets of 32 bits only, so boot areas are not looked for farther than any is large. */
+int engine_probe_size(Engine *e, const char *name, uint64_t *ret) {
+        const PacPartition *p = find_planned(e->plan, name);
+        uint64_t bytes = U64_UNKNOWN;
+
+        if (p && p->size != U64_UNKNOWN && __builtin_mul_overflow(p->size, pac_partition_unit(e->plan->partition_unit), &bytes))
+                bytes = U64_UNKNOWN;
+        return probe_size(e, name, bytes, table_is_outside(name) || streq(name, "uboot") ? PROBE_BOOT_MAX : PROBE_MAX, ret);
 }
 
 /* The last way: every name of the package. What only the device has is not found like this. */
@@ -153,7 +235,7 @@ static int probe_names(Engine *e, Table *ret) {
 
                 if (engine_cancelled(e))
                         return -ECANCELED;
-                r = probe_size(e, want.entries[i].name, want.entries[i].size, &size);
+                r = probe_size(e, want.entries[i].name, want.entries[i].size, PROBE_MAX, &size);
                 if (r != 0)
                         return r;
                 if (size == 0)
@@ -179,6 +261,14 @@ static int compare(Engine *e, const Table *live, Differences *d) {
         return 0;
 }
 
+/* Nothing but the table is wanted of this job. */
+static bool wants_names(const Plan *plan) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].stage > STAGE_IDENTIFY && plan->steps[i].stage != STAGE_FINISH)
+                        return false;
+        return plan->chosen && plan->n_partitions > 0;
+}
+
 /* A GPT is asked where the loader does not tell, or tells something else than the package: its sizes are in bytes and it has places. */
 int engine_live_table(Engine *e, Table *ret) {
         _cleanup_(table_clear) Table gpt = {};
@@ -195,7 +285,7 @@ int engine_live_table(Engine *e, Table *ret) {
                 *ret = gpt;
                 gpt = (Table) {};
         }
-        if (r == 0 && !ret->entries && e->plan->options.repartition)
+        if (r == 0 && !ret->entries && (e->plan->options.repartition || wants_names(e->plan)))
                 r = probe_names(e, ret);
         if (r == 0 && !ret->entries)
                 not_proven(e, why);
@@ -213,13 +303,6 @@ static const TableEntry *find_target(const Table *live, const PlanStep *s) {
                 return l;
         snprintf(slotted, sizeof(slotted), "%s_a", s->partition);
         return table_find(live, slotted);
-}
-
-static const PacPartition *find_planned(const Plan *plan, const char *name) {
-        for (size_t i = 0; i < plan->n_partitions; i++)
-                if (streq(plan->partitions[i].name, name))
-                        return plan->partitions + i;
-        return NULL;
 }
 
 uint64_t engine_room(const Plan *plan, const Table *live, const PlanStep *s) {

@@ -476,10 +476,22 @@ static int engine_prepare(Engine *e) {
         return e->block && e->images && e->sizes && e->proven && e->repair && e->session ? 0 : -ENOMEM;
 }
 
+/* A plan that only wanted to know who answers. */
+static bool only_met(const Engine *e) {
+        for (unsigned i = 0; i < e->plan->n_steps; i++)
+                if (e->plan->steps[i].op != PLAN_HANDSHAKE)
+                        return false;
+        return e->met && e->step == e->plan->n_steps;
+}
+
 /* Nothing is outstanding and nobody was sent away: whoever comes next finds it as it is now. */
 static void note_resting(Engine *e) {
         bool restarted = false;
 
+        if (e->runs == RUNS_ROM && only_met(e) && bsl_session_stage(e->session) == BSL_STAGE_BROM) {
+                e->report->resting = (EngineResting){.valid = true, .rom = true};
+                return;
+        }
         for (unsigned i = 0; i < e->step && i < e->plan->n_steps; i++)
                 restarted = restarted || e->plan->steps[i].op == PLAN_RESET || e->plan->steps[i].op == PLAN_POWER_OFF;
         if (e->runs != RUNS_LAST || restarted || !e->session || bsl_session_tainted(e->session) || e->failure->class == CLASS_GONE ||

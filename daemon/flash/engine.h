@@ -48,6 +48,7 @@ typedef struct EngineHooks {
  * a loader does not know costs it one of few buffers (bsl-protocol §4.5). */
 typedef struct EngineResting {
         bool valid;
+        bool rom;                   /* the boot ROM, greeted and connected: it may answer no second greeting. Else the last loader: */
         BslDeviceInfo info;
         unsigned refusals;          /* questions that it did not know, so far */
         bool old;                   /* it knows none of the newer ones */

@@ -13,7 +13,8 @@
 #define BLOCK_READ 0x3000U
 /* What is read of calibration before it may be changed; loaders give less if there is less. */
 #define NV_READ 0x100000U
-#define FIXED_NV 0xfe000003U
+#define PHASE_CHECK_MODULE 0x100U
+#define PHASE_CHECK_FEATURE 0x2000U
 
 static const char *const kind_words[STEP_KIND_MAX] = {
         [STEP_WRITE] = "write",
@@ -101,6 +102,25 @@ static bool in_flash(uint64_t address) {
         return address >= 0x60000000 && address < 0x80000000;
 }
 
+/* Logical places that loaders only erase (pac-format.md §6.3), and one that they only unpack. */
+static int check_logical(const StepRequest *s, bool module, Failure *f) {
+        static const struct {
+                bool module, write;
+                uint64_t address;
+                const char *what;
+        } places[] = {
+                {false, false, 0x90000003, "running NV"}, {true, false, 0xfe000001, "running NV"},
+                {true, true, 0xfe000004, "files to unpack"}, {true, false, 0xfe000005, "the application image"},
+                {true, false, 0xfe000006, "a file system"},
+        };
+
+        for (size_t i = 0; s->kind != STEP_ERASE && i < ELEMENTSOF(places); i++)
+                if (places[i].module == module && places[i].address == s->address && !(s->kind == STEP_WRITE && places[i].write))
+                        return failure_set(f, CLASS_PLAN, "place", "0x%llx is %s: loaders do not %s it.", (unsigned long long) s->address,
+                                           places[i].what, s->kind == STEP_READ ? "show" : "take data for");
+        return 0;
+}
+
 static int check_address(const StepsInput *in, const StepRequest *s, Failure *f) {
         const Family *family = family_find(in->family);
         bool module = family && family->places == PLACES_FLASH;
@@ -119,7 +139,7 @@ static int check_address(const StepsInput *in, const StepRequest *s, Failure *f)
                 return failure_set(f, CLASS_PLAN, "erase-all", "Erasing everything is not a step; it is an option of factory and research jobs.");
         if (s->kind != STEP_READ && s->offset > 0)
                 return failure_set(f, CLASS_PLAN, "offset", "Give the address itself instead of an offset.");
-        return 0;
+        return check_logical(s, module, f);
 }
 
 static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
@@ -177,7 +197,7 @@ static void add_loader(Steps *m, unsigned which) {
 }
 
 static bool is_nv_step(const StepRequest *s) {
-        return s->partition[0] ? partition_is_nv(s->partition) : s->address == FIXED_NV;
+        return s->partition[0] ? partition_is_nv(s->partition) : address_is_nv(s->address);
 }
 
 static bool is_spl(const StepRequest *s) {
@@ -202,18 +222,33 @@ static bool has_backup(const Plan *plan, const StepRequest *s) {
         return false;
 }
 
+static bool is_identity(const StepRequest *s) {
+        return is_nv_step(s) || (s->partition[0] ? partition_is_identity(s->partition) : address_is_identity(s->address));
+}
+
+/* At addresses the longest that the family has; the device's own may be shorter. */
+static uint64_t backup_size(const Steps *m, const StepRequest *s) {
+        const Family *family = family_find(m->in->family);
+
+        if (s->partition[0])
+                return NV_READ;
+        if (address_is_nv(s->address))
+                return family->nv_max;
+        return family->places == PLACES_FLASH ? PHASE_CHECK_MODULE : PHASE_CHECK_FEATURE;
+}
+
 /* Calibration and identity are on disk before anything may destroy them, whatever a person asks for. */
 static void add_backups(Steps *m) {
         for (size_t i = 0; i < m->in->n_steps; i++) {
                 const StepRequest *s = m->in->steps + i;
                 PlanStep *step;
 
-                if (s->kind == STEP_READ || s->kind >= STEP_REPAIR || has_backup(m->plan, s) ||
-                    !(is_nv_step(s) || (s->partition[0] && partition_is_identity(s->partition))))
+                if (s->kind == STEP_READ || s->kind >= STEP_REPAIR || has_backup(m->plan, s) || !is_identity(s))
                         continue;
                 step = add(m, PLAN_BACKUP, STAGE_BACKUP);
                 set_target(step, s);
-                step->size = s->partition[0] ? NV_READ : 0x20000;
+                step->size = backup_size(m, s);
+                step->shorter = !s->partition[0];
                 step->block = BLOCK_READ;
                 step->optional = true; /* erased, damaged, or never there: nothing that could be lost */
         }

@@ -59,6 +59,7 @@ typedef struct PlanStep {
         char storage[8];         /* "": on any unit; "emmc", "ufs": skipped where the device info says another type, a
                                     mismatch where it says none (SPL of both kinds in one package) */
         char variant[48];        /* "": whatever the unit has; "_b128k_p2k", "rf:NAME": only where FLASH_INFO or RF_TYPE said so */
+        bool shorter;            /* BACKUP by address: what lies there may end before `size` bytes */
         bool optional;           /* a refusal (backup of an area that never existed) is noted, not fatal */
         bool force;              /* REPARTITION without a list: also if the loader did not ask for it */
         bool checks_calibration; /* BACKUP of NV: calibration gate applies */

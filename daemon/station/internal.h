@@ -293,4 +293,4 @@ void job_log_listen(Station *s);
 int change_open(Job *job); /* queued before the intent: on disk with it */
 void change_recall(Job *job, const char *unit);
 void change_close(Job *job); /* it ended well */
-int small_plan(bool reset, bool power_off, Plan **ret);
+int small_plan(bool reset, bool power_off, bool pdl, Plan **ret);

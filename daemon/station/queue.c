@@ -291,7 +291,7 @@ static int start_small(Station *s, const char *kind, Device *d, bool power_off, 
                                       "An earlier session with this device broke off. Remove its power for 10 seconds "
                                       "and connect it again "
                                       "in boot mode.");
-        if (small_plan(reset, power_off, &plan) < 0)
+        if (small_plan(reset, power_off, false, &plan) < 0)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
         if (queue_new_job(s, kind, &target, uid, &job, e) < 0) {
                 plan_free(plan);

@@ -44,8 +44,8 @@ Job *job_find_active(Station *s, uint64_t id) {
 
 /* ---- start ---- */
 
-/* Handshake alone, or with a reset behind it: no package needed. */
-int small_plan(bool reset, bool power_off, Plan **ret) {
+/* Handshake alone, or with a reset behind it: no package needed. `pdl`: the device's ids are those of a ROM that speaks PDL. */
+int small_plan(bool reset, bool power_off, bool pdl, Plan **ret) {
         Plan *plan = calloc(1, sizeof(Plan));
 
         if (!plan)
@@ -60,6 +60,7 @@ int small_plan(bool reset, bool power_off, Plan **ret) {
         plan->n_steps = reset ? 2 : 1;
         plan->options.finish = FINISH_NOTHING;
         plan->partition_unit = -1;
+        plan->protocol = pdl ? PLAN_PDL : PLAN_BSL;
         *ret = plan;
         return 0;
 }
@@ -110,7 +111,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
                 if (spec->plan)
                         shrink_blocks(spec->plan, job->run->smaller_blocks);
                 spec->package = mapped_file_ref(job->package->map);
-        } else if (small_plan(streq(job->kind, "reset"), job->run->power_off, &spec->plan) < 0)
+        } else if (small_plan(streq(job->kind, "reset"), job->run->power_off, d->vendor == 0x0525, &spec->plan) < 0)
                 spec->plan = NULL;
         if (!spec->plan) {
                 job_spec_free(spec);

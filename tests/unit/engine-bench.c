@@ -277,11 +277,17 @@ void bench_plan(Bench *b, FlashMode mode) {
 
 void bench_plan_with(Bench *b, const PlanOptions *options) {
         Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
         int r;
 
-        b->plan = plan_free(b->plan);
-        r = plan_make(b->pac, options, &b->plan, &f);
+        r = plan_make(b->pac, options, &plan, &f);
         ck_assert_msg(r == 0, "plan: %d %s", r, f.text);
+        bench_take_plan(b, plan);
+}
+
+void bench_take_plan(Bench *b, Plan *plan) {
+        plan_free(b->plan);
+        b->plan = plan;
         b->input = (EngineInput) {
                 .plan = b->plan, .package = b->package, .package_size = b->package_size, .package_ok = disk_ok,
                 .package_userdata = b,
@@ -293,9 +299,15 @@ void bench_fault(Bench *b, const char *line) {
         sim_channel_fault(b->sim, line);
 }
 
+/* What was read is compared by those who want to know. */
+static int on_output(void *userdata, unsigned output _unused_, uint64_t offset _unused_, const void *data _unused_, size_t size) {
+        ((Bench *) userdata)->bytes_output += size;
+        return 0;
+}
+
 int bench_run(Bench *b) {
         EngineHooks hooks = {
-                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact,
+                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
                 .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = b,
         };
 

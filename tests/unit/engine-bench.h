@@ -62,6 +62,7 @@ typedef struct Bench {
         BenchEvent events[BENCH_EVENTS_MAX];
         size_t n_events;
         uint64_t progress, progress_total;
+        uint64_t bytes_output;   /* of READ steps, over all runs */
         bool progress_fell, cancelled;
         EngineReport report;
         Failure failure;
@@ -78,6 +79,7 @@ Bench *bench_new_file(const char *spec, PacMaker *maker, const char *id, uint64_
 Bench *bench_free(Bench *b);
 void bench_plan(Bench *b, FlashMode mode);
 void bench_plan_with(Bench *b, const PlanOptions *options); /* 0 or dies */
+void bench_take_plan(Bench *b, Plan *plan); /* made otherwise; it is freed with the bench */
 void bench_fault(Bench *b, const char *line);
 /* Runs; may be repeated: the unit stays plugged in as it is. */
 int bench_run(Bench *b);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Jobs of chosen steps, and small ones without a package, on simulated units of all families in virtual time. */
+#include <check.h>
+#include <stdio.h>
+
+#include "engine-bench.h"
+#include "flash/plan-steps.h"
+#include "usbsim/model/feature-table.h"
+
+static void plan_steps(Bench *b, const StepRequest *steps, size_t n) {
+        StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING, .verify = VERIFY_ACK}, .steps = steps, .n_steps = n};
+        Failure f = FAILURE_INIT;
+
+        Plan *plan = NULL;
+
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        ck_assert_msg(plan_make_steps(&in, &plan, &f) == 0, "%s", f.text);
+        bench_take_plan(b, plan);
+}
+
+static void must_pass(Bench *b) {
+        ck_assert_msg(bench_run(b) == 0, "%s at step %d: %s", bench_code(b), b->failure.step, b->failure.text);
+}
+
+/* ---- after a look at who is there -------------------------------------------------------------------------- */
+
+static const struct {
+        const char *spec, *package;
+        bool rom; /* it may answer no second greeting */
+} families[] = {
+        {"phone-emmc,fast", "phone", true},
+        {"phone-lk,fast", "phone-lk", true},
+        {"phone-nand,fast", "phone-nand", true},
+        {"feature-nor,fast,loaders=1", "feature-one", true},
+        {"uis8850,fast,image-check=0", "uis8850", true},
+        {"uis8910,fast,image-check=0", "uis8910", false},
+};
+
+static void only_meet(Bench *b, bool pdl) {
+        Plan *plan = calloc(1, sizeof(Plan));
+
+        plan->steps = calloc(1, sizeof(PlanStep));
+        plan->n_steps = 1;
+        plan->steps[0] = (PlanStep){.op = PLAN_HANDSHAKE, .stage = STAGE_HANDSHAKE, .backup = -1, .write = -1};
+        plan->protocol = pdl ? PLAN_PDL : PLAN_BSL;
+        plan->partition_unit = -1;
+        bench_take_plan(b, plan);
+}
+
+START_TEST(probed_units_can_be_flashed) {
+        bool pdl = streq(families[_i].package, "uis8910");
+        Bench *b = bench_new(families[_i].spec, families[_i].package);
+        EngineResting resting;
+
+        only_meet(b, pdl);
+        must_pass(b);
+        ck_assert(b->report.resting.valid == families[_i].rom);
+        ck_assert(b->report.resting.rom == families[_i].rom);
+        resting = b->report.resting;
+        bench_plan(b, FLASH_MODE_UPGRADE);
+        b->input.resting = resting;
+        must_pass(b);
+        /* That the ROM waits was true only once. */
+        ck_assert(!b->report.resting.valid || !b->report.resting.rom);
+        bench_free(b);
+}
+END_TEST
+
+/* A ROM that was unplugged meanwhile has to be greeted. */
+START_TEST(the_rom_was_another_one) {
+        Bench *b = bench_new("phone-emmc,fast", "phone");
+        EngineResting resting;
+
+        only_meet(b, false);
+        must_pass(b);
+        resting = b->report.resting;
+        bench_replug(b);
+        only_meet(b, false);
+        b->input.resting = resting;
+        ck_assert_int_eq(bench_run(b), 0);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- calibration at addresses is saved before it is erased or overwritten ---------------------------------- */
+
+static const struct {
+        const char *spec, *package;
+        uint64_t address;
+        size_t size;
+        const char *file; /* where it lies in flash as it is; NULL: not in one piece */
+        size_t at;
+        StepKind kind;
+} places[] = {
+        {"feature-nor,fast", "feature", 0x90000001, FEATURE_NV_SIZE, "flash.bin", 0x360000, STEP_ERASE},
+        {"feature-nor,fast,loaders=1", "feature-one", 0x90000002, 0x1000, "flash.bin", 0x380000, STEP_ERASE},
+        {"uis8850,fast,image-check=0", "uis8850", 0xfe000003, 0x28000, NULL, 0, STEP_WRITE},
+        {"uis8910,fast,image-check=0", "uis8910", 0xfe000003, 0x20000, NULL, 0, STEP_WRITE},
+        {"uis8910,fast,image-check=0", "uis8910", 0xfe000002, 0x100, "FFAC/phasecheck.bin", 0, STEP_ERASE},
+};
+
+START_TEST(addresses_are_saved) {
+        StepRequest s = {.kind = places[_i].kind, .address = places[_i].address, .length = U64_UNKNOWN, .exact = true};
+        Bench *b = bench_new(places[_i].spec, places[_i].package);
+        BenchFlash *before = bench_flash(b);
+        const BenchEvent *saved = NULL;
+
+        if (s.kind == STEP_WRITE) {
+                snprintf(s.file, sizeof(s.file), "nv");
+                s.data_offset = pac_find_file(b->pac, "NV")->offset;
+                s.size = pac_find_file(b->pac, "NV")->size;
+        }
+        plan_steps(b, &s, 1);
+        (void) bench_run(b); /* the image itself may be refused: its sum is the package's */
+        for (size_t i = 0; i < b->n_events; i++)
+                if (b->events[i].type == EVENT_BACKUP)
+                        saved = b->events + i;
+        ck_assert_msg(saved, "nothing was saved: %s", b->failure.text);
+        ck_assert_uint_eq(saved->size, places[_i].size);
+        if (places[_i].file)
+                ck_assert_int_eq(memcmp(saved->data, bench_flash_file(before, places[_i].file, NULL) + places[_i].at, saved->size), 0);
+        bench_flash_free(before);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- refused before anything is sent ------------------------------------------------------------------------- */
+
+static const struct {
+        const char *package;
+        StepKind kind;
+        uint64_t address;
+        const char *text;
+} never[] = {
+        {"feature", STEP_WRITE, 0x90000003, "0x90000003 is running NV: loaders do not take data for it."},
+        {"feature", STEP_READ, 0x90000003, "loaders do not show it"},
+        {"uis8850", STEP_WRITE, 0xfe000001, "running NV"},
+        {"uis8850", STEP_READ, 0xfe000004, "files to unpack"},
+        {"uis8910", STEP_READ, 0xfe000006, "a file system"},
+};
+
+START_TEST(places_that_are_only_erased) {
+        Bench *b = bench_new("phone-emmc", never[_i].package);
+        StepRequest s = {.kind = never[_i].kind, .address = never[_i].address, .length = 4096, .file = "x"};
+        StepsInput in = {.steps = &s, .n_steps = 1};
+        Failure f = FAILURE_INIT;
+
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        ck_assert_int_eq(plan_steps_check(&in, &f), 1);
+        ck_assert_int_eq(f.class, CLASS_PLAN);
+        ck_assert_str_eq(f.detail, "place");
+        ck_assert_msg(strstr(f.text, never[_i].text), "%s", f.text);
+        s.kind = STEP_ERASE;
+        ck_assert_int_eq(plan_steps_check(&in, &f), 0);
+        bench_free(b);
+}
+END_TEST
+
+/* ---- names and sizes where no table tells ---------------------------------------------------------------------- */
+
+static const char *partitions_of(Bench *b) {
+        static char text[8192];
+
+        text[0] = '\0';
+        for (size_t i = 0; i < b->n_events; i++)
+                if (b->events[i].type == EVENT_FACT && strncmp(b->events[i].text, "partitions=", 11) == 0)
+                        strncat(text, b->events[i].text + 11, sizeof(text) - strlen(text) - 1);
+        return text;
+}
+
+/* Also those whose calibration is blank or damaged, so that no copy is shown: their twin tells the size. */
+START_TEST(nand_volumes_are_found_by_name) {
+        static const char *const specs[] = {"phone-nand,fast", "phone-nand,fast,nv=both-bad", "phone-nand,fast,nv=missing"};
+        Bench *b = bench_new(specs[_i], "phone-nand");
+        StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}};
+        Failure f = FAILURE_INIT;
+
+        Plan *plan = NULL;
+
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        ck_assert_int_eq(plan_make_steps(&in, &plan, &f), 0);
+        bench_take_plan(b, plan);
+        must_pass(b);
+        ck_assert_msg(strstr(partitions_of(b), "l_fixnv1 2097152\n"), "%s", partitions_of(b));
+        ck_assert_msg(strstr(partitions_of(b), "l_runtimenv1 2097152\n"), "%s", partitions_of(b));
+        ck_assert_msg(strstr(partitions_of(b), "prodnv 8388608\n"), "%s", partitions_of(b));
+        ck_assert_msg(strstr(partitions_of(b), "userdata "), "%s", partitions_of(b));
+        bench_free(b);
+}
+END_TEST
+
+/* A unit whose running NV is blank has the package's table all the same. */
+START_TEST(blank_calibration_is_no_other_table) {
+        Bench *b = bench_new("phone-nand,fast,nv=both-bad", "phone-nand");
+        PlanOptions o = {.mode = FLASH_MODE_UPGRADE, .repartition = true, .table_only = true, .finish = FINISH_NOTHING};
+
+        bench_plan_with(b, &o);
+        must_pass(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "not changed"));
+        ck_assert(!b->report.wrote);
+        bench_free(b);
+}
+END_TEST
+
+/* An old loader may drop three buffers in all: a question that it refused is not put to it by the next job again. */
+START_TEST(old_loaders_are_not_asked_again) {
+        Bench *b = bench_new("phone-old,fast", "phone-old");
+        StepRequest s = {.kind = STEP_READ, .partition = "logo", .length = 4096, .file = "x", .output = 1};
+
+        EngineResting resting = {};
+
+        for (unsigned i = 0; i < 5; i++) {
+                plan_steps(b, &s, 1);
+                b->input.resting = resting;
+                must_pass(b);
+                ck_assert(b->report.resting.valid);
+                resting = b->report.resting;
+        }
+        ck_assert_uint_eq(b->bytes_output, 5 * 4096);
+        bench_free(b);
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("steps");
+        TCase *tc = tcase_create("steps");
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        tcase_set_timeout(tc, 120);
+        tcase_add_loop_test(tc, probed_units_can_be_flashed, 0, (int) ELEMENTSOF(families));
+        tcase_add_test(tc, the_rom_was_another_one);
+        tcase_add_loop_test(tc, addresses_are_saved, 0, (int) ELEMENTSOF(places));
+        tcase_add_loop_test(tc, places_that_are_only_erased, 0, (int) ELEMENTSOF(never));
+        tcase_add_loop_test(tc, nand_volumes_are_found_by_name, 0, 3);
+        tcase_add_test(tc, blank_calibration_is_no_other_table);
+        tcase_add_test(tc, old_loaders_are_not_asked_again);
+        suite_add_tcase(suite, tc);
+        srunner_run_all(runner, CK_NORMAL);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed > 0;
+}
