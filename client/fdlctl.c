@@ -37,6 +37,7 @@ static const Verb verbs[] = {
         { "import", "FILE.pac…", "Copy a package into the store and check it", 1, -1, verb_import },
         { "flash", "FILE.pac|PACKAGE", "Flash a device, or the next one plugged in", 1, 1, verb_flash },
         { "repartition", "FILE.pac|PACKAGE", "Give a device a package's partition table, no more", 1, 1, verb_repartition },
+        { "enter-download", "FILE.pac|PACKAGE", "Ask a running system for download mode, and flash it", 1, 1, verb_enter_download },
         { "verify", "FILE.pac|PACKAGE|DIR", "Compare a device with a package or a backup", 1, 1, verb_verify },
         { "probe", "[DEVICE]", "Ask a device's loader who it is", 0, 1, verb_probe },
         { "write", "PART=FILE…", "Write files to partitions or addresses", 1, -1, verb_write },

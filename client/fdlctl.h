@@ -58,6 +58,7 @@ int verb_erase(int argc, char **argv);
 int verb_reset(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_restore(int argc, char **argv);
+int verb_enter_download(int argc, char **argv);
 int verb_repair(int argc, char **argv);
 int verb_vault(int argc, char **argv);
 int verify_backup(const char *directory); /* exit code */

@@ -166,13 +166,13 @@ static void print_version(void) {
 
 /* ---- the table ---- */
 
-#define FLASHES " flash plan repartition start-batch arm "
+#define FLASHES " flash enter-download plan repartition start-batch arm "
 #define WRITES " write restore verify "
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
 #define STEPS " write read erase backup restore repair verify vault "
-#define TARGETS " flash verify repartition probe history export write read erase backup restore repair vault reset "
+#define TARGETS " flash enter-download verify repartition probe history export write read erase backup restore repair vault reset "
 /* Harmless where nothing is waited for: scripts give them to everything. */
 #define WAITS NULL
 
@@ -181,17 +181,17 @@ static const Option options[] = {
         { "device", 'd', "DEVICE", read_text, &arg_device, TARGETS, "Number, port or path of the device to use", NULL },
         { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition repair ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
-        { "raw", 0, "on|off", read_word, &arg_raw, " flash write ", "Images without frames where the loader offers it", "on|off" },
+        { "raw", 0, "on|off", read_word, &arg_raw, " flash enter-download write ", "Images without frames where the loader offers it", "on|off" },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
           "ack|sample|critical|full" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash enter-download repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
-        { "operator", 0, "NAME", read_text, &arg_operator, " flash repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
+        { "operator", 0, "NAME", read_text, &arg_operator, " flash enter-download repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
         { "from", 0, "SOURCE", read_text, &arg_from, " repair ", "Folder of a backup, or package, that is right", NULL },
         { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
         { "loaders", 0, "WHICH", read_text, &arg_loaders, STEPS RECORDS, "Hash, package, product, board or family of loaders", NULL },

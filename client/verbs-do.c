@@ -279,7 +279,11 @@ int choose_targets(struct json_object *objects, Paths *targets) {
         return code;
 }
 
-static bool repairing;
+static bool repairing, entering;
+
+#define ENTER_QUESTION \
+        "Some systems erase their first boot stage on the way into download mode: the unit then starts only after it was flashed. To get out of " \
+        "download mode without flashing, hold the power key for 15 seconds or take the battery out."
 
 static int append_options(sd_bus_message *m) {
         int r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -298,6 +302,8 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
         if (r >= 0 && arg_repartition)
                 r = sd_bus_message_append(m, "{sv}", "repartition", "b", 1);
+        if (r >= 0 && entering)
+                r = sd_bus_message_append(m, "{sv}", "soft-entry", "b", 1);
         if (r >= 0 && repairing)
                 r = sd_bus_message_append(m, "{sv}", "repair", "b", 1);
         if (r >= 0 && arg_table_only)
@@ -397,6 +403,8 @@ static int with_package(char **argv, StartFunc start) {
                 code = show_plan(bus, package);
         if (code == 0 && repairing && !arg_dry_run && !agree(REPAIR_QUESTION))
                 code = EXIT_USAGE;
+        if (code == 0 && entering && !arg_dry_run && !agree(ENTER_QUESTION))
+                code = EXIT_USAGE;
         for (size_t i = 0; code == 0 && i < targets.n; i++)
                 worst = worse_exit(worst, start(bus, targets.items[i], package, &jobs));
         if (code == 0 && jobs.n > 0)
@@ -409,6 +417,13 @@ static int with_package(char **argv, StartFunc start) {
 }
 
 int verb_flash(int argc _unused_, char **argv) {
+        return with_package(argv, start_flash);
+}
+
+int verb_enter_download(int argc _unused_, char **argv) {
+        if (!arg_dry_run && !arg_slot && !arg_device)
+                return usage_error("Which system shall be asked for download mode? Say --slot= or --device=.");
+        entering = true;
         return with_package(argv, start_flash);
 }
 

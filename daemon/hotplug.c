@@ -24,7 +24,8 @@ static const struct {
         {0x1782, 0x4d17, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d18, HOTPLUG_ID_NOT_BOOT, 0, 0},
         {0x1782, 0x4d19, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4d20, HOTPLUG_ID_NOT_BOOT, 0, 0},
         {0x1782, 0x4d30, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x1782, 0x4e00, HOTPLUG_ID_NOT_BOOT, 0, 0},
-        {0x1782, 0xd001, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x1782, 0xd001, HOTPLUG_ID_NOT_BOOT, 0, 0}, {0x2c7c, 0x0901, HOTPLUG_ID_NOT_BOOT, 0, 0},
+        {0x2c7c, 0x0904, HOTPLUG_ID_NOT_BOOT, 0, 0},
 };
 
 struct Hotplug {

@@ -52,6 +52,7 @@ typedef enum BslStage {
         X(keep_charge, 3000, 50)              \
         X(second_enumeration, 60000, 100)     \
         X(reset, 5000, 50)                    \
+        X(soft_entry, 10000, 100)             \
         X(pdl_connect, 1000, 50)              \
         X(pdl_connect_window, 30000, 100)     \
         X(pdl_data, 10000, 50)                \

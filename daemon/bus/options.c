@@ -117,6 +117,11 @@ static int parse_repair(const void *value, void *target, CallError *e _unused_) 
         return 0;
 }
 
+static int parse_soft_entry(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.soft_entry = *(const int *) value;
+        return 0;
+}
+
 static int parse_table_only(const void *value, void *target, CallError *e _unused_) {
         ((FlashOptions *) target)->plan.table_only = *(const int *) value;
         return 0;
@@ -233,6 +238,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},
                 {"repair", 'b', parse_repair},
+                {"soft-entry", 'b', parse_soft_entry},
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
                 {"loaders", 's', parse_loaders},
@@ -247,6 +253,8 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 return -1;
         if (o.plan.table_only && !o.plan.repartition)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'table-only' needs 'repartition'.");
+        if (o.plan.soft_entry && (o.plan.repair || o.plan.table_only))
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'soft-entry' is for jobs that write a whole package.");
         if (o.plan.repair && o.plan.repartition)
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'repair' changes no partition table: it does not go with 'repartition'.");
         *ret = o;

@@ -107,6 +107,9 @@ int engine_intent(Engine *e);
 /* Before the first intent of a job: what will be sent later and can be known to be wrong. */
 int engine_prepare_all(Engine *e);
 
+/* engine-enter.c: out of a running system */
+int engine_enter(Engine *e);
+
 /* engine-load.c: into RAM */
 int engine_handshake(Engine *e);
 int engine_load(Engine *e);

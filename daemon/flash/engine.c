@@ -91,6 +91,8 @@ int engine_intent(Engine *e) {
 
 static int run_op(Engine *e) {
         switch (engine_step(e)->op) {
+        case PLAN_ENTER:
+                return engine_enter(e);
         case PLAN_HANDSHAKE:
                 return engine_handshake(e);
         case PLAN_LOAD:
@@ -178,6 +180,8 @@ static bool cancel_wanted(const Engine *e) {
 
 static const char *doing(const PlanStep *s) {
         switch (s->op) {
+        case PLAN_ENTER:
+                return "asking the running system for download mode";
         case PLAN_LOAD:
                 return "sending the loader ";
         case PLAN_EXEC:
@@ -350,7 +354,7 @@ static bool may_skip(const Engine *e, const PlanStep *s) {
 
 /* These ask when they know that there is something to write. */
 static bool asks_itself(const PlanStep *s) {
-        return s->op == PLAN_REPARTITION || s->op == PLAN_REPAIR_TABLE || s->op == PLAN_REPAIR;
+        return s->op == PLAN_ENTER || s->op == PLAN_REPARTITION || s->op == PLAN_REPAIR_TABLE || s->op == PLAN_REPAIR;
 }
 
 static int do_step(Engine *e) {
@@ -432,7 +436,9 @@ static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
 
 /* A plan that contradicts itself is a bug; it is found before a byte is sent. */
 static int check_input(const EngineInput *in) {
-        if (in->plan->n_steps == 0 || in->plan->steps[0].op != PLAN_HANDSHAKE)
+        size_t first = in->plan->n_steps > 1 && in->plan->steps[0].op == PLAN_ENTER;
+
+        if (in->plan->n_steps == 0 || in->plan->steps[first].op != PLAN_HANDSHAKE)
                 return -EINVAL;
         for (size_t i = 0; i < in->plan->n_steps; i++) {
                 int r = check_step(in, in->plan->steps + i, i);

@@ -68,6 +68,7 @@ typedef struct EngineInput {
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
         const LoaderTraits *traits[2]; /* what is known of the plan's loaders, NULL nothing */
         char unit[65];              /* chip UID of the unit that must be there, "" whichever; one that tells none is believed */
+        const struct SoftEntry *entry; /* the channel leads to a running system that takes this; NULL: to download mode */
         EngineResting resting;      /* what is known to run on this very device; not valid: find out */
         Trace *trace;               /* may be NULL */
         bool public_data;           /* what is written comes out of a package, nothing of it is somebody's own */

@@ -304,6 +304,8 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                 return "read back and compared, at most 3 rounds";
         case PLAN_REPARTITION:
                 return "only if the unit's differs; saved before, read back";
+        case PLAN_ENTER:
+                return "only if it is not in download mode yet";
         case PLAN_EXAMINE_TABLE:
                 return "both copies, against the source";
         case PLAN_REPAIR_TABLE:

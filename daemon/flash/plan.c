@@ -1158,11 +1158,43 @@ static int add_notes(Maker *m) {
         return r;
 }
 
+/* Some systems erase their first boot stage when they are asked for download mode. */
+static int check_enter(Maker *m) {
+        const PlanOptions *o = &m->plan->options;
+
+        if (!o->soft_entry)
+                return 0;
+        for (size_t i = 0; i < m->plan->n_steps && !o->repair && !o->check_only; i++) {
+                const PlanStep *s = m->plan->steps + i;
+
+                if (s->op == PLAN_WRITE && (s->partition[0] ? streq(s->partition, "splloader")
+                                                            : s->address == 0x60000000 || s->address == ADDRESS_NOR_BOOT))
+                        return 0;
+        }
+        return refuse(m, "soft-entry", "The package writes no first boot stage (SPL). Some systems erase theirs on the way into download mode, and "
+                                       "the unit would not start any more.");
+}
+
+static int add_enter(Maker *m) {
+        PlanStep *step;
+
+        if (!m->plan->options.soft_entry)
+                return 0;
+        step = add_step(m, PLAN_ENTER, STAGE_HANDSHAKE);
+        if (!step)
+                return -ENOMEM;
+        step->destructive = step->critical = true;
+        return NOTE(m, "The running system is asked for download mode first. Some builds erase their first boot stage on the way: the unit then "
+                       "starts only after this job has written it.");
+}
+
 static int fill(Maker *m) {
         int r = check_package(m);
 
         if (r == 0)
                 r = copy_lists(m);
+        if (r == 0)
+                r = add_enter(m);
         if (r == 0)
                 r = add_plain(m, PLAN_HANDSHAKE, STAGE_HANDSHAKE);
         if (r == 0)
@@ -1186,6 +1218,8 @@ static int fill(Maker *m) {
                 r = add_apr(m);
         if (r == 0)
                 r = add_finish(m);
+        if (r == 0)
+                r = check_enter(m);
         if (r == 0)
                 r = add_notes(m);
         if (r == 0)
@@ -1259,6 +1293,7 @@ uint64_t plan_step_bytes(const PlanStep *step) {
 
 const char *plan_op_to_string(PlanOp op) {
         static const char *const words[PLAN_OP_MAX] = {
+                [PLAN_ENTER] = "enter-download",
                 [PLAN_HANDSHAKE] = "handshake",
                 [PLAN_LOAD] = "load",
                 [PLAN_EXEC] = "exec",

@@ -9,6 +9,7 @@
  * pure data. The engine (flash/engine.h) executes it; fdlctl prints it. */
 
 typedef enum PlanOp {
+        PLAN_ENTER,          /* a running system is asked for download mode; begins with its own intent */
         PLAN_HANDSHAKE,      /* find out who answers: BROM, FDL1, FDL2, PDL */
         PLAN_LOAD,           /* send a loader into RAM (BSL or PDL by protocol) */
         PLAN_EXEC,           /* start it and meet it */
@@ -80,6 +81,7 @@ typedef struct PlanOptions {
         bool display_only;       /* for people: plans that cannot be executed are given too, with the reason in
                                     not_executable */
         bool repair;             /* only what is broken of table, headers, loaders and slot metadata is written */
+        bool soft_entry;         /* begins with PLAN_ENTER; only plans that write the first boot stage may */
         bool check_only;         /* nothing is written: the device is compared with the package */
         VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { RAW_DATA_UNSET, RAW_DATA_OFF, RAW_DATA_ON } raw; /* no part of the plan: JobSpec and EngineInput say what holds */

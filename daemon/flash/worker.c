@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/closer.h"
+#include "bsl/soft-entry.h"
 #include "flash/mailbox.h"
 #include "usb/usb-channel.h"
 
@@ -335,7 +336,8 @@ static int open_channel(Worker *w, const UsbTarget *t, Channel **ret, Failure *f
                 if (w->cancelled)
                         return -ECANCELED;
                 *f = FAILURE_INIT;
-                r = usb_channel_open(t->devnode, t->vendor, t->product, &channel, f);
+                r = t->entry ? usb_channel_open_port(t->devnode, t->vendor, t->product, t->entry->interface, &channel, f)
+                             : usb_channel_open(t->devnode, t->vendor, t->product, &channel, f);
                 if (r == 0) {
                         pthread_mutex_lock(&w->lock);
                         w->channel = channel;
@@ -405,6 +407,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         char digest[65];
         int r;
 
+        input.entry = spec->target.entry;
         memcpy(input.unit, spec->unit, sizeof(input.unit));
         if (spec->package) {
                 input.package = mapped_file_data(spec->package);

@@ -13,6 +13,7 @@ typedef struct UsbTarget {
         char devnode[64];       /* /dev/bus/usb/BBB/DDD */
         uint16_t vendor, product;
         uint8_t busnum, devnum;
+        const struct SoftEntry *entry; /* a running system, used by that port of it; NULL: download mode */
 } UsbTarget;
 
 typedef struct JobSpec {

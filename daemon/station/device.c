@@ -87,25 +87,38 @@ UsbTarget device_target(const Device *d) {
         UsbTarget t = {.vendor = d->vendor, .product = d->product, .busnum = d->busnum, .devnum = d->devnum};
 
         snprintf(t.devnode, sizeof(t.devnode), "%s", d->devnode);
+        t.entry = device_soft_entry(d);
         return t;
 }
 
 /* ---- which devices we may touch ---- */
 
-static bool opted_in(const Device *d) {
-        const Settings *set = &d->station->settings;
+static bool listed(const Device *d, const char (*ids)[10], size_t n_ids, const char (*rows)[160], size_t n_rows) {
         size_t n = strlen(d->port);
         char id[10];
 
         snprintf(id, sizeof(id), "%04x:%04x", d->vendor, d->product);
-        for (size_t i = 0; i < set->n_allow_ids; i++)
-                if (streq(set->allow_ids[i], id))
+        for (size_t i = 0; i < n_ids; i++)
+                if (streq(ids[i], id))
                         return true;
-        for (size_t i = 0; i < set->n_slot_options; i++)
-                if (strncmp(set->slot_options[i], d->port, n) == 0 && set->slot_options[i][n] == ' ' &&
-                    strstr(set->slot_options[i] + n, id))
+        for (size_t i = 0; i < n_rows; i++)
+                if (strncmp(rows[i], d->port, n) == 0 && rows[i][n] == ' ' && strstr(rows[i] + n, id))
                         return true;
         return false;
+}
+
+static bool opted_in(const Device *d) {
+        const Settings *set = &d->station->settings;
+
+        return listed(d, set->allow_ids, set->n_allow_ids, set->slot_options, set->n_slot_options);
+}
+
+const SoftEntry *device_soft_entry(const Device *d) {
+        const Settings *set = &d->station->settings;
+
+        return !d->acted_on && listed(d, set->soft_ids, set->n_soft_ids, set->soft_options, set->n_soft_options)
+                       ? soft_entry_find(d->vendor, d->product)
+                       : NULL;
 }
 
 static void classify(Device *d) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "bsl/soft-entry.h"
 #include "common/log.h"
 #include "common/mapped-file.h"
 #include "common/pool.h"
@@ -193,6 +194,8 @@ void device_clear_facts(Device *d);
 void device_classify_all(Station *s);
 void device_free_all(Station *s);
 UsbTarget device_target(const Device *d);
+/* A running system that the settings allow to be asked for download mode; NULL: not this one. */
+const SoftEntry *device_soft_entry(const Device *d);
 
 /* slot.c */
 Slot *slot_find_or_new(Station *s, const char *port);

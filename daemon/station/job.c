@@ -116,13 +116,14 @@ const Plan *job_plan(const Job *job) {
 /* ---- the row on disk ---- */
 
 #define OPTION_REPAIR 0x10000U
+#define OPTION_SOFT_ENTRY 0x20000U
 
 static uint32_t pack_options(const PlanOptions *o) {
         /* Rows from before there was a level have 0 there: they get the usual one. */
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
         return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
-               verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (uint32_t) o->raw << 8;
+               verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (o->soft_entry ? OPTION_SOFT_ENTRY : 0U) | (uint32_t) o->raw << 8;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
@@ -134,6 +135,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
                              .table_only = row->options & 16};
         ret->check_only = row->options & 128;
         ret->repair = row->options & OPTION_REPAIR;
+        ret->soft_entry = row->options & OPTION_SOFT_ENTRY;
         ret->verify = (VerifyLevel) (((row->options >> 5 & 3) + VERIFY_CRITICAL) % VERIFY_LEVEL_MAX);
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING

@@ -37,9 +37,17 @@ static bool device_free_now(const Device *d) {
                !slot->running && !slot->wedged && slot_usable(slot);
 }
 
+/* A running system, for a job that begins with asking it for download mode. */
+static bool may_enter(const Device *d) {
+        const Slot *slot = d->slot;
+
+        return device_soft_entry(d) && d->state == DEVICE_STATE_PRESENT && !d->job && slot->device == d && !slot->running && !slot->wedged &&
+               slot_usable(slot);
+}
+
 /* A unit that a job has used and that never left is nobody's "next unit": it is used again only on request. */
 bool device_usable(const Device *d, const Job *job) {
-        if (!device_free_now(d))
+        if (!device_free_now(d) && !(job->options.soft_entry && may_enter(d)))
                 return false;
         if (job->run->want_device)
                 return job->run->want_device == d->number;
@@ -170,6 +178,23 @@ static int check_device(const Device *d, CallError *e) {
                 d->product);
 }
 
+/* Said at once where it can be known: a running system that must not be asked. */
+static int check_entry(const Target *target, CallError *e) {
+        const Device *d = target->kind == TARGET_DEVICE ? target->device : target->kind == TARGET_SLOT ? target->slot->device : NULL;
+
+        if (target->kind == TARGET_ANY)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "A running system is asked for download mode only in a slot, or as a device, that is named.");
+        if (!d || d->acted_on || device_soft_entry(d))
+                return 0;
+        if (soft_entry_find(d->vendor, d->product))
+                return call_error_set(e, BUS_ERROR_NOT_IN_BOOT_MODE,
+                                      "%04x:%04x at %s is a running system, and it is not allowed to ask it for download mode. Allow it with "
+                                      "AllowSoftEntry=%04x:%04x in [Slot %s] of fdld.conf and reload, or switch it off and connect it with the boot "
+                                      "key held.", d->vendor, d->product, d->port, d->vendor, d->product, d->port);
+        return call_error_set(e, BUS_ERROR_NOT_IN_BOOT_MODE, "How %04x:%04x is asked for download mode is not known. Switch it off and connect it with "
+                                                             "the boot key held.", d->vendor, d->product);
+}
+
 int queue_new_job(Station *s, const char *kind, const Target *target, uint32_t uid, Job **ret, CallError *e) {
         uint64_t id;
         Job *job;
@@ -200,8 +225,17 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
         PlanCache *cache;
         Job *job;
 
+        Target there = *target;
+
+        if (options->soft_entry && check_entry(target, e) < 0)
+                return -1;
         if (package_plan(package, options, &cache, e) < 0)
                 return -1;
+        if (options->soft_entry && target->kind == TARGET_DEVICE && !target->device->acted_on) {
+                there.kind = TARGET_SLOT; /* what it comes back as is another device */
+                there.slot = target->device->slot;
+        }
+        target = &there;
         if (queue_new_job(s, options->check_only ? "verify" : options->repair ? "repair" : "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;

@@ -259,7 +259,7 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
         if (flash && word == JOB_RESULT_DONE && job->options.finish != FINISH_NOTHING)
                 d->passed_usec = now_monotonic();
         d->leaving = word == JOB_RESULT_DONE && leaves_bus(job);
-        device_enter_state(d, d->leaving ? DEVICE_STATE_PRESENT : DEVICE_STATE_IDLE);
+        device_enter_state(d, d->leaving || !d->acted_on ? DEVICE_STATE_PRESENT : DEVICE_STATE_IDLE);
 }
 
 static void describe_interruption(const Job *job, Failure *f) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bsl/soft-entry.h"
 #include "station/settings.h"
 
 #include <limits.h>
@@ -123,8 +124,8 @@ static bool parse_size(const char *value, uint64_t *ret) {
         return true;
 }
 
-/* One id, "0525:a4a7", of those that may be opted in. */
-static bool parse_id(const char *word, size_t n, char ret[static 10]) {
+/* One id, "0525:a4a7". */
+static bool parse_id(const char *word, size_t n, bool (*possible)(uint16_t vendor, uint16_t product), char ret[static 10]) {
         unsigned vendor, product;
         char copy[10];
         int used = 0;
@@ -134,21 +135,32 @@ static bool parse_id(const char *word, size_t n, char ret[static 10]) {
         memcpy(copy, word, 9);
         copy[9] = '\0';
         if (sscanf(copy, "%4x:%4x%n", &vendor, &product, &used) != 2 || used != 9 ||
-            hotplug_id((uint16_t) vendor, (uint16_t) product) != HOTPLUG_ID_OPT_IN)
+            !possible((uint16_t) vendor, (uint16_t) product))
                 return false;
         snprintf(ret, 10, "%04x:%04x", vendor & 0xffff, product & 0xffff);
         return true;
 }
 
+static bool may_be_download_mode(uint16_t vendor, uint16_t product) {
+        return hotplug_id(vendor, product) == HOTPLUG_ID_OPT_IN;
+}
+
+static bool takes_soft_entry(uint16_t vendor, uint16_t product) {
+        return soft_entry_find(vendor, product) != NULL;
+}
+
 /* Calls add for each id of a list separated by blanks. */
 static int parse_ids(Parser *p, const char *key, const char *value, bool (*add)(Parser *p, const char *id)) {
+        bool soft = streq(key, "AllowSoftEntry");
+
         for (const char *at = value + strspn(value, " \t"); *at; at += strspn(at, " \t")) {
                 size_t n = strcspn(at, " \t");
                 char id[10];
 
-                if (!parse_id(at, n, id))
-                        return conf_bad(&p->conf, "%s=%s: \"%.*s\" is not an id that can be allowed; those are 0525:a4a7 and 1782:4d16.",
-                                key, value, (int) MIN(n, (size_t) 40), at);
+                if (!parse_id(at, n, soft ? takes_soft_entry : may_be_download_mode, id))
+                        return conf_bad(&p->conf, "%s=%s: \"%.*s\" is not an id that can be allowed; those are %s.", key, value,
+                                        (int) MIN(n, (size_t) 40), at,
+                                        soft ? "1782:4d03, 1782:4d10, 1782:4d11, 1782:4e00, 2c7c:0901 and 2c7c:0904" : "0525:a4a7 and 1782:4d16");
                 if (!add(p, id))
                         return conf_bad(&p->conf, "Too many ids or slots are listed.");
                 at += n;
@@ -163,25 +175,41 @@ static bool add_allowed(Parser *p, const char *id) {
         return true;
 }
 
-static bool add_slot_id(Parser *p, const char *id) {
-        const char *port = p->section + strlen("Slot ");
-        Settings *s = p->s;
+static bool add_soft(Parser *p, const char *id) {
+        if (p->s->n_soft_ids == ELEMENTSOF(p->s->soft_ids))
+                return false;
+        memcpy(p->s->soft_ids[p->s->n_soft_ids++], id, 10);
+        return true;
+}
+
+#define ROW sizeof(((Settings *) NULL)->slot_options[0])
+
+/* "port id id" */
+static bool add_to_row(const char *port, const char *id, char (*rows)[ROW], size_t max, size_t *used) {
         size_t length, n = strlen(port);
 
-        for (size_t i = 0; i < s->n_slot_options; i++) {
-                char *row = s->slot_options[i];
+        for (size_t i = 0; i < *used; i++) {
+                char *row = rows[i];
                 if (strncmp(row, port, n) != 0 || row[n] != ' ')
                         continue;
                 length = strlen(row);
-                if (length + 11 > sizeof(s->slot_options[0]))
+                if (length + 11 > ROW)
                         return false;
-                snprintf(row + length, sizeof(s->slot_options[0]) - length, " %s", id);
+                snprintf(row + length, ROW - length, " %s", id);
                 return true;
         }
-        if (s->n_slot_options == ELEMENTSOF(s->slot_options))
+        if (*used == max)
                 return false;
-        snprintf(s->slot_options[s->n_slot_options++], sizeof(s->slot_options[0]), "%.127s %s", port, id);
+        snprintf(rows[(*used)++], ROW, "%.127s %s", port, id);
         return true;
+}
+
+static bool add_slot_id(Parser *p, const char *id) {
+        return add_to_row(p->section + strlen("Slot "), id, p->s->slot_options, ELEMENTSOF(p->s->slot_options), &p->s->n_slot_options);
+}
+
+static bool add_slot_soft(Parser *p, const char *id) {
+        return add_to_row(p->section + strlen("Slot "), id, p->s->soft_options, ELEMENTSOF(p->s->soft_options), &p->s->n_soft_options);
 }
 
 static int set_station(Parser *p, const char *key, const char *value) {
@@ -252,15 +280,17 @@ static int set_value(Parser *p, const char *key, const char *value) {
                                : conf_bad(&p->conf, "%s=%s must be a number of bytes, with K, M, G or T if you like.", key, value);
         }
         if (streq(section, "Devices"))
-                return streq(key, "AllowIds") ? parse_ids(p, key, value, add_allowed)
-                                              : conf_bad(&p->conf, "There is no setting %s= in [Devices].", key);
+                return streq(key, "AllowIds")         ? parse_ids(p, key, value, add_allowed)
+                       : streq(key, "AllowSoftEntry") ? parse_ids(p, key, value, add_soft)
+                                                      : conf_bad(&p->conf, "There is no setting %s= in [Devices].", key);
         if (strncmp(section, "Slot ", 5) == 0) {
                 if (!hotplug_port_valid(section + 5))
                         return conf_bad(&p->conf, "[%.140s] does not name a port. It looks like [Slot pci-0000:00:14.0-usb-0:1.2]; "
                                    "`fdlctl slots` lists the ports.",
                                    section);
-                return streq(key, "AllowIds") ? parse_ids(p, key, value, add_slot_id)
-                                              : conf_bad(&p->conf, "There is no setting %s= in [Slot …].", key);
+                return streq(key, "AllowIds")         ? parse_ids(p, key, value, add_slot_id)
+                       : streq(key, "AllowSoftEntry") ? parse_ids(p, key, value, add_slot_soft)
+                                                      : conf_bad(&p->conf, "There is no setting %s= in [Slot …].", key);
         }
         return conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
                    section);

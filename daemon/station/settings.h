@@ -23,6 +23,10 @@ typedef struct Settings {
         size_t n_slot_options;
         char allow_ids[8][10]; /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */
         size_t n_allow_ids;
+        char soft_options[64][160]; /* [Slot <ID_PATH>] AllowSoftEntry=1782:4d03 : running systems that may be asked for download mode */
+        size_t n_soft_options;
+        char soft_ids[8][10];  /* [Devices] AllowSoftEntry= : the same for every slot */
+        size_t n_soft_ids;
         bool resume_after_reboot; /* [Station] ResumeBatchesAfterReboot=no: batches are paused after a reboot */
         bool raw_data;            /* [Station] RawData=no */
         ProfileList profiles;     /* profiles.d */

@@ -604,7 +604,7 @@ static bool take_endpoints(UsbChannel *u, const struct libusb_interface_descript
         return ins == 1 && outs == 1;
 }
 
-static int find_interface(UsbChannel *u, Failure *f) {
+static int find_interface(UsbChannel *u, int port, Failure *f) {
         libusb_device *device = libusb_get_device(u->handle);
         struct libusb_config_descriptor *config = NULL;
         bool found = false;
@@ -616,9 +616,12 @@ static int find_interface(UsbChannel *u, Failure *f) {
                 return failure_set_errno(f, error_of(r), "The descriptors of %s cannot be read: %s.", u->devnode,
                                          libusb_strerror(r));
         for (unsigned i = 0; i < config->bNumInterfaces && !found; i++)
-                if (config->interface[i].num_altsetting > 0)
+                if (config->interface[i].num_altsetting > 0 && (port < 0 || config->interface[i].altsetting->bInterfaceNumber == port))
                         found = take_endpoints(u, config->interface[i].altsetting);
         libusb_free_config_descriptor(config);
+        if (!found && port >= 0)
+                return failure_set(f, CLASS_MISMATCH, "interface", "Interface %d of %s has not one bulk endpoint in each direction: this system has "
+                                                                   "another layout than is known of its id.", port, u->devnode);
         if (!found)
                 return failure_set(f, CLASS_MISMATCH, "interface",
                                    "%s has no interface with one bulk endpoint in each "
@@ -642,9 +645,12 @@ static int claim_failed(UsbChannel *u, int error, Failure *f) {
                                  u->devnode);
 }
 
-static int claim(UsbChannel *u, Failure *f) {
+static int claim(UsbChannel *u, bool keep_driver, Failure *f) {
         int r;
 
+        /* Whoever uses the port of a running system is not thrown out of it. */
+        if (keep_driver && libusb_kernel_driver_active(u->handle, u->interface) == 1)
+                return claim_failed(u, LIBUSB_ERROR_BUSY, f);
         if (libusb_kernel_driver_active(u->handle, u->interface) == 1) {
                 r = libusb_detach_kernel_driver(u->handle, u->interface);
                 if (r < 0 && r != LIBUSB_ERROR_NOT_FOUND)
@@ -672,7 +678,8 @@ static int allocate(UsbChannel *u, Failure *f) {
         return 0;
 }
 
-int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
+/* `port`: number of the interface, -1 the download port. */
+static int open_any(const char *devnode, uint16_t vendor, uint16_t product, int port, UsbChannel **ret, Failure *f) {
         _cleanup_(usb_channel_closep) UsbChannel *u = calloc(1, sizeof(*u));
         int r;
 
@@ -690,12 +697,20 @@ int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, Usb
         if (r == 0)
                 r = check_identity(u, vendor, product, f);
         if (r == 0)
-                r = find_interface(u, f);
+                r = find_interface(u, port, f);
         if (r == 0)
-                r = claim(u, f);
+                r = claim(u, port >= 0, f);
         if (r == 0)
                 r = allocate(u, f);
         if (r == 0)
                 *ret = TAKE_PTR(u);
         return r;
+}
+
+int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
+        return open_any(devnode, vendor, product, -1, ret, f);
+}
+
+int usb_channel_open_port(const char *devnode, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f) {
+        return open_any(devnode, vendor, product, interface, ret, f);
 }

@@ -352,6 +352,12 @@ START_TEST(test_risk) {
         check_error(&e, DENIED, "flash-critical");
         call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "mode", "s", "research");
         check_error(&e, DENIED, "flash-critical");
+        call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "repair", "b", 1);
+        check_error(&e, DENIED, "flash-critical");
+        call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "soft-entry", "b", 1);
+        check_error(&e, DENIED, "flash-critical");
+        call_on(stranger, BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "repair", "/", 1, "package", "o", package);
+        check_error(&e, DENIED, "flash-critical");
         call_on(stranger, BUS_ROOT, MANAGER, "CreateJob", &e, "soa{sv}", "flash", "/", 2, "package", "o", package, "mode", "s", "factory");
         check_error(&e, DENIED, "flash-critical");
         w.job->options.mode = FLASH_MODE_FACTORY;

@@ -72,8 +72,8 @@ START_TEST(everything) {
         put("fdld.conf",
             "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\nVerify=full\n\n[Store]\nPackageQuota=2G\n"
             "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
-            "[Devices]\nAllowIds=0525:a4a7 1782:4D16\n"
-            "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\n");
+            "[Devices]\nAllowIds=0525:a4a7 1782:4D16\nAllowSoftEntry=1782:4d03\n"
+            "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\nAllowSoftEntry=2c7c:0901 1782:4D03\n");
         ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
         ck_assert_str_eq(s.station_name, "Line 4 (east)");
         ck_assert_uint_eq(s.max_parallel_jobs, 8);
@@ -86,6 +86,10 @@ START_TEST(everything) {
         ck_assert_uint_eq(s.deadlines.start, 700);
         ck_assert_uint_eq(s.n_allow_ids, 2);
         ck_assert_str_eq(s.allow_ids[1], "1782:4d16");
+        ck_assert_uint_eq(s.n_soft_ids, 1);
+        ck_assert_str_eq(s.soft_ids[0], "1782:4d03");
+        ck_assert_uint_eq(s.n_soft_options, 1);
+        ck_assert_str_eq(s.soft_options[0], "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4 2c7c:0901 1782:4d03");
         ck_assert_uint_eq(s.n_slot_options, 1);
         ck_assert_str_eq(s.slot_options[0],
                          "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4 0525:a4a7 1782:4d16");
@@ -126,6 +130,8 @@ static const struct {
         {"[Timeouts]\nErase=5\n", ":2:", "Erase="},
         {"[Devices]\nAllowIds=1782:4d00\n", ":2:", "1782:4d00"},
         {"[Devices]\nAllowIds=0525:a4a7,1782:4d16\n", ":2:", "not an id"},
+        {"[Devices]\nAllowSoftEntry=1782:4d00\n", ":2:", "1782:4d03"},
+        {"[Slot usb-0:1]\nAllowSoftEntry=yes\n", ":2:", "not an id"},
         {"[Slot nowhere]\nAllowIds=0525:a4a7\n", ":2:", "port"},
         {"[Slot usb-0:1]\nLabel=x\n", ":2:", "Label="},
         {"[Station]\njunk\n", ":2:", "neither"},

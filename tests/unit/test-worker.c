@@ -45,6 +45,11 @@ int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, Usb
         return 0;
 }
 
+int usb_channel_open_port(const char *devnode, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f) {
+        (void) interface;
+        return usb_channel_open(devnode, vendor, product, ret, f);
+}
+
 UsbChannel *usb_channel_close(UsbChannel *u) {
         if (u) {
                 n_open--;

@@ -110,6 +110,7 @@ static void forget_session(SimModel *m) {
         m->unknown = m->replies = 0;
         m->transfer_offset = 0;
         m->drop_sync = 0;
+        m->system = false;
         m->family->power(m);
 }
 
@@ -130,7 +131,7 @@ static void start_rom(SimModel *m, bool by_cable) {
         m->port_open = starts_open(m);
         m->versions_sent = 0;
         sim_enter(m, m->family->first);
-        if (by_cable && m->family->wakes && m->family->wakes(m))
+        if (by_cable && (sim_system_wakes(m) || (m->family->wakes && m->family->wakes(m))))
                 return;
         if (m->family->first == STAGE_BROM && m->number[OPT_BROM_WINDOW])
                 sim_after(m, m->number[OPT_BROM_WINDOW] * SIM_MS, leave_if_unanswered);
@@ -161,6 +162,11 @@ void sim_reboot(SimModel *m) {
                 m->t = NULL;
                 return;
         }
+        start_rom(m, false);
+        sim_reenumerate(m);
+}
+
+void sim_restart_in_rom(SimModel *m) {
         start_rom(m, false);
         sim_reenumerate(m);
 }
@@ -268,6 +274,7 @@ void sim_usb(const SimModel *m, SimUsb *ret) {
         *ret = m->usb;
         if (m->family->usb_now)
                 m->family->usb_now(m, ret);
+        sim_system_usb(m, ret);
 }
 
 const char *sim_family(const SimModel *m) {

@@ -61,12 +61,16 @@ static void nobody_came(SimModel *m) {
 }
 
 /* U-Boot runs only where the boot chain is whole: after a reset that found none it is the ROM again. */
-bool phone_wakes(SimModel *m) {
-        if (!sim_flag(m, OPT_AUTOD) || !phone_bootable(m))
-                return false;
+void phone_autod_begin(SimModel *m) {
         phone_of(m)->autod = true;
         enter(m, STAGE_BROM, &traits_autod_rom);
         sim_after(m, WINDOW_MS * SIM_MS, nobody_came);
+}
+
+bool phone_wakes(SimModel *m) {
+        if (!sim_flag(m, OPT_AUTOD) || !phone_bootable(m))
+                return false;
+        phone_autod_begin(m);
         return true;
 }
 

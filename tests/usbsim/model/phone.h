@@ -125,6 +125,7 @@ void phone_power(SimModel *m);
 void phone_power_cycle(SimModel *m);
 size_t phone_describe(const SimModel *m, char *buf, size_t size);
 bool phone_wakes(SimModel *m);
+void phone_autod_begin(SimModel *m);
 void phone_usb_now(const SimModel *m, SimUsb *usb);
 extern const SimTraits traits_rom, traits_fdl1, traits_fdl1_dwc3, traits_fdl2;
 #define PHONE_FAMILY                                                                                                   \

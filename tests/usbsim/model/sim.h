@@ -241,6 +241,7 @@ struct SimModel {
         bool starting;         /* between EXEC and the new stage's first breath */
         bool raw_mode;         /* unframed data is due: raw() takes it, `end` after a short packet or ZLP */
         size_t raw_left;       /* raw data of a length the driver knows: ends without a ZLP too; 0: unknown */
+        bool system;           /* a running system */
         bool plain;            /* escaping off */
         unsigned lost_buffers; /* fewer transfers are taken while busy */
         bool no_buffers;       /* none at all: mute */
@@ -296,6 +297,12 @@ bool sim_word(const SimModel *m, SimOption opt, const char *word);
 bool sim_flag(const SimModel *m, SimOption opt);
 bool sim_takes_readback_fault(SimModel *m);
 bool sim_takes_write_fault(SimModel *m);
+
+void sim_restart_in_rom(SimModel *m); /* off the bus, and back in ROM */
+
+/* ---- system.c ---- */
+bool sim_system_wakes(SimModel *m);
+void sim_system_usb(const SimModel *m, SimUsb *usb);
 
 /* ---- uis8910.c ---- */
 void sim_uis8910_pdl_reply(SimModel *m, uint32_t code); /* 0: acknowledged */
