@@ -35,6 +35,7 @@ enum {
         BSL_REP_ACK = 0x80,
         BSL_REP_VER = 0x81,
         BSL_REP_OPERATION_FAILED = 0x84,
+        BSL_REP_VERIFY_ERROR = 0x8b,
         BSL_REP_READ_FLASH = 0x93,
         BSL_REP_INCOMPATIBLE_PARTITION = 0x96,
         BSL_REP_READ_FLASH_INFO = 0x9b,

@@ -130,6 +130,18 @@ int bsl_probe_fdl2(BslSession *s, Failure *f) {
         return s->probe_result;
 }
 
+int bsl_connect_running(BslSession *s, Failure *f) {
+        int r;
+
+        s->check = BSL_CHECK_SUM;
+        s->adopting = true;
+        r = bsl_connect(s, f); /* its second try is with the check that the first was answered with */
+        s->adopting = false;
+        if (r == 0)
+                s->stage = s->check == BSL_CHECK_CRC16 ? BSL_STAGE_BROM : BSL_STAGE_FDL1;
+        return r;
+}
+
 int bsl_connect(BslSession *s, Failure *f) {
         const Command c = {.code = BSL_CMD_CONNECT, .deadline = s->deadlines.connect, .want = BSL_REP_ACK};
         Failure own = FAILURE_INIT;

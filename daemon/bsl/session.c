@@ -153,7 +153,8 @@ static void heard_bad(BslSession *s) {
                 s->heard.first_bad_ms = channel_now(s->channel);
 }
 
-/* During a sync either check will do, and that of a VER frame becomes the session's (bsl-protocol §3.4). */
+/* During a sync either check will do, and that of a VER frame becomes the session's (bsl-protocol §3.4). Who takes a frame for
+ * damaged says so with the check that he expects. */
 static bool check_fits(BslSession *s, const BslFrame *frame) {
         static const BslCheck checks[] = {BSL_CHECK_CRC16, BSL_CHECK_SUM};
 
@@ -161,7 +162,7 @@ static bool check_fits(BslSession *s, const BslFrame *frame) {
                 return bsl_body_check(frame->body, frame->body_size, s->check);
         for (size_t i = 0; i < ELEMENTSOF(checks); i++)
                 if (bsl_body_check(frame->body, frame->body_size, checks[i])) {
-                        if (frame->type == BSL_REP_VER)
+                        if (frame->type == BSL_REP_VER || frame->type == BSL_REP_VERIFY_ERROR)
                                 s->check = checks[i];
                         return true;
                 }

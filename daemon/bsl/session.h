@@ -159,6 +159,9 @@ int bsl_sync(BslSession *s, uint32_t try_ms, uint32_t window_ms, Failure *f);
 int bsl_probe_fdl2(BslSession *s, Failure *f);
 /* CONNECT, tried twice (some ROMs fail the first); a late VER or surplus ACK is drained. */
 int bsl_connect(BslSession *s, Failure *f);
+/* The same to whoever does not answer a sync because somebody has met him before: as to a loader, and as to a boot ROM (the stage is
+ * BROM then) where the answer is an 8B with CRC. */
+int bsl_connect_running(BslSession *s, Failure *f);
 /* Listens for ms without sending. True: the device is alive (something valid arrived); a failure of class silent in *f
  * and in the taint then becomes slow. The taint stays. */
 bool bsl_listen(BslSession *s, uint32_t ms, Failure *f);

@@ -266,6 +266,8 @@ static bool any_or_among(const char *words, const char *word) {
 static bool holds(const Failure *f, const char *kind, const char *word) {
         if (streq(kind, "command"))
                 return streq(f->command, word);
+        if (streq(kind, "partition"))
+                return strstr(f->partition, word);
         if (streq(kind, "device-state"))
                 return streq(aftermath_to_string(f->aftermath), word);
         return failure_has(f, situation_from_string(word));

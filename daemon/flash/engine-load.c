@@ -12,6 +12,7 @@
 #define FIRST_SYNC_MS 5000U
 #define FIRST_SYNC_AWAKE_MS 800U
 #define PROBE_MS 1500U
+#define RETURNS_MAX 3
 
 /* Asks with deadlines of its own in a session of its own: a question that stays without answer must not taint the
  * session that will write. */
@@ -36,8 +37,7 @@ static int ask_pdl(BslSession *s, const BslDeadlines *d _unused_, Failure *f) {
         return bsl_pdl_connect(s, f);
 }
 static int ask_loader(BslSession *s, const BslDeadlines *d _unused_, Failure *f) {
-        bsl_session_set_check(s, BSL_CHECK_SUM);
-        return bsl_connect(s, f);
+        return bsl_connect_running(s, f);
 }
 
 /* Not a word, or not one that can be understood: worth another question. */
@@ -60,8 +60,14 @@ static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
                 engine_fact(e, "note", "a loader was running already, so it was not loaded again");
 }
 
-/* A loader that has been met before does not answer a sync any more, but it knows CONNECT (or, on phones, refuses it).
- */
+static int other_family(Engine *e, const char *answered) {
+        return engine_fail(e, CLASS_MISMATCH, "family",
+                           "%s answered, and the package is for a device of another kind (%.31s); nothing was sent to it",
+                           answered, e->plan->family);
+}
+
+/* Who has been met before does not answer a sync any more, but he knows CONNECT (or, on phones, a loader refuses it): a loader of an
+ * earlier job, or a boot ROM whose answer to our own sync was lost. */
 static int meet_running(Engine *e, uint32_t ms) {
         BslDeadlines d = e->deadlines;
         _cleanup_(bsl_session_freep) BslSession *s = NULL;
@@ -72,6 +78,11 @@ static int meet_running(Engine *e, uint32_t ms) {
         if (r == 1 && e->failure->reply == 0xfe) {
                 e->refusals++;
                 adopt(e, TAKE_PTR(s), RUNS_LAST);
+        } else if (r == 0 && bsl_session_stage(s) == BSL_STAGE_BROM) {
+                if (e->plan->protocol == PLAN_PDL)
+                        return other_family(e, "a boot ROM without PDL");
+                adopt(e, TAKE_PTR(s), RUNS_ROM);
+                engine_fact(e, "note", "the boot ROM had been met before");
         } else if (r == 0 && e->plan->single_loader)
                 adopt(e, TAKE_PTR(s), RUNS_LAST);
         else if (r == 0)
@@ -79,12 +90,6 @@ static int meet_running(Engine *e, uint32_t ms) {
         else
                 return r;
         return 0;
-}
-
-static int other_family(Engine *e, const char *answered) {
-        return engine_fail(e, CLASS_MISMATCH, "family",
-                           "%s answered, and the package is for a device of another kind (%.31s); nothing was sent to it",
-                           answered, e->plan->family);
 }
 
 /* A version came: its check told who speaks. */
@@ -313,19 +318,48 @@ int engine_load(Engine *e) {
         return s->protocol == PLAN_PDL ? bsl_pdl_end(e->session, e->failure) : bsl_end(e->session, e->failure);
 }
 
+static int still_rom(Engine *e, const char *how) {
+        return engine_fail(e, CLASS_MISMATCH, "still-rom",
+                           "the boot ROM answered (%s) where the started loader should have: it did not start", how);
+}
+
+/* Loaders of modules answer the sync bytes once: if that answer was lost, they take commands already. Whatever comes of the question,
+ * the sync that stayed without answer is what is told if nobody can be met. */
+static int connect_unsynced(Engine *e) {
+        Failure silence = *e->failure;
+        BslDeadlines d = e->deadlines;
+        int r;
+
+        d.connect = MIN(d.connect, PROBE_MS / 2);
+        bsl_session_set_deadlines(e->session, &d);
+        engine_forget(e);
+        r = bsl_connect_running(e->session, e->failure);
+        bsl_session_set_deadlines(e->session, &e->deadlines);
+        if (r == 1 && bsl_session_check(e->session) == BSL_CHECK_CRC16)
+                return still_rom(e, "with its own check");
+        if (r == 1 && e->failure->class != CLASS_GONE)
+                *e->failure = silence;
+        return r;
+}
+
 /* Sync until the started loader answers. Its first answers may be lost while it sets up clocks and RAM. */
 static int meet_started(Engine *e, uint32_t window_ms) {
+        const char *version = bsl_session_version(e->session);
+        bool synced;
         int r;
 
         r = bsl_sync(e->session, e->deadlines.sync_fdl1, window_ms, e->failure);
+        synced = r == 0;
+        if (r == 1 && unanswered(e->failure))
+                r = connect_unsynced(e);
         if (r != 0)
                 return r;
         if (bsl_session_stage(e->session) == BSL_STAGE_BROM)
-                return engine_fail(e, CLASS_MISMATCH, "still-rom",
-                                   "the boot ROM answered (%s) where the started loader should have: it did not start",
-                                   bsl_session_version(e->session));
-        engine_fact(e, "loader-version", "%s", bsl_session_version(e->session));
-        r = bsl_connect(e->session, e->failure);
+                return still_rom(e, synced ? version : "with its own check");
+        if (synced) {
+                engine_fact(e, "loader-version", "%s", version);
+                r = bsl_connect(e->session, e->failure);
+        }
         if (r != 0)
                 return r;
         e->runs = e->plan->single_loader ? RUNS_LAST : RUNS_FIRST;
@@ -359,12 +393,13 @@ static int go_on_after_return(Engine *e, Channel *channel) {
 
 /* The device left the bus after its loader was started; some loaders do so on purpose. One that was not expected to and
  * does not return is a failure of the start. */
-static int wait_back(Engine *e) {
+static int wait_back(Engine *e, bool *ret_back) {
         uint32_t timeout = e->deadlines.second_enumeration;
         Stage before = e->stage;
         Channel *channel = NULL;
         int r;
 
+        *ret_back = false;
         if (!e->hooks->reenumerate)
                 return 1;
         engine_forget(e);
@@ -373,7 +408,17 @@ static int wait_back(Engine *e) {
         r = e->hooks->reenumerate(e->hooks->userdata, timeout, &channel, e->failure);
         if (before != STAGE_REENUMERATE)
                 engine_enter_stage(e, before);
+        *ret_back = r == 0;
         return r == 0 ? go_on_after_return(e, channel) : r;
+}
+
+/* A loose plug may do it more than once. */
+static int wait_back_if_gone(Engine *e, int r) {
+        bool back = true;
+
+        for (unsigned i = 0; r == 1 && e->failure->class == CLASS_GONE && back && i < RETURNS_MAX; i++)
+                r = wait_back(e, &back);
+        return r;
 }
 
 static bool reenumeration_planned(const Engine *e) {
@@ -390,9 +435,7 @@ static int exec_first(Engine *e, const PlanStep *s) {
         }
         if (r == 0)
                 r = meet_started(e, e->deadlines.sync_fdl1_window);
-        if (r == 1 && e->failure->class == CLASS_GONE)
-                r = wait_back(e);
-        return r;
+        return wait_back_if_gone(e, r);
 }
 
 int engine_exec(Engine *e) {
@@ -420,7 +463,5 @@ int engine_reenumerate(Engine *e) {
         if (e->runs != RUNS_ROM)
                 return 0;
         r = meet_started(e, e->deadlines.second_enumeration);
-        if (r == 1 && e->failure->class == CLASS_GONE)
-                r = wait_back(e);
-        return r;
+        return wait_back_if_gone(e, r);
 }

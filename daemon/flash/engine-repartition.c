@@ -316,8 +316,8 @@ static bool same_data(const char *name, const uint8_t *back, const uint8_t *data
         return memcmp(back + at, data + at, size - at) == 0;
 }
 
-/* A refusal to read is an answer too: damaged calibration data are not given out. */
-static int is_there(Engine *e, const char *name, const uint8_t *data, size_t size, bool *ret) {
+/* Before it is put back, a refusal to read is an answer too: damaged calibration data are not given out. */
+static int is_there(Engine *e, const char *name, const uint8_t *data, size_t size, bool before, bool *ret) {
         _cleanup_free_ uint8_t *back = malloc(size);
         int r;
 
@@ -325,7 +325,7 @@ static int is_there(Engine *e, const char *name, const uint8_t *data, size_t siz
         if (!back)
                 return -ENOMEM;
         r = engine_read_name(e, name, back, size);
-        if (r == 1 && e->failure->class == CLASS_REFUSED && !bsl_session_tainted(e->session)) {
+        if (before && r == 1 && e->failure->class == CLASS_REFUSED && !bsl_session_tainted(e->session)) {
                 engine_forget(e);
                 return 0;
         }
@@ -339,7 +339,7 @@ static int put_back(Engine *e, const char *name, uint8_t *data, size_t size, boo
         size_t n;
         int r;
 
-        r = is_there(e, name, data, size, &there);
+        r = is_there(e, name, data, size, true, &there);
         if (r != 0 || there)
                 return r;
         r = engine_prepare_all(e);
@@ -348,7 +348,7 @@ static int put_back(Engine *e, const char *name, uint8_t *data, size_t size, boo
         if (r == 0)
                 r = engine_write_name(e, name, data, size, nv);
         if (r == 0)
-                r = is_there(e, name, data, size, &there);
+                r = is_there(e, name, data, size, false, &there);
         if (r != 0)
                 return r;
         if (!there)

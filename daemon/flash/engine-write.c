@@ -6,13 +6,19 @@
 /* Everything that changes flash. Nothing is sent here before engine_intent() agreed, and nothing closing is sent after
  * a refused or short write: the first failure ends the step. */
 
-/* Replies that say why a command was not begun; others leave the flash in doubt. */
+/* Replies that say why a command was not begun (bsl-protocol §5); all others, and those nobody knows, leave the flash in doubt. */
 static bool untouched(const Failure *f) {
+        static const uint8_t not_begun[] = {0x82, 0x83, 0x85, 0x86, 0x87, 0x89, 0x8a, 0x8d, 0x96, 0x97, 0x98,
+                                            0xa0, 0xa3, 0xa4, 0xac, 0xb3, 0xb4, 0xbf, 0xfe};
+
         if (f->class == CLASS_HOST)
                 return true;
         if (f->class != CLASS_REFUSED)
                 return false;
-        return f->reply != 0x84 && f->reply != 0x8b;
+        for (size_t i = 0; i < ELEMENTSOF(not_begun); i++)
+                if (f->reply == not_begun[i])
+                        return true;
+        return false;
 }
 
 int engine_erase(Engine *e) {

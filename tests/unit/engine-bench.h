@@ -48,6 +48,7 @@ typedef struct Bench {
         const char *late_fault;  /* a fault that comes once late_fault_bytes have moved; NULL none */
         uint64_t late_fault_bytes;
         bool comes_back;         /* after re-enumeration */
+        SimChannel *impostor;    /* another unit that is in the socket then; NULL none */
         uint64_t kill_at_send;   /* the host dies just before that many-th send, 0 never; the device keeps power */
 
         /* What a station keeps over runs: data read out before a change of the table, until a run ends well. */
@@ -83,6 +84,8 @@ void bench_take_plan(Bench *b, Plan *plan); /* made otherwise; it is freed with 
 void bench_fault(Bench *b, const char *line);
 /* Runs; may be repeated: the unit stays plugged in as it is. */
 int bench_run(Bench *b);
+/* A folder of a test, with all that is in it. */
+void bench_remove_folder(const char *path);
 /* Out and in again with the boot key held. */
 void bench_replug(Bench *b);
 
@@ -98,7 +101,11 @@ const char *bench_code(const Bench *b);
 typedef struct BenchFlash BenchFlash;
 BenchFlash *bench_flash(const Bench *b);
 BenchFlash *bench_flash_free(BenchFlash *f);
-/* NULL if there is no such file. May be changed: a copy for an expectation. */
+/* Shares what neither of the two changes. */
+BenchFlash *bench_flash_copy(const BenchFlash *f);
+/* The i-th file; NULL there are no more. */
+const char *bench_flash_name(const BenchFlash *f, size_t i);
+/* NULL if there is no such file. Not to be changed. */
 uint8_t *bench_flash_file(BenchFlash *f, const char *name, size_t *ret_size);
 /* Names the first file that differs; "" none. Files whose names begin with one of `except` are passed over. */
 const char *bench_flash_differs(const BenchFlash *want, const BenchFlash *have, const char *const *except);
@@ -112,6 +119,8 @@ void bench_flash_fill(BenchFlash *f, const char *name, size_t offset, size_t siz
 /* engine-expect.c: what the documents say a package does to a unit in upgrade mode, computed without the daemon's plan.
  * Works on a picture of the flash taken before. */
 void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package);
+/* The same for one of its files that is erased or written. */
+void expect_file(BenchFlash *f, const Pac *pac, const PacFile *file, const uint8_t *package);
 /* Whether the boot areas of a phone hold the package's boot loader; "" or what is wrong. They are not in the expectation:
  * the loader makes the first 512 bytes itself. */
 const char *expect_boot_areas(BenchFlash *have, const Pac *pac, const uint8_t *package);

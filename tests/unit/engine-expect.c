@@ -120,7 +120,8 @@ static void module_file(BenchFlash *f, const char *family, const PacFile *file, 
                 nor_erase(f, base, size);
         else if (base == 0xfe000003) {
                 module_nv(f, family, data, file->size);
-                bench_flash_remove(f, "NVM/");
+                if (streq(family, "uis8910")) /* clears running NV by itself */
+                        bench_flash_remove(f, "NVM/");
         } else if (base == 0xfe000004)
                 unpack(f, data, file->size);
         else if (base >= NOR && base < 0x70000000)
@@ -174,10 +175,14 @@ static uint32_t seal(uint8_t *image, size_t size) {
 static void keep_own(const char *family, uint8_t *merged, size_t size, const uint8_t *own, size_t own_size) {
         for (unsigned id = 0; id < 0xffff; id++) {
                 size_t a = 0, b = 0;
-                uint8_t *to = (uint8_t *) expect_nv_item(merged, size, id, &a);
-                const uint8_t *from = expect_nv_item(own, own_size, id, &b);
+                uint8_t *to = NULL;
+                const uint8_t *from = NULL;
 
-                if (stays(family, id) && to && from) {
+                if (!stays(family, id))
+                        continue;
+                to = (uint8_t *) expect_nv_item(merged, size, id, &a);
+                from = expect_nv_item(own, own_size, id, &b);
+                if (to && from) {
                         ck_assert_uint_eq(a, b);
                         memcpy(to, from, a);
                 }
@@ -324,21 +329,23 @@ static void feature_file(BenchFlash *f, const PacFile *file, const uint8_t *data
         }
 }
 
-void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
+void expect_file(BenchFlash *f, const Pac *pac, const PacFile *file, const uint8_t *package) {
         const char *family = pac_family(pac);
 
+        if (streq(family, "phone"))
+                phone_file(f, file, package + file->offset);
+        else if (streq(family, "feature"))
+                feature_file(f, file, package + file->offset);
+        else
+                module_file(f, family, file, package + file->offset);
+}
+
+void expect_upgrade(BenchFlash *f, const Pac *pac, const uint8_t *package) {
         for (size_t i = 0; i < pac->n_files; i++) {
                 const PacFile *file = pac->files + i;
 
-                if (!file->selected || pac_file_is_loader(file) ||
-                    (!file->has_data && strncmp(file->type, "Erase", 5) != 0))
-                        continue;
-                if (streq(family, "phone"))
-                        phone_file(f, file, package + file->offset);
-                else if (streq(family, "feature"))
-                        feature_file(f, file, package + file->offset);
-                else
-                        module_file(f, family, file, package + file->offset);
+                if (file->selected && !pac_file_is_loader(file) && (file->has_data || strncmp(file->type, "Erase", 5) == 0))
+                        expect_file(f, pac, file, package);
         }
 }
 

@@ -677,6 +677,11 @@ static void do_repartition(SimModel *m, const uint8_t *d, size_t n) {
                 r = repartition_v1(m, d, n, parts, &count);
         else
                 r = repartition_v0(m, d, n, parts, &count);
+        if (!r && sim_flag(m, OPT_WORN)) {
+                free(parts);
+                sim_ack(m);
+                return;
+        }
         if (!r && (sim_takes_write_fault(m) || phone_disk_layout(m, parts, count) < 0))
                 r = REP_FAILED;
         free(parts);
