@@ -17,7 +17,7 @@ typedef struct Heard {
         uint64_t bytes;
         uint32_t transfers;
         uint64_t first_bad_ms;
-        uint64_t last_ms; /* when the last bytes came */
+        uint64_t first_ms; /* when the first bytes came, for the trace */
 } Heard;
 
 struct BslSession {

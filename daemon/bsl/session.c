@@ -143,8 +143,8 @@ int session_fill(BslSession *s, uint64_t until) {
         s->rx_at = 0;
         s->rx_end = n;
         s->heard.bytes += n;
-        if (n > 0 && s->trace)
-                s->heard.last_ms = channel_now(s->channel);
+        if (n > 0 && s->trace && s->heard.first_ms == 0)
+                s->heard.first_ms = channel_now(s->channel);
         return 0;
 }
 
@@ -295,7 +295,7 @@ static void trace_end_of_wait(BslSession *s, const Wait *w, int error) {
         if (!s->trace)
                 return;
         if (s->heard.bad == 0 && stray > 0)
-                session_trace(s, &(BslEvent){.kind = BSL_EVENT_CUT, .size = (size_t) MIN(stray, (uint64_t) UINT32_MAX), .now_ms = s->heard.last_ms});
+                session_trace(s, &(BslEvent){.kind = BSL_EVENT_CUT, .size = (size_t) MIN(stray, (uint64_t) UINT32_MAX), .now_ms = s->heard.first_ms});
         if (error == -ETIMEDOUT)
                 session_trace(s, &(BslEvent){.kind = BSL_EVENT_EXPIRED, .ms = w->deadline, .sending = w->sending});
         else

@@ -174,10 +174,12 @@ static bool same(const TraceEvent *a, const TraceEvent *b) {
         if (a->kind != b->kind || a->type != b->type || a->size != b->size || a->flags != b->flags || a->repeat != b->repeat ||
             a->error != b->error)
                 return false;
-        /* Readings go on where the one before ended. */
-        if (a->kind == TRACE_FRAME_OUT && (a->type == 0x06 || a->type == 0x11))
-                return true;
-        if (a->kind == TRACE_PDL_OUT && a->type == 5)
+        /* Readings of so many bytes go on where the one before ended. */
+        if (a->kind == TRACE_FRAME_OUT && a->type == BSL_CMD_READ_MIDST)
+                return memcmp(a->data, b->data, 4) == 0;
+        if (a->kind == TRACE_FRAME_OUT && a->type == BSL_CMD_READ_FLASH)
+                return memcmp(a->data + 4, b->data + 4, 4) == 0;
+        if (a->kind == TRACE_PDL_OUT && a->type == PDL_CMD_MID_DATA)
                 return true;
         return a->kept == b->kept && a->place == b->place && memcmp(a->data, b->data, sizeof(a->data)) == 0;
 }
@@ -413,17 +415,17 @@ static void private_data(Trace *t, const BslEvent *b, uint32_t at_ms) {
 static void note_command(Trace *t, const BslEvent *b) {
         const uint8_t *p = b->payload;
 
-        if (b->type == 0x11 && b->size >= 8)
+        if (b->type == BSL_CMD_READ_MIDST && b->size >= 8)
                 t->read_offset = b->size >= 12 ? get_le64(p + 4) : get_le32(p + 4);
-        else if (b->type == 0x06 && b->size >= 8)
+        else if (b->type == BSL_CMD_READ_FLASH && b->size >= 8)
                 t->read_offset = b->size >= 12 ? get_be32(p + 8) : t->nv.state == NV_WALKING ? t->nv.at : 0;
-        else if (b->type == 0x10 || b->type == 0x01)
+        else if (b->type == BSL_CMD_READ_START || b->type == BSL_CMD_START_DATA)
                 t->nv.state = NV_IDLE;
 }
 
 static void keep_sent(Trace *t, TraceEvent *e, const BslEvent *b) {
         note_command(t, b);
-        if (b->type != 0x02 && b->size <= 8192)
+        if (b->type != BSL_CMD_MIDST_DATA && b->size <= 8192)
                 keep(t, e, b->payload, b->size);
         else if (t->data == TRACE_PACKAGE) {
                 e->hash = edge_hash(b->payload, b->size, b->check_value);

@@ -103,11 +103,11 @@ size_t sim_in(SimModel *m, uint8_t *buf, size_t max, bool *end);
 uint64_t sim_next_event(const SimModel *m); /* ns, UINT64_MAX none */
 void sim_advance(SimModel *m, uint64_t now_ns);
 
-typedef enum SimWish { SIM_STAY, SIM_LEAVE, SIM_REENUMERATE, SIM_BOOT } SimWish;
+typedef enum SimWish { SIM_STAY, SIM_LEAVE, SIM_REENUMERATE, SIM_BOOT, SIM_STALL } SimWish;
 /* Asked after each call: LEAVE: drops off the bus for good (powered off, or dead); REENUMERATE: off and back after
  * *ret_delay with what sim_usb() then says (no sim_power_on: the unit stays powered and knows its stage); BOOT: reset
  * with a valid boot chain: leaves and stays away (it runs Android now); a reset without one is a REENUMERATE into BROM.
- * Cleared by the call. Replies that were ready may be fetched first. */
+ * STALL: both endpoints are halted. Cleared by the call. Replies that were ready may be fetched first. */
 SimWish sim_take_wish(SimModel *m, uint64_t *ret_delay_ns);
 
 /* One fault line of the grammar above. Returns false with a sentence. */

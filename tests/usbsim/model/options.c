@@ -158,7 +158,7 @@ static int set_option(SimModel *m, char *text, char *err, size_t err_size) {
 
 const SimFamily *const sim_families[] = {&sim_phone_emmc, &sim_phone_ufs_ab, &sim_phone_lk,
                                          &sim_phone_old,  &sim_phone_nand,   &sim_feature_nor,
-                                         &sim_uis8910,    &sim_uis8850,      NULL};
+                                         &sim_uis8910,    &sim_uis8850,      &sim_replay,     NULL};
 
 static const SimFamily *find_family(const char *name, char *err, size_t err_size) {
         int at;

@@ -158,7 +158,7 @@ typedef struct SimFamily {
 } SimFamily;
 
 extern const SimFamily sim_phone_emmc, sim_phone_ufs_ab, sim_phone_lk, sim_phone_old, sim_phone_nand, sim_feature_nor,
-        sim_uis8910, sim_uis8850;
+        sim_uis8910, sim_uis8850, sim_replay;
 extern const SimFamily *const sim_families[];
 
 typedef enum SimFaultKind {

@@ -10,6 +10,7 @@ static const char help_text[] =
         "usbsim [OPTIONS] [--device FAMILY[,option=value]...]... -- COMMAND [ARG...]\n"
         "Runs COMMAND, unchanged, in a world with simulated USB devices.\n\n"
         "  -d, --device SPEC      a device; may be given up to 120 times\n"
+        "      --replay=TRACE     a device that behaves as the one in a trace did (fdlctl trace JOB >TRACE)\n"
         "      --controllers=N    USB controllers (default: one for each 16 devices)\n"
         "      --platform         controllers are platform devices, not PCI\n"
         "      --hub PORT         a hub at PORT, for example 1-2 (hubs above a port= are made by themselves)\n"
@@ -46,6 +47,7 @@ static const char help_text[] =
 
 enum {
         OPT_CONTROLLERS = 256,
+        OPT_REPLAY,
         OPT_PLATFORM,
         OPT_HUB,
         OPT_RATE,
@@ -62,6 +64,7 @@ enum {
 
 static const struct option long_options[] = {
         { "device", required_argument, NULL, 'd' },
+        { "replay", required_argument, NULL, OPT_REPLAY },
         { "controllers", required_argument, NULL, OPT_CONTROLLERS },
         { "platform", no_argument, NULL, OPT_PLATFORM },
         { "hub", required_argument, NULL, OPT_HUB },
@@ -84,6 +87,19 @@ static void want_size(const char *name, const char *value, uint64_t *ret) {
                 quit(2, "--%s=%s: a number is needed, for example 40M or 16Mi.", name, value);
 }
 
+/* A device that plays a trace. */
+static void add_replay(Settings *s, const char *path) {
+        size_t size = strlen(path) + 32;
+        char *spec = malloc(size);
+
+        if (s->n_devices == UNITS_MAX)
+                quit(2, "More than %d devices.", UNITS_MAX);
+        if (!spec || strpbrk(path, ","))
+                quit(2, "--replay=%s: a file without commas in its name is needed.", path);
+        snprintf(spec, size, "replay,trace=%s", path);
+        s->devices[s->n_devices++] = spec;
+}
+
 static void set_value(Settings *s, int c, char *value) {
         uint64_t v;
 
@@ -92,6 +108,9 @@ static void set_value(Settings *s, int c, char *value) {
                 if (s->n_devices == UNITS_MAX)
                         quit(2, "More than %d devices.", UNITS_MAX);
                 s->devices[s->n_devices++] = value;
+                break;
+        case OPT_REPLAY:
+                add_replay(s, value);
                 break;
         case OPT_CONTROLLERS:
                 if (!parse_u64(value, BUSES_MAX / 2, &v) || v == 0)

@@ -147,6 +147,10 @@ static void take_wish(Unit *u, uint64_t now) {
         case SIM_REENUMERATE:
                 act_later(u, ACT_REENUMERATE, now + delay);
                 break;
+        case SIM_STALL:
+                if (u->node)
+                        u->node->halted_in = u->node->halted_out = true;
+                break;
         case SIM_BOOT:
                 act_later(u, ACT_BOOT, now + (u->world->settings.fast ? 0 : BOOT_MS * MS_NS));
                 break;
