@@ -136,14 +136,14 @@ static void renew_if_idle(Daemon *d) {
         if (!upgrade_waiting(d->upgrade) || d->stopping || !d->started || station_jobs_running(d->station) > 0 || bus_in_use(d->bus))
                 return;
         d->stopping = d->renewing = true;
-        log_notice("Nothing runs: the new program in %s takes over.", upgrade_path(d->upgrade));
+        log_message(LOG_NOTICE, MESSAGE_UPGRADE, "Nothing runs: the new program in %s takes over.", upgrade_path(d->upgrade));
         station_stop(d->station, on_still, d);
 }
 
 static void on_replaced(void *userdata) {
         Daemon *d = userdata;
 
-        log_notice("The program in %s was upgraded; the new one takes over when no job runs.", upgrade_path(d->upgrade));
+        log_message(LOG_NOTICE, MESSAGE_UPGRADE, "The program in %s was upgraded; the new one takes over when no job runs.", upgrade_path(d->upgrade));
 }
 
 /* After every round of the loop; says something only when it changed. */
@@ -161,7 +161,7 @@ static int execute_new(char *path, char *argv[]) {
         (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=The new program takes over",
                           (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000ULL);
         execv(path, argv);
-        log_error("Cannot execute %s: %s.", path, strerror(errno));
+        log_message(LOG_ERR, MESSAGE_UPGRADE_FAILED, "Cannot execute %s: %s.", path, strerror(errno));
         return EXIT_FAILURE;
 }
 
@@ -169,7 +169,7 @@ static void check_ready(Daemon *d) {
         if (!d->have_name || !d->started || d->stopping)
                 return;
         (void) sd_notify(false, "READY=1");
-        log_notice("Ready: station \"%s\", state in %s.", station_name(d->station), d->state_directory);
+        log_message(LOG_NOTICE, MESSAGE_READY, "Ready: station \"%s\", state in %s.", station_name(d->station), d->state_directory);
 }
 
 /* ---- end ---- */
@@ -199,7 +199,7 @@ static void stop(Daemon *d, int exit_code) {
                 (void) sd_notify(false, "STOPPING=1");
                 (void) sd_event_add_time_relative(d->event, NULL, CLOCK_MONOTONIC, 0, 0, on_extend, d);
                 if (station_jobs_destructive(d->station) > 0)
-                        log_notice("Stopping when %u job(s) that changed flash are done; a second signal ends them at "
+                        log_message(LOG_NOTICE, MESSAGE_STOPPING, "Stopping when %u job(s) that changed flash are done; a second signal ends them at "
                                    "their next safe "
                                    "point.",
                                    station_jobs_destructive(d->station));
@@ -216,7 +216,7 @@ static int on_stop_signal(sd_event_source *source _unused_, const struct signalf
 static void on_bus_lost(void *userdata) {
         Daemon *d = userdata;
 
-        log_error("%s", bus_lost_reason(d->bus));
+        log_message(LOG_ERR, MESSAGE_BUS_LOST, "%s", bus_lost_reason(d->bus));
         stop(d, EXIT_NO_BUS);
 }
 
@@ -234,7 +234,7 @@ static int on_reload_signal(sd_event_source *source _unused_, const struct signa
         CallError e = {};
 
         if (station_reload(d->station, &e) < 0)
-                log_error("The configuration was not taken over: %s", e.text);
+                log_message(LOG_ERR, MESSAGE_SETTINGS_BAD, "The configuration was not taken over: %s", e.text);
         return 0;
 }
 
@@ -273,7 +273,7 @@ static int prepare_loop(Daemon *d) {
         if (r >= 0)
                 r = sd_event_set_watchdog(d->event, true);
         if (r >= 0 && upgrade_watch(d->event, on_replaced, d, &d->upgrade) < 0)
-                log_warning("An upgrade of the program will not be noticed: restart the daemon after one.");
+                log_message(LOG_WARNING, MESSAGE_UPGRADE_FAILED, "An upgrade of the program will not be noticed: restart the daemon after one.");
         return r < 0 ? r : 0;
 }
 

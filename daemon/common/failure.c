@@ -231,20 +231,38 @@ static const char *from_number(const char *code, char ret[static FAILURE_CODE_MA
         return ret;
 }
 
-bool explanation_find(const char *code, Explanation *ret) {
+/* From the particular to the general. */
+static bool find_best(const char *code, size_t *ret, char ret_pattern[static FAILURE_CODE_MAX]) {
         const char *stage, *class, *detail;
         char buffer[FAILURE_CODE_MAX];
-        size_t i;
 
         code = from_number(code, buffer);
         if (!split_code(code, &stage, &class, &detail))
                 return false;
-        if (find_row(stage, class, detail, &i) || find_row("any", class, detail, &i) ||
-            find_row(stage, class, "", &i) || find_row("any", class, "", &i)) {
-                row_to_explanation(i, ret);
+        for (unsigned i = 0; i < 4; i++) {
+                const char *s = i % 2 ? "any" : stage, *d = i < 2 ? detail : "";
+                if (!find_row(s, class, d, ret))
+                        continue;
+                snprintf(ret_pattern, FAILURE_CODE_MAX, "%s-%s%s%s", s, class, d[0] ? "-" : "", d);
                 return true;
         }
         return false;
+}
+
+bool explanation_find(const char *code, Explanation *ret) {
+        char pattern[FAILURE_CODE_MAX];
+        size_t i;
+
+        if (!find_best(code, &i, pattern))
+                return false;
+        row_to_explanation(i, ret);
+        return true;
+}
+
+bool explanation_pattern(const char *code, char ret[static FAILURE_CODE_MAX]) {
+        size_t i;
+
+        return find_best(code, &i, ret);
 }
 
 /* ---- one case ---- */

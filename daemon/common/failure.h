@@ -81,6 +81,8 @@ bool explanation_find(const char *code, Explanation *ret);
 /* Same for a failure. Always gives an answer; what is known of this case (the command, how the device was found, what was seen around
  * it) orders and completes causes and actions. */
 void explanation_of(const Failure *f, Explanation *ret);
+/* Which row that is, as explanation_foreach() calls it ("write-refused-8a", "any-gone"). */
+bool explanation_pattern(const char *code, char ret[static FAILURE_CODE_MAX]);
 /* Calls fn for every row of the table, with its pattern ("write-refused-8a", "any-gone"). */
 void explanation_foreach(void (*fn)(const char *pattern, const Explanation *e, void *userdata), void *userdata);
 

@@ -48,14 +48,14 @@ int log_set_target(const char *word) {
         return 0;
 }
 
-#define N_FIELDS 6
+#define N_FIELDS 7
 static size_t add_field(struct iovec iov[N_FIELDS], size_t n, char *text) {
         iov[n] = (struct iovec){text, strlen(text)};
         return n + 1;
 }
 
 static void send_to_journal(int priority, const LogFields *f, const char *text) {
-        char message[1100], level[16], job[40], slot[160], stage[64], code[120];
+        char id[12 + MESSAGE_ID_SIZE] = "MESSAGE_ID=", message[1100], level[16], job[40], slot[160], stage[64], code[120];
         struct iovec iov[N_FIELDS];
         size_t n = 0;
 
@@ -63,6 +63,8 @@ static void send_to_journal(int priority, const LogFields *f, const char *text) 
         snprintf(level, sizeof(level), "PRIORITY=%d", priority);
         n = add_field(iov, n, message);
         n = add_field(iov, n, level);
+        if (f && message_id(f->message, f->code, id + strlen(id)))
+                n = add_field(iov, n, id);
         if (f && f->job) {
                 snprintf(job, sizeof(job), "FDLD_JOB=%llu", (unsigned long long) f->job);
                 n = add_field(iov, n, job);

@@ -211,7 +211,8 @@ static void batch_enter_state(Batch *b, BatchState state, const char *reason) {
         snprintf(b->reason, sizeof(b->reason), "%s", reason);
         if (state == BATCH_STATE_STOPPED || state == BATCH_STATE_COMPLETE)
                 b->finished_usec = now_realtime();
-        log_write(state == BATCH_STATE_PAUSED && reason[0] ? LOG_WARNING : LOG_NOTICE, NULL,
+        log_write(state == BATCH_STATE_PAUSED && reason[0] ? LOG_WARNING : LOG_NOTICE,
+                  &(LogFields){.message = state == BATCH_STATE_PAUSED ? MESSAGE_BATCH_PAUSED : MESSAGE_BATCH},
                   "Batch %llu (%s): %s%s%s", (unsigned long long) b->id, b->name, batch_state_to_string(state), reason[0] ? ": " : "", reason);
         if (batch_ended(b)) {
                 release_slots(b);
@@ -783,7 +784,7 @@ int station_start_batch(Station *s, const BatchRequest *q, Batch **ret, CallErro
                 return -1;
         }
         b->package->users++;
-        log_write(LOG_NOTICE, NULL, "Batch %llu (%s) begins: %s on %zu slot(s).", (unsigned long long) id, b->name,
+        log_message(LOG_NOTICE, MESSAGE_BATCH, "Batch %llu (%s) begins: %s on %zu slot(s).", (unsigned long long) id, b->name,
                   b->package_name, b->n_slots);
         notify_added(s, OBJECT_BATCH, b);
         NOTIFY(s, OBJECT_STATION, s, "BatchesRunning");

@@ -228,7 +228,7 @@ static void tell_left_early(Station *s, const Device *d) {
 
         if (!d->acted_on || d->loader_version[0] || !streq(d->mode, "unknown") || d->passed_usec > 0 || lived >= EARLY_USEC || s->stopping)
                 return;
-        log_write(LOG_NOTICE, &(LogFields){.slot = d->slot->port},
+        log_write(LOG_NOTICE, &(LogFields){.slot = d->slot->port, .message = MESSAGE_DEVICE_EARLY},
                   "%s: a device in boot mode was seen for %.1f s and left without a word. Was its boot key held? Switch it off fully (battery out for 10 "
                   "seconds), hold the boot key, plug it in.",
                   d->slot->port, (double) lived / 1e6);
@@ -241,7 +241,7 @@ static void device_remove(Device *d) {
         Slot *slot = d->slot;
         Job *job = slot->running;
 
-        log_write(LOG_INFO, &(LogFields){.slot = slot->port}, "%s: device %04x:%04x left.", slot->port, d->vendor,
+        log_write(LOG_INFO, &(LogFields){.slot = slot->port, .message = MESSAGE_DEVICE_LEFT}, "%s: device %04x:%04x left.", slot->port, d->vendor,
                   d->product);
         tell_left_early(s, d);
         if (slot->device == d)
@@ -301,7 +301,7 @@ static void note_late(Device *d) {
                 d->late_usec = late;
                 snprintf(text, sizeof(text), "a device came back to this slot %.1f s after job %llu gave up", (double) late / 1e6,
                          (unsigned long long) slot->gave_up_job);
-                log_write(LOG_NOTICE, &(LogFields){.slot = slot->port, .job = slot->gave_up_job}, "%s: %s; it is taken as a new one.", slot->port, text);
+                log_write(LOG_NOTICE, &(LogFields){.message = MESSAGE_JOB_NOTE, .slot = slot->port, .job = slot->gave_up_job}, "%s: %s; it is taken as a new one.", slot->port, text);
                 if (job) {
                         job_note(job, text);
                         job_put_row(job);
@@ -319,7 +319,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
         slot = s->n_devices < DEVICES_MAX ? slot_find_or_new(s, h->port) : NULL;
         d = slot ? device_new(s, slot, h) : NULL;
         if (!d) {
-                log_warning("%s: device %04x:%04x is ignored: too many devices or ports.", h->port, h->vendor,
+                log_message(LOG_WARNING, MESSAGE_DEVICE_IGNORED, "%s: device %04x:%04x is ignored: too many devices or ports.", h->port, h->vendor,
                             h->product);
                 return;
         }
@@ -340,7 +340,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
                 else
                         queue_run(s); /* before anything else: a boot ROM may wait for a moment only */
         }
-        log_write(LOG_INFO, &(LogFields){.slot = slot->port}, "%s: device %04x:%04x appeared%s.", slot->port, d->vendor,
+        log_write(LOG_INFO, &(LogFields){.slot = slot->port, .message = MESSAGE_DEVICE_CAME}, "%s: device %04x:%04x appeared%s.", slot->port, d->vendor,
                   d->product,
                   d->acted_on ? ""
                   : d->state == DEVICE_STATE_FOREIGN

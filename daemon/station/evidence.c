@@ -85,7 +85,7 @@ static void saving_done(Task *t) {
 
         if (x->error < 0) {
                 forget(x->station->evidence, x->job);
-                log_write(LOG_ERR, &(LogFields){.job = x->job}, "Job %" PRIu64 ": its trace could not be kept: %s.", x->job,
+                log_write(LOG_ERR, &(LogFields){.job = x->job, .message = MESSAGE_JOB_UNRECORDED}, "Job %" PRIu64 ": its trace could not be kept: %s.", x->job,
                           strerror(-x->error));
         }
         saving_drop(t);
@@ -116,7 +116,7 @@ void evidence_write(Job *job, char *text, size_t size) {
                 s->evidence->entries[s->evidence->n++] = (EvidenceFile){job->id, now_realtime()};
                 return;
         }
-        log_write(LOG_ERR, &(LogFields){.job = job->id}, "Job %" PRIu64 ": its trace could not be kept: %s.", job->id, strerror(-r));
+        log_write(LOG_ERR, &(LogFields){.job = job->id, .message = MESSAGE_JOB_UNRECORDED}, "Job %" PRIu64 ": its trace could not be kept: %s.", job->id, strerror(-r));
         free(text);
         free(x);
 }

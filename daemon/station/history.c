@@ -90,7 +90,7 @@ static void on_pruned(int error, uint64_t n, void *userdata) {
                         return;
         }
         if (c->total > 0)
-                log_info("%llu records of units were pruned.", (unsigned long long) c->total);
+                log_message(LOG_INFO, MESSAGE_RECORDS_PRUNED, "%llu records of units were pruned.", (unsigned long long) c->total);
         c->prune_fn(r, c->total, c->userdata);
         free(c);
 }

@@ -255,7 +255,7 @@ static void last_words(const Job *job, LastWords *ret) {
                 ret->recorded = r == 0;
         }
         if (r < 0)
-                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code},
+                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code, .message = MESSAGE_JOB_UNRECORDED},
                           "Job %llu: no record could be made of it: %s.", (unsigned long long) job->id, strerror(-r));
 }
 
@@ -313,6 +313,10 @@ static void log_state(const Job *job, JobState before) {
         const char *port = job->run->port[0] ? job->run->port : job->slot ? job->slot->port : NULL;
         LogFields fields = {.job = job->id, .slot = port, .stage = stage_to_string(job->stage), .code = job->code};
 
+        fields.message = job->state != JOB_STATE_FINISHED         ? MESSAGE_JOB_STATE
+                         : job->result == JOB_RESULT_DONE         ? MESSAGE_JOB_DONE
+                         : job->failure.class != CLASS_NONE       ? MESSAGE_FAILURE
+                                                                  : MESSAGE_JOB_ENDED;
         if (job->state == JOB_STATE_FINISHED)
                 log_write(job->result == JOB_RESULT_FAILED ? LOG_WARNING : LOG_INFO, &fields,
                           "Job %llu (%s%s%s): %s%s%s%s%s", (unsigned long long) job->id, job->kind, port ? " at " : "",
@@ -444,7 +448,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
 static void job_finish(Job *job, int error) {
         if (error < 0) {
                 job_note(job, "The result of this job could not be recorded: the state directory cannot be written.");
-                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code},
+                log_write(LOG_ERR, &(LogFields){.job = job->id, .code = job->code, .message = MESSAGE_JOB_UNRECORDED},
                           "Job %llu: its result (%s) could not be recorded: %s.", (unsigned long long) job->id,
                           job_result_to_string(job->run->result), strerror(-error));
         }

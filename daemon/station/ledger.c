@@ -93,7 +93,7 @@ static void check_quarantine(Slot *slot) {
         snprintf(slot->quarantine, sizeof(slot->quarantine),
                  "%u units in a row lost their connection here while other slots passed. Change the cable or the port, then clear the slot.",
                  slot->bad_links);
-        log_write(LOG_WARNING, &(LogFields){.slot = slot->port}, "%s is in quarantine: %s", slot->port, slot->quarantine);
+        log_write(LOG_WARNING, &(LogFields){.slot = slot->port, .message = MESSAGE_SLOT_CLOSED}, "%s is in quarantine: %s", slot->port, slot->quarantine);
         NOTIFY(slot->station, OBJECT_SLOT, slot, "Quarantine");
 }
 
@@ -125,7 +125,7 @@ void slot_update_health(Slot *slot) {
         if (streq(slot->health, health))
                 return;
         if (streq(health, "bad"))
-                log_write(LOG_WARNING, &(LogFields){.slot = slot->port},
+                log_write(LOG_WARNING, &(LogFields){.slot = slot->port, .message = MESSAGE_SLOT_BAD},
                           "%s fails much more often than the other slots (%llu of %llu units lost their connection): look at its cable.", slot->port,
                           (unsigned long long) link_failures(slot), (unsigned long long) slot->units);
         slot->health = health;

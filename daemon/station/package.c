@@ -158,7 +158,7 @@ void package_free_all(Station *s) {
 
 void package_restore(Station *s, const StorePackage *row) {
         if (!package_new(s, row))
-                log_error("Out of memory: package %.12s is left out until the next start.", row->digest);
+                log_message(LOG_ERR, MESSAGE_OUT_OF_MEMORY, "Out of memory: package %.12s is left out until the next start.", row->digest);
 }
 
 /* Takes the parsed package; from here on jobs can use it. */
@@ -189,7 +189,7 @@ static void verify_done(Task *task) {
                         text_clean(p->problem, sizeof(p->problem),
                                    t->result > 0 ? t->failure.text : "The stored package could not be checked.");
                 if (p->problem[0])
-                        log_error("Package %.12s (%s) cannot be used: %s", p->digest, p->name, p->problem);
+                        log_message(LOG_ERR, MESSAGE_PACKAGE_BAD, "Package %.12s (%s) cannot be used: %s", p->digest, p->name, p->problem);
                 notify_changed(s, OBJECT_PACKAGE, p, package_ready_properties);
                 job_package_ready(p);
         }
@@ -240,8 +240,8 @@ int package_remove(Package *p, CallError *e) {
         s->writes_pending++;
         r = package_store_remove(s->package_store, p->digest);
         if (r < 0 && r != -ENOENT)
-                log_warning("The file of package %.12s could not be removed: %s.", p->digest, strerror(-r));
-        log_info("Package %.12s (%s) was removed.", p->digest, p->name);
+                log_message(LOG_WARNING, MESSAGE_PACKAGE_BAD, "The file of package %.12s could not be removed: %s.", p->digest, strerror(-r));
+        log_message(LOG_INFO, MESSAGE_PACKAGE_REMOVED, "Package %.12s (%s) was removed.", p->digest, p->name);
         for (Job *j = s->jobs; j; j = j->next)
                 if (j->package == p)
                         j->package = NULL;

@@ -389,7 +389,7 @@ static void go(int error, void *userdata) {
                         schedule_wait(job, GATE_WRITE);
         }
         if (error < 0)
-                log_write(LOG_ERR, &(LogFields){.job = context->job},
+                log_write(LOG_ERR, &(LogFields){.job = context->job, .message = MESSAGE_JOB_UNRECORDED},
                           "Job %llu: what must be on disk before the next step could not be "
                           "written to %s: %s.",
                           (unsigned long long) context->job, s->directory, strerror(-error));
@@ -494,7 +494,7 @@ static void handle_step(Job *job, const WorkerRecord *r) {
                 if (mode)
                         device_set_mode(job->device, mode);
         }
-        log_write(LOG_DEBUG, &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+        log_write(LOG_DEBUG, &(LogFields){.message = MESSAGE_JOB_STEP, .job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                   "Job %llu: step %d of %d, %s%s%s", (unsigned long long) job->id, job->step + 1, job->step_count,
                   stage_to_string(job->stage), job->partition[0] ? " " : "", job->partition);
         slot_update(job->slot);
@@ -514,7 +514,7 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
         if (streq(r->key, "note")) {
                 job_note(job, r->value);
                 log_write(LOG_NOTICE,
-                          &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+                          &(LogFields){.message = MESSAGE_JOB_NOTE, .job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: %s", (unsigned long long) job->id, job->note);
                 return;
         }
@@ -726,7 +726,7 @@ static void check_alive(Job *job, uint64_t now) {
         } else if (now - run->active_usec > limit * 1000) {
                 run->hung_usec = now;
                 log_write(LOG_ERR,
-                          &(LogFields){.job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
+                          &(LogFields){.message = MESSAGE_JOB_STUCK, .job = job->id, .slot = job->slot->port, .stage = stage_to_string(job->stage)},
                           "Job %llu: no sign of life for %llu s; it is cancelled.", (unsigned long long) job->id,
                           (unsigned long long) ((now - run->active_usec) / 1000000));
                 job_request_cancel(job);

@@ -86,7 +86,7 @@ void schedule_device_added(const Device *d) {
         if (n < CROWDED || n <= c->warned_of)
                 return;
         c->warned_of = n;
-        log_warning("USB controller %s has %u devices on it. Many controllers take no more than 30 to 60, hubs included; spread the sockets over "
+        log_message(LOG_WARNING, MESSAGE_CONTROLLER_FULL, "USB controller %s has %u devices on it. Many controllers take no more than 30 to 60, hubs included; spread the sockets over "
                     "several controllers before devices are refused.",
                     c->name, n);
 }
@@ -263,7 +263,7 @@ void schedule_check_straggler(Job *job) {
                 return;
         job->straggler = true;
         NOTIFY(job->station, OBJECT_JOB, job, "Straggler");
-        log_write(LOG_WARNING, &(LogFields){.job = job->id, .slot = job->run->port, .stage = stage_to_string(job->stage)},
+        log_write(LOG_WARNING, &(LogFields){.message = MESSAGE_JOB_SLOW, .job = job->id, .slot = job->run->port, .stage = stage_to_string(job->stage)},
                   "Job %llu at %s is much slower than other units with this package in the same stage (%s)%s.", (unsigned long long) job->id,
                   job->run->port, stage_to_string(job->stage), b->policy.straggler == STRAGGLER_PARK ? "; it is not waited for" : "");
         if (b->policy.straggler == STRAGGLER_PARK)

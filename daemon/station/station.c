@@ -122,11 +122,11 @@ void station_note_write(Station *s, int error) {
         if (s->writes_pending > 0)
                 s->writes_pending--;
         if (error < 0 && s->store_error == 0)
-                log_error("%s cannot be written: %s. No new jobs are taken until that is mended; running ones go on as "
+                log_message(LOG_ERR, MESSAGE_STORE_BAD, "%s cannot be written: %s. No new jobs are taken until that is mended; running ones go on as "
                           "long as they can.",
                           s->directory, strerror(-error));
         else if (error >= 0 && s->store_error < 0)
-                log_notice("%s can be written again.", s->directory);
+                log_message(LOG_NOTICE, MESSAGE_STORE_GOOD, "%s can be written again.", s->directory);
         s->store_error = error < 0 ? error : 0;
         if (error < 0 && !s->probe && !s->store_probing && !s->stopping)
                 (void) sd_event_add_time_relative(s->event, &s->probe, CLOCK_MONOTONIC, PROBE_USEC, PROBE_USEC / 10,
@@ -216,7 +216,7 @@ static int hotplug_event(sd_event_source *source _unused_, int fd _unused_, uint
         int r = hotplug_dispatch(s->hotplug);
 
         if (r < 0)
-                log_error("Devices could not be listed again: %s.", strerror(-r));
+                log_message(LOG_ERR, MESSAGE_DEVICE_IGNORED, "Devices could not be listed again: %s.", strerror(-r));
         return 0;
 }
 
@@ -295,7 +295,7 @@ static int open_parts(Station *s, CallError *e) {
         if (store_open(s->directory, &s->store, &snapshot, &notice, e) < 0)
                 return -1;
         if (notice)
-                log_warning("%s", notice);
+                log_message(LOG_WARNING, MESSAGE_STORE_DAMAGED, "%s", notice);
         r = package_store_open(s->directory, s->settings.package_quota, &s->package_store, e);
         if (r >= 0) {
                 r = pool_new(POOL_THREADS, &s->pool);
@@ -456,7 +456,7 @@ int station_reload(Station *s, CallError *e) {
                 notify_removed(s, OBJECT_PROFILE, s->settings.profiles.items + i);
         fresh.package_quota = s->settings.package_quota; /* the store took it at start */
         s->settings = fresh;
-        log_notice("The configuration was read again.");
+        log_message(LOG_NOTICE, MESSAGE_SETTINGS, "The configuration was read again.");
         NOTIFY(s, OBJECT_STATION, s, "StationName");
         for (size_t i = 0; i < s->settings.profiles.n; i++)
                 notify_added(s, OBJECT_PROFILE, s->settings.profiles.items + i);
