@@ -9,7 +9,9 @@
 #define TRACES_MAX 8 /* calls that wait for one */
 #define DROPS_MAX 16 /* old ones that go when one comes */
 
+typedef struct Saving Saving;
 struct Evidence {
+        Saving *savings;         /* on their way to the disk */
         EvidenceFile entries[KEPT_MAX]; /* oldest first */
         size_t n;
         unsigned n_traces;
@@ -53,8 +55,9 @@ static void forget(struct Evidence *v, uint64_t job) {
 
 /* ---- writing ---- */
 
-typedef struct Saving {
+struct Saving {
         Task task; /* first */
+        Saving *next;
         Station *station;
         char directory[512];
         uint64_t job;
@@ -63,7 +66,7 @@ typedef struct Saving {
         uint64_t drops[DROPS_MAX];
         size_t n_drops;
         int error;
-} Saving;
+};
 
 static void saving_drop(Task *t) {
         Saving *x = (Saving *) t;
@@ -83,6 +86,11 @@ static void saving_run(Task *t) {
 static void saving_done(Task *t) {
         Saving *x = (Saving *) t;
 
+        for (Saving **p = &x->station->evidence->savings; *p; p = &(*p)->next)
+                if (*p == x) {
+                        *p = x->next;
+                        break;
+                }
         if (x->error < 0) {
                 forget(x->station->evidence, x->job);
                 log_write(LOG_ERR, &(LogFields){.job = x->job, .message = MESSAGE_JOB_UNRECORDED}, "Job %" PRIu64 ": its trace could not be kept: %s.", x->job,
@@ -113,6 +121,8 @@ void evidence_write(Job *job, char *text, size_t size) {
                 r = pool_submit(s->pool, &x->task);
         }
         if (r == 0) {
+                x->next = s->evidence->savings;
+                s->evidence->savings = x;
                 s->evidence->entries[s->evidence->n++] = (EvidenceFile){job->id, now_realtime()};
                 return;
         }
@@ -129,6 +139,8 @@ typedef struct Reading {
         char directory[512];
         uint64_t job;
         Trace *live;
+        char *text;              /* of a trace that is not on disk yet */
+        size_t size;
         JobSpec head;
         int fd, error;
         StationTraceFunc fn;
@@ -139,6 +151,7 @@ static void reading_drop(Task *t) {
         Reading *x = (Reading *) t;
 
         trace_unref(x->live);
+        free(x->text);
         if (x->fd >= 0)
                 close(x->fd);
         free(x);
@@ -146,10 +159,12 @@ static void reading_drop(Task *t) {
 
 static void reading_run(Task *t) {
         Reading *x = (Reading *) t;
-        _cleanup_free_ char *text = NULL;
-        size_t size = 0;
+        _cleanup_free_ char *text = TAKE_PTR(x->text);
+        size_t size = x->size;
 
-        if (x->live) {
+        if (text)
+                x->error = 0;
+        else if (x->live) {
                 text = worker_trace_text(&x->head, x->live, NULL, &size);
                 x->error = text ? 0 : -ENOMEM;
         } else
@@ -166,6 +181,19 @@ static void reading_done(Task *t) {
         x->station->evidence->n_traces--;
         x->fn(x->error, TAKE_FD(x->fd), x->userdata);
         reading_drop(t);
+}
+
+/* The thread that writes it must not be waited for. */
+static int take_unsaved(const struct Evidence *v, Reading *x) {
+        for (const Saving *s = v->savings; s; s = s->next)
+                if (s->job == x->job) {
+                        x->text = malloc(s->size + 1);
+                        if (!x->text)
+                                return -ENOMEM;
+                        memcpy(x->text, s->text, s->size);
+                        x->size = s->size;
+                }
+        return 0;
 }
 
 /* What stands at the head of a running job's trace. */
@@ -205,7 +233,9 @@ int station_trace(Station *s, uint64_t id, StationTraceFunc fn, void *userdata) 
                 x->live = worker_trace(job->run->worker);
                 fill_head(job, &x->head);
         }
-        r = pool_submit(s->pool, &x->task);
+        r = take_unsaved(s->evidence, x);
+        if (r == 0)
+                r = pool_submit(s->pool, &x->task);
         if (r < 0) {
                 reading_drop(&x->task);
                 return r;
