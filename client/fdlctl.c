@@ -69,6 +69,7 @@ static const Verb verbs[] = {
         { "history", "", "What units got, newest first", 0, 0, verb_history },
         { "export", "[FILE]", "Records as JSON lines or CSV", 0, 1, verb_export },
         { "trace", "JOB", "What a job and its device said to each other", 1, 1, verb_trace },
+        { "bundle", "JOB [FILE]", "All there is about a job, in one archive", 1, 2, verb_bundle },
         { "logs", "JOB", "The log of a job, until it is over", 1, 1, verb_logs },
         { NULL, NULL, "Without daemon or device", 0, 0, NULL },
         { "doctor", "", "What on this machine keeps devices from being flashed", 0, 0, verb_doctor },

@@ -29,6 +29,7 @@ extern const char *arg_prune, *arg_format, *arg_cursor_file;
 extern bool arg_check, arg_follow;
 extern uint64_t arg_limit, arg_cursor;
 extern const char *arg_pcap;
+extern bool arg_personal;
 
 void fdlctl_help(void);
 
@@ -81,6 +82,7 @@ int verb_teach(int argc, char **argv);
 
 int verb_trace(int argc, char **argv);
 int verb_logs(int argc, char **argv);
+int verb_bundle(int argc, char **argv);
 int verb_history(int argc, char **argv);
 int verb_export(int argc, char **argv);
 

@@ -29,6 +29,7 @@ const char *arg_prune, *arg_format, *arg_cursor_file;
 bool arg_check, arg_follow;
 uint64_t arg_limit, arg_cursor;
 const char *arg_pcap;
+bool arg_personal;
 const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
 const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
 bool arg_reflash, arg_once, arg_clear;
@@ -201,7 +202,7 @@ static const Option options[] = {
         { "offset", 0, "BYTES", read_size, &arg_offset, " read ", "Read from here on", NULL },
         { "length", 0, "BYTES", read_size, &arg_length, " read ", "Read so much", NULL },
         { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
-        { "force", 0, NULL, read_true, &arg_force, " read backup vault trace ", "Overwrite files that are there", NULL },
+        { "force", 0, NULL, read_true, &arg_force, " read backup vault trace bundle ", "Overwrite files that are there", NULL },
         { "unproven", 0, NULL, read_true, &arg_unproven, " vault restore ", "Restore to a unit that cannot prove who it is", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },
         { "slots", 0, "SLOT,…", read_text, &arg_slots, BATCH, "Slots of the batch (default: all that are free)", NULL },
@@ -230,6 +231,7 @@ static const Option options[] = {
         { "check", 0, NULL, read_true, &arg_check, " history ", "Whether records were changed afterwards", NULL },
         { "prune", 0, "TIME", read_text, &arg_prune, " history ", "Forget records older than this", NULL },
         { "pcap", 0, "FILE", read_text, &arg_pcap, " trace ", "Write the trace as a USB capture", NULL },
+        { "personal", 0, NULL, read_true, &arg_personal, " bundle ", "With serial numbers, chip UIDs and names", NULL },
         { "format", 0, "FORMAT", read_word, &arg_format, " export ", "jsonl (default) or csv", "jsonl|csv" },
         { "follow", 'f', NULL, read_true, &arg_follow, " export ", "Go on as units end", NULL },
         { "cursor", 0, "N", read_number, &arg_cursor, " export ", "Records after this one", NULL },
