@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "flash/plan.h"
+
+/* verbs-offline.c: what the command line says about a flash. 0 or an exit code. */
+int plan_arguments(PlanOptions *ret);
+
 #include <json-c/json.h>
 #include <systemd/sd-bus.h>
 

@@ -7,6 +7,7 @@
 /* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
 
 extern const char *arg_loaders;
+extern const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 extern const char *arg_from;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;

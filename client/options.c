@@ -13,6 +13,7 @@
 #include "output.h"
 
 const char *arg_loaders;
+const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 const char *arg_from;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
@@ -33,6 +34,20 @@ bool arg_personal;
 const char *arg_slots, *arg_profile, *arg_count, *arg_first_article, *arg_stop_after, *arg_retry;
 const char *arg_straggler, *arg_quarantine_after, *arg_stop_on_difference;
 bool arg_reflash, arg_once, arg_clear;
+
+const char *choice_argument(const char *name) {
+        const struct {
+                const char *name, *value;
+        } given_choices[] = {
+                {"include", arg_include}, {"exclude", arg_exclude}, {"checks", arg_check_units}, {"try-checks", arg_try_check},
+                {"keep-charge", arg_keep_charge}, {"nv", arg_nv}, {"stamps", arg_stamps}, {"table-check", arg_table_check},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(given_choices); i++)
+                if (streq(given_choices[i].name, name))
+                        return given_choices[i].value;
+        return NULL;
+}
 
 int usage_error(const char *format, ...) {
         va_list ap;
@@ -186,6 +201,14 @@ static const Option options[] = {
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
           "ack|sample|critical|full" },
+        { "include", 0, "ID,…", read_text, &arg_include, FLASHES, "Also these files (all: the ticked ones)", NULL },
+        { "exclude", 0, "ID,…", read_text, &arg_exclude, FLASHES, "Leave these files out", NULL },
+        { "keep-charge", 0, "HOW", read_word, &arg_keep_charge, FLASHES, "Let the unit charge: yes, try, no (default)", "yes|try|no" },
+        { "checks", 0, "CHECK,…", read_text, &arg_check_units, FLASHES, "Before anything is written: ddr, old-memory, …", NULL },
+        { "try-checks", 0, "CHECK,…", read_text, &arg_try_check, FLASHES, "Check that before, if the loader can", NULL },
+        { "nv", 0, "WHOSE", read_word, &arg_nv, FLASHES, "research: keep (own calibration) or package", "keep|package" },
+        { "stamps", 0, "YES", read_word, &arg_stamps, FLASHES, "Time stamp, build time: yes or no (research)", "yes|no" },
+        { "table-check", 0, "YES", read_word, &arg_table_check, FLASHES, "research: no: another partition table is fine", "yes|no" },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
         { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash enter-download repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },

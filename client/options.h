@@ -12,4 +12,6 @@ int options_parse(int argc, char **argv);
 int options_check(const char *verb);
 void options_help(void);
 /* One line and EXIT_USAGE. */
+/* What was given for a choice (flash/choice.h), NULL nothing. */
+const char *choice_argument(const char *name);
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -11,6 +11,7 @@
 #include "find.h"
 #include "follow.h"
 #include "options.h"
+#include "flash/plan-text.h"
 #include "output.h"
 #include "steps.h"
 #include "remote.h"
@@ -285,6 +286,20 @@ static bool repairing, entering;
         "Some systems erase their first boot stage on the way into download mode: the unit then starts only after it was flashed. To get out of " \
         "download mode without flashing, hold the power key for 15 seconds or take the battery out."
 
+/* Every default, and how it is changed. */
+static int print_choices(void) {
+        PlanOptions options;
+        int code = plan_arguments(&options);
+
+        if (code)
+                return code;
+        if (!arg_verify)
+                options.verify = VERIFY_LEVEL_INVALID;
+        putchar('\n');
+        choices_print(&options, stdout);
+        return 0;
+}
+
 static int append_options(sd_bus_message *m) {
         int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
@@ -298,6 +313,9 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "verify", "s", arg_verify);
         if (r >= 0 && arg_raw)
                 r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
+        for (size_t i = 0; r >= 0 && choice_name(i); i++)
+                if (choice_argument(choice_name(i)))
+                        r = sd_bus_message_append(m, "{sv}", choice_name(i), "s", choice_argument(choice_name(i)));
         if (r >= 0 && arg_allow_warnings)
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);
         if (r >= 0 && arg_repartition)
@@ -361,7 +379,7 @@ static int show_plan(sd_bus *bus, const char *package) {
                 return client_report("plan", NULL, -EBADMSG);
         table_print(columns, ELEMENTSOF(columns), steps, "step");
         json_object_put(steps);
-        return 0;
+        return arg_output.json == JSON_OFF ? print_choices() : 0;
 }
 
 int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {

@@ -5,9 +5,11 @@
 #include "bus-client.h"
 #include "common/macro.h"
 #include "fdlctl.h"
+#include "do.h"
 #include "firmware/pac.h"
 #include "flash/plan-text.h"
 #include "flash/plan.h"
+#include "options.h"
 #include "output.h"
 
 static int report_failure(const char *file, const Failure *f) {
@@ -69,18 +71,35 @@ int verb_inspect(int argc _unused_, char **argv) {
         return 0;
 }
 
-int verb_plan(int argc _unused_, char **argv) {
-        _cleanup_(pac_freep) Pac *pac = NULL;
-        _cleanup_(plan_freep) Plan *plan = NULL;
+int plan_arguments(PlanOptions *ret) {
         PlanOptions options = { .display_only = true, .mode = arg_mode ? flash_mode_from_string(arg_mode) : FLASH_MODE_UPGRADE,
                                 .allow_warnings = arg_allow_warnings, .repartition = arg_repartition,
                                 .verify = arg_verify ? verify_level_from_string(arg_verify) : VERIFY_CRITICAL,
                                 .finish = !arg_finish || streq(arg_finish, "reset") ? FINISH_RESET
                                           : streq(arg_finish, "power-off")          ? FINISH_POWER_OFF
                                                                                     : FINISH_NOTHING };
-        Failure f = FAILURE_INIT;
-        int code = open_and_parse(argv[1], &pac), r;
 
+        options.raw = !arg_raw ? RAW_DATA_UNSET : streq(arg_raw, "on") ? RAW_DATA_ON : RAW_DATA_OFF;
+        for (size_t i = 0; choice_name(i); i++) {
+                const char *value = choice_argument(choice_name(i));
+                char why[256];
+
+                if (value && choice_set(&options.choice, choice_name(i), value, why, sizeof(why)) < 0)
+                        return usage_error("--%s", why);
+        }
+        *ret = options;
+        return 0;
+}
+
+int verb_plan(int argc _unused_, char **argv) {
+        _cleanup_(pac_freep) Pac *pac = NULL;
+        _cleanup_(plan_freep) Plan *plan = NULL;
+        PlanOptions options;
+        Failure f = FAILURE_INIT;
+        int code = plan_arguments(&options), r;
+
+        if (code == 0)
+                code = open_and_parse(argv[1], &pac);
         if (code)
                 return code;
         r = plan_make(pac, &options, &plan, &f);

@@ -6,6 +6,8 @@
 #include "common/macro.h"
 #include "fdlctl.h"
 #include "find.h"
+#include "flash/choice.h"
+#include "options.h"
 #include "output.h"
 #include "package-argument.h"
 
@@ -101,6 +103,8 @@ static int append_policy(Session *s, sd_bus_message *m, bool with_profile) {
         };
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(values); i++)
                 r = append_text(m, values[i][0], values[i][1]);
+        for (size_t i = 0; r >= 0 && choice_name(i); i++)
+                r = append_text(m, choice_name(i), choice_argument(choice_name(i)));
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         return r < 0 ? client_report("options", NULL, r) : 0;

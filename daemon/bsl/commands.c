@@ -350,6 +350,44 @@ int bsl_read_rf_type(BslSession *s, uint32_t *ret, Failure *f) {
         return r;
 }
 
+int bsl_keep_charge(BslSession *s, Failure *f) {
+        return command_ack(s, BSL_CMD_KEEP_CHARGE, NULL, 0, s->deadlines.keep_charge, f);
+}
+
+#define DDR_CHECK_MS 30000U /* as the vendor's tool */
+int bsl_ddr_check(BslSession *s, Failure *f) {
+        return command_ack(s, BSL_CMD_DDR_CHECK, NULL, 0, MAX(s->deadlines.other, DDR_CHECK_MS), f);
+}
+
+int bsl_read_chip_type(BslSession *s, uint32_t *ret, Failure *f) {
+        uint8_t b[4];
+        int r = ask_fixed(s, BSL_CMD_READ_CHIP_TYPE, BSL_REP_READ_CHIP_TYPE, b, sizeof(b), f);
+
+        if (r == 0)
+                *ret = get_be32(b);
+        return r;
+}
+
+int bsl_read_flash_type(BslSession *s, uint32_t ret[static 3], Failure *f) {
+        uint8_t b[12];
+        int r = ask_fixed(s, BSL_CMD_READ_FLASH_TYPE, BSL_REP_READ_FLASH_TYPE, b, sizeof(b), f);
+
+        for (size_t i = 0; r == 0 && i < 3; i++)
+                ret[i] = get_be32(b + 4 * i);
+        return r;
+}
+
+int bsl_read_block_info(BslSession *s, uint32_t *ret_all, uint32_t *ret_bad, Failure *f) {
+        uint8_t b[8];
+        int r = ask_fixed(s, BSL_CMD_READ_NAND_BLOCK_INFO, BSL_REP_READ_NAND_BLOCK_INFO, b, sizeof(b), f);
+
+        if (r == 0) {
+                *ret_all = MAX(get_be32(b), get_be32(b + 4));
+                *ret_bad = MIN(get_be32(b), get_be32(b + 4));
+        }
+        return r;
+}
+
 int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f) {
         uint8_t b[8];
 

@@ -216,6 +216,14 @@ int bsl_ext_table(BslSession *s, const void *payload, size_t size, Failure *f);
  * Only to loaders of NAND units: others never answer. */
 int bsl_read_flash_info(BslSession *s, uint32_t ret[static 3], Failure *f);
 int bsl_read_rf_type(BslSession *s, uint32_t *ret, Failure *f); /* little-endian on the wire (§15 U16) */
+/* To FDL1 only, and only where it is known to know them: it dies of a command that it does not know (§4.5). */
+int bsl_keep_charge(BslSession *s, Failure *f);
+int bsl_ddr_check(BslSession *s, Failure *f); /* refused with B6: the RAM is bad */
+int bsl_read_chip_type(BslSession *s, uint32_t *ret, Failure *f);
+/* MID, DID and EID; on eMMC and UFS some builds tell the megabytes of RAM and flash instead. */
+int bsl_read_flash_type(BslSession *s, uint32_t ret[static 3], Failure *f);
+/* Two words, big-endian, of which the larger is taken for all blocks and the smaller for the bad ones: no document tells their order. */
+int bsl_read_block_info(BslSession *s, uint32_t *ret_all, uint32_t *ret_bad, Failure *f);
 /* Both write into miscdata. The stamp goes out as u64, little-endian, as the loader stores it. */
 int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f);
 int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f);

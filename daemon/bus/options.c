@@ -10,7 +10,7 @@ static int malformed(CallError *e) {
 }
 
 static int unknown_option(const OptionSpec *specs, size_t n, const char *key, CallError *e) {
-        char known[256] = "";
+        char known[400] = "";
         size_t used = 0;
 
         for (size_t i = 0; i < n && used < sizeof(known); i++)
@@ -154,6 +154,27 @@ static int parse_verify(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int choose(void *target, const char *name, const char *value, CallError *e) {
+        char why[256];
+
+        if (choice_set(&((FlashOptions *) target)->plan.choice, name, value, why, sizeof(why)) == 0)
+                return 0;
+        return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option %s", why);
+}
+#define CHOICE(function, name)                                                                                        \
+        static int parse_##function(const void *value, void *target, CallError *e) {                                   \
+                return choose(target, name, value, e);                                                                 \
+        }
+CHOICE(include, "include")
+CHOICE(exclude, "exclude")
+CHOICE(check, "checks")
+CHOICE(try_check, "try-checks")
+CHOICE(keep_charge, "keep-charge")
+CHOICE(nv, "nv")
+CHOICE(stamps, "stamps")
+CHOICE(table_check, "table-check")
+#undef CHOICE
+
 static int parse_raw(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -235,6 +256,14 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"verify", 's', parse_verify},
                 {"raw", 's', parse_raw},
                 {"operator", 's', parse_operator},
+                {"include", 's', parse_include},
+                {"exclude", 's', parse_exclude},
+                {"checks", 's', parse_check},
+                {"try-checks", 's', parse_try_check},
+                {"keep-charge", 's', parse_keep_charge},
+                {"nv", 's', parse_nv},
+                {"stamps", 's', parse_stamps},
+                {"table-check", 's', parse_table_check},
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},
                 {"repair", 'b', parse_repair},

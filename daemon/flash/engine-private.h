@@ -167,6 +167,9 @@ int engine_ext_table(Engine *e);
 int engine_flash_info(Engine *e);
 int engine_rf_type(Engine *e);
 int engine_time_stamp(Engine *e);
+/* engine-checks.c: what a person wants to be checked, or the first loader to do */
+int engine_keep_charge(Engine *e);
+int engine_check(Engine *e);
 int engine_apr(Engine *e);
 
 /* engine-repartition.c: another table, and what must survive it */

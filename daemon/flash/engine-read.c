@@ -227,11 +227,11 @@ int engine_backup(Engine *e) {
         bool nv = engine_holds_nv(e->plan, e->step), shorter = engine_step(e)->shorter;
         int r;
 
-        r = saved ? take_saved(saved, image) : read_twice(e, image, nv || shorter);
+        r = saved ? take_saved(saved, image) : read_twice(e, image, nv || shorter || engine_step(e)->checks_calibration);
         if (r == 0 && image->size == 0)
                 r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s",
                                 engine_subject(engine_step(e)));
-        if (r == 0 && nv)
+        if (r == 0 && (nv || engine_step(e)->checks_calibration))
                 r = check_nv_image(e, image);
         if (r == 0 && nv)
                 r = engine_prepare_nv(e, (int) e->step);

@@ -362,7 +362,7 @@ static int check_planned(Engine *e) {
 int engine_check_table(Engine *e, const Table *live) {
         Differences d = {};
         char more[32];
-        int r = compare(e, live, &d);
+        int r = e->plan->options.choice.table_check == CHOICE_NO && !e->plan->options.repartition ? 0 : compare(e, live, &d);
 
         if (r < 0)
                 return r;
@@ -376,7 +376,10 @@ int engine_check_table(Engine *e, const Table *live) {
         if (d.n > 0)
                 return refuse(e, "the package", &d,
                               e->n_saved > 0 ? "; an earlier job began to change it: retry that one" : "");
-        engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
+        if (e->plan->options.choice.table_check == CHOICE_NO)
+                engine_fact(e, "table", "not compared with the package's, as chosen");
+        else
+                engine_fact(e, "table", "%zu partitions as in the package", e->plan->n_partitions);
         return 0;
 }
 

@@ -109,6 +109,10 @@ static int run_op(Engine *e) {
                 return engine_flash_info(e);
         case PLAN_RF_TYPE:
                 return engine_rf_type(e);
+        case PLAN_KEEP_CHARGE:
+                return engine_keep_charge(e);
+        case PLAN_CHECK:
+                return engine_check(e);
         case PLAN_TIME_STAMP:
                 return engine_time_stamp(e);
         case PLAN_APR:
@@ -162,6 +166,8 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_EXT_TABLE:
         case PLAN_FLASH_INFO:
         case PLAN_RF_TYPE:
+        case PLAN_KEEP_CHARGE:
+        case PLAN_CHECK:
         case PLAN_BACKUP:
         case PLAN_READ:
         case PLAN_VERIFY:
@@ -221,6 +227,10 @@ static const char *doing(const PlanStep *s) {
                 return "asking the loader for block and page size of the flash";
         case PLAN_RF_TYPE:
                 return "asking the loader for the radio chip";
+        case PLAN_KEEP_CHARGE:
+                return "telling the first loader to let the unit charge";
+        case PLAN_CHECK:
+                return "checking the unit";
         case PLAN_TIME_STAMP:
                 return "writing the time stamp";
         case PLAN_APR:
@@ -347,7 +357,7 @@ static int begin_destructive(Engine *e) {
 /* A refusal may be passed over where the plan says so, but never that of data which a later step must put back, nor one
  * that says that the loader obeys nobody (FE). */
 static bool may_skip(const Engine *e, const PlanStep *s) {
-        return s->optional && e->failure->class == CLASS_REFUSED && e->failure->reply != 0xfe &&
+        return s->optional && s->op != PLAN_CHECK && s->op != PLAN_KEEP_CHARGE && e->failure->class == CLASS_REFUSED && e->failure->reply != 0xfe &&
                !bsl_session_tainted(e->session) &&
                !(s->op == PLAN_BACKUP && engine_holds_nv(e->plan, e->step));
 }

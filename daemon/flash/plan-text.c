@@ -242,7 +242,7 @@ struct json_object *inspect_to_json(const Pac *pac) {
 /* ---- plans ---------------------------------------------------------------------------------------------- */
 
 static bool has_target(const PlanStep *step) {
-        return step->id[0] != '\0';
+        return step->id[0] != '\0' && step->op != PLAN_CHECK;
 }
 
 static const char *step_size(const PlanStep *step, char ret[static FORMATTED_MAX]) {
@@ -320,6 +320,9 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                 return step->sample > 0 && step->sample < step->size ? "read back in pieces and compared" : "read back and compared";
         case PLAN_REENUMERATE:
                 return "the device leaves and comes back";
+        case PLAN_CHECK:
+        case PLAN_KEEP_CHARGE:
+                return step->optional ? "if the loader can" : "must be possible";
         case PLAN_ERASE:
                 return erase_remark(step, ret);
         default:
@@ -336,6 +339,74 @@ static void print_step(const PlanStep *step, size_t number, FILE *out) {
                 format_target(step->partition, has_target(step), step->address, target), step_size(step, size),
                 remark[0] || step->critical ? "  " : "", remark, step->storage[0] ? ": " : "", step->storage,
                 !step->critical ? "" : remark[0] ? "; critical" : "critical");
+}
+
+/* ---- choices: what holds where nothing is said ---- */
+
+typedef void (*ChoiceFunc)(const char *name, const char *value, const char *option, void *userdata);
+
+static const char *files_chosen(const PlanOptions *o) {
+        if (o->mode == FLASH_MODE_RESEARCH)
+                return o->choice.include[0] ? o->choice.include : "none";
+        return o->choice.include[0] ? "as the package has them ticked, and those included" : "as the package has them ticked";
+}
+
+static const char *nv_chosen(const PlanOptions *o) {
+        if (o->choice.nv != CHOICE_AS_MODE)
+                return o->choice.nv == CHOICE_YES ? "the unit's own calibration is kept" : "all is the package's";
+        return o->mode == FLASH_MODE_UPGRADE   ? "the unit's own calibration is kept"
+               : o->mode == FLASH_MODE_FACTORY ? "all is the package's"
+                                               : "the unit's own calibration is kept if the package says so";
+}
+
+static const char *tri(ChoiceTri t, bool otherwise) {
+        return (t == CHOICE_AS_MODE ? otherwise : t == CHOICE_YES) ? "yes" : "no";
+}
+
+static void choices_foreach(const PlanOptions *o, ChoiceFunc fn, void *userdata) {
+        static const char *const finish[] = {[FINISH_RESET] = "reset", [FINISH_POWER_OFF] = "power-off", [FINISH_NOTHING] = "nothing"};
+        bool research = o->mode == FLASH_MODE_RESEARCH;
+
+        fn("mode", flash_mode_to_string(o->mode), "--mode=upgrade|factory|research", userdata);
+        fn("files", files_chosen(o), "--include=ID,…", userdata);
+        fn("left out", o->choice.exclude[0] ? o->choice.exclude : "none", "--exclude=ID,…", userdata);
+        fn("repartition", o->repartition ? "if the table differs" : "no", "--repartition", userdata);
+        fn("table check", o->repartition ? "decides about repartition" : tri(o->choice.table_check, true), research ? "--table-check=no" : "with research", userdata);
+        fn("NV", nv_chosen(o), research ? "--nv=keep|package" : "with research", userdata);
+        fn("stamps", tri(o->choice.stamps, !research), "--stamps=yes|no", userdata);
+        fn("keep charge", o->choice.keep_charge_try ? "try" : tri(o->choice.keep_charge, false), "--keep-charge=yes|try|no", userdata);
+        fn("checks", o->choice.check[0] ? o->choice.check : o->mode == FLASH_MODE_UPGRADE ? "calibration, where NV is written" : "none", "--checks=CHECK,…", userdata);
+        fn("checks if possible", o->choice.try_check[0] ? o->choice.try_check : "none", "--try-checks=CHECK,…", userdata);
+        fn("raw data", o->raw == RAW_DATA_ON ? "on" : o->raw == RAW_DATA_OFF ? "off" : "as RawData= of fdld.conf says", "--raw=on|off", userdata);
+        fn("verify", (int) o->verify < 0 ? "as Verify= of fdld.conf says" : verify_level_to_string(o->verify), "--verify=ack|sample|critical|full", userdata);
+        fn("finish", finish[o->finish], "--finish=reset|power-off|nothing", userdata);
+        fn("packages with warnings", o->allow_warnings ? "used" : "refused", "--allow-warnings", userdata);
+        fn("backup before erase, table, NV", "always", "cannot be changed", userdata);
+}
+
+static void print_choice(const char *name, const char *value, const char *option, void *userdata) {
+        fprintf(userdata, "  %-31s %-50s %s\n", name, value, option);
+}
+
+void choices_print(const PlanOptions *o, FILE *out) {
+        fputs("Choices:\n", out);
+        choices_foreach(o, print_choice, out);
+}
+
+static void add_choice(const char *name, const char *value, const char *option, void *userdata) {
+        struct json_object *o = json_object_new_object();
+
+        add_text(o, "choice", name);
+        add_text(o, "value", value);
+        add_text(o, "option", option);
+        json_object_array_add(userdata, o);
+}
+
+static struct json_object *choices_to_json(const PlanOptions *o) {
+        struct json_object *array = json_object_new_array();
+
+        choices_foreach(o, add_choice, array);
+        return array;
 }
 
 void plan_print(const Plan *plan, FILE *out) {
@@ -359,6 +430,8 @@ void plan_print(const Plan *plan, FILE *out) {
         print_list(out, "Lost:", plan->lost, plan->n_lost);
         print_list(out, "Kept:", plan->kept, plan->n_kept);
         print_list(out, "Notes:", plan->notes, plan->n_notes);
+        fputc('\n', out);
+        choices_print(&plan->options, out);
 }
 
 static struct json_object *step_to_json(const PlanStep *step, size_t index) {
@@ -412,6 +485,7 @@ struct json_object *plan_to_json(const Plan *plan) {
         add_texts(o, "lost", plan->lost, plan->n_lost);
         add_texts(o, "kept", plan->kept, plan->n_kept);
         add_texts(o, "notes", plan->notes, plan->n_notes);
+        add(o, "choices", choices_to_json(&plan->options));
         add_texts(o, "warnings", plan->warnings, plan->n_warnings);
         return o;
 }

@@ -15,5 +15,7 @@ struct json_object;
 void inspect_print(const Pac *pac, FILE *out);
 struct json_object *inspect_to_json(const Pac *pac);
 
+/* Every choice with what holds for it, and the option that changes it. verify VERIFY_LEVEL_INVALID: as the daemon's settings say. */
+void choices_print(const PlanOptions *o, FILE *out);
 void plan_print(const Plan *plan, FILE *out);
 struct json_object *plan_to_json(const Plan *plan);

@@ -6,6 +6,7 @@
 
 #include "flash/ext-table.h"
 #include "flash/family.h"
+#include "flash/plan-choice.h"
 #include "flash/variant.h"
 
 #define READ_BLOCK 0x3000u
@@ -92,7 +93,8 @@ static const struct {
 };
 
 typedef struct Maker {
-        const Pac *pac;
+        const Pac *pac;      /* with the files selected that are chosen */
+        const Pac *whole;    /* as it is */
         Plan *plan;
         Failure *f;
         const Family *kind;
@@ -253,6 +255,8 @@ static bool keeps_nv(const Maker *m, const PacFile *file) {
         case FLASH_MODE_FACTORY:
                 return false;
         default:
+                if (m->plan->options.choice.nv != CHOICE_AS_MODE)
+                        return m->plan->options.choice.nv == CHOICE_YES;
                 return m->pac->nv_backup_enabled && file->backup != 0;
         }
 }
@@ -312,6 +316,15 @@ static int insert_step(Maker *m, size_t at, PlanOp op, Stage stage) {
                 steps[i].write += steps[i].write >= (int) at;
         }
         return 0;
+}
+
+static bool has_word(ChoiceTri t, bool otherwise) {
+        return t == CHOICE_AS_MODE ? otherwise : t == CHOICE_YES;
+}
+
+/* Written beside the files. */
+static bool wants_stamps(const Maker *m) {
+        return has_word(m->plan->options.choice.stamps, m->plan->options.mode != FLASH_MODE_RESEARCH);
 }
 
 static int add_plain(Maker *m, PlanOp op, Stage stage) {
@@ -374,6 +387,55 @@ unsigned plan_family_loaders(const char *family) {
         return f ? f->loaders : 0;
 }
 
+static int add_check(Maker *m, const char *word, Stage stage) {
+        char value[CHOICE_TEXT_MAX];
+        ChoiceCheck how = choice_check(&m->plan->options.choice, word, value, sizeof(value));
+        PlanStep *step;
+
+        if (how == CHECK_NOT)
+                return 0;
+        if (!m->kind->questions) {
+                if (how == CHECK_MUST)
+                        return refuse(m, "unsupported", "The check %s is not possible: loaders of the family %s do not know it.", word, m->plan->family);
+                return NOTE(m, "The check %s is left out: loaders of the family %s do not know it.", word, m->plan->family);
+        }
+        step = add_step(m, PLAN_CHECK, stage);
+        if (!step)
+                return -ENOMEM;
+        snprintf(step->id, sizeof(step->id), "%s", word);
+        step->optional = how == CHECK_TRY;
+        return 0;
+}
+
+/* Between the loaders: what only the first one can do. It dies of what it does not know, so nothing is sent that nobody asked for. */
+static int add_first_questions(Maker *m) {
+        const PlanChoice *c = &m->plan->options.choice;
+        PlanStep *step;
+        int r;
+
+        if (c->keep_charge == CHOICE_YES && !m->kind->questions) {
+                r = c->keep_charge_try ? NOTE(m, "Charging is left as it is: loaders of the family %s know no command for it.", m->plan->family)
+                                       : refuse(m, "unsupported", "Loaders of the family %s know no command that keeps a unit charging.", m->plan->family);
+                if (r != 0)
+                        return r;
+        } else if (c->keep_charge == CHOICE_YES) {
+                step = add_step(m, PLAN_KEEP_CHARGE, STAGE_EXEC_FDL1);
+                if (!step)
+                        return -ENOMEM;
+                step->optional = c->keep_charge_try;
+        }
+        return add_check(m, "ddr", STAGE_EXEC_FDL1);
+}
+
+static int add_checks(Maker *m) {
+        static const char *const words[] = {"old-memory", "chip-type", "memory-type", "bad-blocks"};
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < ELEMENTSOF(words); i++)
+                r = add_check(m, words[i], STAGE_IDENTIFY);
+        return r;
+}
+
 static int add_loaders(Maker *m) {
         const PacFile *loader[2];
         int r;
@@ -393,6 +455,8 @@ static int add_loaders(Maker *m) {
         r = add_loader(m, loader[0], true);
         if (r == 0 && m->pac->second_enumeration)
                 r = add_plain(m, PLAN_REENUMERATE, STAGE_REENUMERATE);
+        if (r == 0)
+                r = add_first_questions(m);
         if (r == 0 && loader[1])
                 r = add_loader(m, loader[1], false);
         return r;
@@ -418,6 +482,12 @@ static uint64_t read_size(const PacFile *file) {
         return is_nv(file) ? NV_READ_DEFAULT : is_phase_check(file) ? PHASE_CHECK_READ_DEFAULT : 0;
 }
 
+static ChoiceCheck calibration_check(const Maker *m) {
+        char value[8];
+
+        return choice_check(&m->plan->options.choice, "calibration", value, sizeof(value));
+}
+
 static int add_backup(Maker *m, const PacFile *file) {
         uint64_t size = read_size(file);
         bool merged = is_nv(file) && keeps_nv(m, file) && !m->plan->options.table_only;
@@ -436,21 +506,46 @@ static int add_backup(Maker *m, const PacFile *file) {
         step->optional = !merged;
         step->checks_calibration =
                 merged && !m->plan->options.table_only && m->plan->options.mode == FLASH_MODE_UPGRADE && m->kind->calibration_gate;
+        if (is_nv(file) && calibration_check(m) != CHECK_NOT) {
+                step->checks_calibration = true;
+                step->optional = step->optional && calibration_check(m) == CHECK_TRY;
+        }
         if (step->checks_calibration && !m->plan->check_cali[0])
                 snprintf(m->plan->check_cali, sizeof(m->plan->check_cali), "%s",
                          file->check_cali[0] ? file->check_cali : "GSM");
         return 0;
 }
 
+/* Research does nothing that is not asked for; but before an erase, another table or a write of NV the unit's own data are saved. */
+static bool needs_backups(const Maker *m) {
+        if (m->plan->options.mode != FLASH_MODE_RESEARCH || m->plan->options.repartition)
+                return true;
+        for (size_t i = 0; i < m->pac->n_files; i++) {
+                const PacFile *file = m->pac->files + i;
+                const Type *type = find_type(file->type);
+
+                if (file->selected && type && (type->kind == KIND_ERASE || type->kind == KIND_WRITE_NV || is_protected(file) || is_nv_place(file)))
+                        return true;
+        }
+        return false;
+}
+
 /* The vendor reads PhaseCheck first, as its serial number names the other files; then the rest, then NV. */
 static int add_backups(Maker *m) {
+        bool nv_only = !needs_backups(m);
+
+        if (nv_only && calibration_check(m) == CHECK_NOT)
+                return 0;
         for (unsigned round = 0; round < 3; round++)
                 for (size_t i = 0; i < m->pac->n_files; i++) {
                         const PacFile *file = m->pac->files + i;
                         unsigned when = is_nv(file) ? 2 : is_phase_check(file) ? 0 : 1;
                         int r;
 
-                        if (!file->selected || when != round || is_erase(file) || (!is_nv(file) && !is_protected(file)))
+                        /* What is left out may still be destroyed by an erase. */
+                        if (nv_only && !is_nv(file))
+                                continue;
+                        if ((!file->selected && !m->whole->files[i].selected) || when != round || is_erase(file) || (!is_nv(file) && !is_protected(file)))
                                 continue;
                         if (file->n_blocks == 0 || (by_name(file) && !target_of(file)->name[0]))
                                 continue;
@@ -844,6 +939,9 @@ static int add_protected(Maker *m, const PacFile *file, bool *ret_done) {
                         return initialise(m, file);
                 break;
         default:
+                /* Named by a person: written. */
+                if (file->has_data && choice_lists(m->plan->options.choice.include, file->id))
+                        break;
                 if (file->backup == 1 || (is_phase_check(file) && !file->has_data && !is_erase(file)))
                         return KEEP(m, "%s: %snot touched.", file->id, saved ? "read twice, stored, and " : "");
         }
@@ -925,6 +1023,8 @@ static int add_stamped(Maker *m, const PacFile *file) {
 
         if (r != 0 || m->plan->n_steps == before)
                 return r;
+        if (!wants_stamps(m))
+                return 0;
         if (!m->kind->questions)
                 return refuse(m, "type", "%s (type %s) also sets a time stamp, which loaders of the family %s cannot do.",
                               file->id, file->type, m->plan->family);
@@ -989,12 +1089,34 @@ static int add_files(Maker *m) {
                         continue;
                 if (file->selected)
                         r = add_file(m, file, i);
+                else if (m->plan->options.mode == FLASH_MODE_RESEARCH)
+                        continue; /* only what is chosen is spoken of */
+                else if (choice_lists(m->plan->options.choice.exclude, file->id))
+                        r = NOTE(m, "%s is left out, as chosen.", file->id);
                 else
                         r = NOTE(m, "%s is not selected in the package: nothing is done for it.", file->id);
         }
         if (r == 0 && m->replaced)
                 r = LOSE(m, "What the unit holds now is replaced: %s.", m->replaced);
         return r;
+}
+
+static int check_calibration_step(Maker *m) {
+        if (calibration_check(m) != CHECK_MUST)
+                return 0;
+        for (size_t i = 0; i < m->plan->n_steps; i++)
+                if (m->plan->steps[i].checks_calibration)
+                        return 0;
+        return refuse(m, "unsupported", "The check calibration is not possible: the package has no NV image, so it is not known where the unit's is.");
+}
+
+/* A package that erases the first boot stage writes it again at its end; left out, the unit would not start any more. */
+static int check_boot_stage(Maker *m) {
+        const PlanChoice *c = &m->plan->options.choice;
+
+        if (!m->spl_missing || (!c->include[0] && !c->exclude[0]))
+                return 0;
+        return refuse(m, "choice", "The first boot stage would be erased and not written again. Leave out its erase too, or write it.");
 }
 
 /* Loaders of NOR products let the host compare what the NV store made of the image. */
@@ -1060,7 +1182,7 @@ static int add_ext_table(Maker *m) {
 static int add_apr(Maker *m) {
         PlanStep *step;
 
-        if (!m->pac->apr)
+        if (!m->pac->apr || !wants_stamps(m))
                 return 0;
         if (!m->kind->questions)
                 return NOTE(m, "The package asks for its build time to be written, which loaders of the family %s cannot do: "
@@ -1147,7 +1269,9 @@ static int add_notes(Maker *m) {
         r = note_storage(m);
         if (r == 0 && !nv)
                 r = KEEP(m, "Calibration and IMEIs of the unit: not touched.");
-        if (r == 0 && m->pac->n_partitions > 0 && !m->plan->options.repartition)
+        if (r == 0 && m->plan->options.choice.table_check == CHOICE_NO)
+                r = NOTE(m, "Whether the unit's partition table is the package's is not asked, only whether each file fits its partition.");
+        else if (r == 0 && m->pac->n_partitions > 0 && !m->plan->options.repartition)
                 r = NOTE(m,
                          "The package expects %zu partitions. A unit whose table differs is refused before the first "
                          "write.",
@@ -1202,6 +1326,8 @@ static int fill(Maker *m) {
         if (r == 0)
                 r = add_plain(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
         if (r == 0)
+                r = add_checks(m);
+        if (r == 0)
                 r = add_ext_table(m);
         m->questions = m->plan->n_steps;
         if (r == 0)
@@ -1210,6 +1336,10 @@ static int fill(Maker *m) {
                 r = add_table(m);
         if (r == 0 && !m->plan->options.table_only)
                 r = add_files(m);
+        if (r == 0)
+                r = check_boot_stage(m);
+        if (r == 0)
+                r = check_calibration_step(m);
         if (r == 0)
                 r = add_nv_checks(m);
         if (r == 0)
@@ -1232,11 +1362,17 @@ static int fill(Maker *m) {
 int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f) {
         _cleanup_(plan_freep) Plan *plan = calloc(1, sizeof(*plan));
         const char *family = pac_family(pac);
-        Maker m = {.pac = pac, .plan = plan, .f = f};
+        _cleanup_free_ PacFile *files = NULL;
+        Pac chosen = *pac;
+        Maker m = {.pac = &chosen, .whole = pac, .plan = plan, .f = f};
         int r;
 
         if (!plan)
                 return -ENOMEM;
+        r = plan_choose_files(pac, options, &files, f);
+        if (r != 0)
+                return r;
+        chosen.files = files;
         plan->options = *options;
         if (options->repair) /* no rule about what a mode keeps: nothing of the unit's own is touched */
                 plan->options.mode = FLASH_MODE_RESEARCH;
@@ -1302,6 +1438,8 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_EXT_TABLE] = "ext-table",
                 [PLAN_FLASH_INFO] = "flash-info",
                 [PLAN_RF_TYPE] = "rf-type",
+                [PLAN_KEEP_CHARGE] = "keep-charge",
+                [PLAN_CHECK] = "check",
                 [PLAN_BACKUP] = "backup",
                 [PLAN_ERASE] = "erase",
                 [PLAN_WRITE] = "write",

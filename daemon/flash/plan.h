@@ -4,6 +4,7 @@
 #include "bsl/session.h"
 #include "common/failure.h"
 #include "firmware/pac.h"
+#include "flash/choice.h"
 
 /* What will be done to a device, step by step, known before a byte is sent. Made from a package and options;
  * pure data. The engine (flash/engine.h) executes it; fdlctl prints it. */
@@ -18,6 +19,9 @@ typedef enum PlanOp {
         PLAN_EXT_TABLE,      /* tell the loader what kind of data partitions hold: Plan.ext_table */
         PLAN_FLASH_INFO,     /* block and page size of the NAND: decides which variants are meant */
         PLAN_RF_TYPE,        /* the radio chip: the same */
+        PLAN_KEEP_CHARGE,    /* the first loader lets the unit charge; optional: only where it is known to know how */
+        PLAN_CHECK,          /* what a person wants to be checked before the first write: id is a word of CHOICE_CHECKS; optional: if
+                                the loader can */
         PLAN_BACKUP,         /* read twice, compare, on disk */
         PLAN_ERASE,
         PLAN_WRITE,          /* bytes of the package */
@@ -85,6 +89,7 @@ typedef struct PlanOptions {
         bool check_only;         /* nothing is written: the device is compared with the package */
         VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { RAW_DATA_UNSET, RAW_DATA_OFF, RAW_DATA_ON } raw; /* no part of the plan: JobSpec and EngineInput say what holds */
+        PlanChoice choice;
         enum { FINISH_RESET, FINISH_POWER_OFF, FINISH_NOTHING } finish;
 } PlanOptions;
 

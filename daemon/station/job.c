@@ -140,6 +140,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
                                                  : FINISH_RESET;
+        choice_from_text(&ret->choice, row->choice);
         ret->raw = raw == RAW_DATA_ON ? RAW_DATA_ON : raw == RAW_DATA_OFF ? RAW_DATA_OFF : RAW_DATA_UNSET;
 }
 
@@ -177,6 +178,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
         snprintf(ret->operator_name, sizeof(ret->operator_name), "%s", job->operator_name);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
         snprintf(ret->code, sizeof(ret->code), "%s", job->code);
+        choice_to_text(&job->options.choice, ret->choice, sizeof(ret->choice));
 }
 
 typedef struct RowContext {

@@ -103,6 +103,24 @@ static int set_verify(BatchPolicy *p, const char *value) {
         return 0;
 }
 
+#define CHOICE(function, name, index)                                                                                 \
+        static int set_##function(BatchPolicy *p, const char *value) {                                                 \
+                char why[256];                                                                                         \
+                return choice_set(&p->plan.choice, name, value, why, sizeof(why)) == 0 ? 0 : -EINVAL;                  \
+        }                                                                                                              \
+        static void print_##function(const BatchPolicy *p, char *ret, size_t size) {                                   \
+                choice_get(&p->plan.choice, index, ret, size);                                                         \
+        }
+CHOICE(include, "include", 0)
+CHOICE(exclude, "exclude", 1)
+CHOICE(check, "checks", 2)
+CHOICE(try_check, "try-checks", 3)
+CHOICE(keep_charge, "keep-charge", 4)
+CHOICE(nv, "nv", 5)
+CHOICE(stamps, "stamps", 6)
+CHOICE(table_check, "table-check", 7)
+#undef CHOICE
+
 static int set_count(BatchPolicy *p, const char *value) {
         return parse_number(value, 100000000, &p->count) ? 0 : -EINVAL;
 }
@@ -290,6 +308,14 @@ static const struct {
         {"Finish", "finish", "reset, power-off, nothing", set_finish, print_finish},
         {"Verify", "verify", "ack, sample, critical, full", set_verify, print_verify},
         {"AllowWarnings", "allow-warnings", "yes, no", set_allow_warnings, print_allow_warnings},
+        {"Include", "include", "ids of files with commas between, 383 bytes at most; all", set_include, print_include},
+        {"Exclude", "exclude", "ids of files with commas between, 383 bytes at most", set_exclude, print_exclude},
+        {"Checks", "checks", "ddr, chip-type=0xNNNN, memory-type=MID-DID[-EID], bad-blocks=PERCENT, old-memory, calibration", set_check, print_check},
+        {"TryChecks", "try-checks", "the same as of Checks", set_try_check, print_try_check},
+        {"KeepCharge", "keep-charge", "yes, try, no", set_keep_charge, print_keep_charge},
+        {"Nv", "nv", "keep, package", set_nv, print_nv},
+        {"Stamps", "stamps", "yes, no", set_stamps, print_stamps},
+        {"TableCheck", "table-check", "yes, no", set_table_check, print_table_check},
         {"Count", "count", "a number of units; 0 for no end", set_count, print_count},
         {"FirstArticle", "first-article", "no, yes, confirm", set_first_article, print_first_article},
         {"StopAfter", "stop-after", "3/10 (so many alike among the last so many, 64 at most), never", set_stop_after, print_stop_after},
@@ -315,7 +341,7 @@ int policy_set(BatchPolicy *p, const char *name, const char *value, char *why, s
 
 void policy_foreach(const BatchPolicy *p, void (*fn)(const char *name, const char *value, void *userdata), void *userdata) {
         for (size_t i = 0; i < ELEMENTSOF(values); i++) {
-                char value[256];
+                char value[CHOICE_TEXT_MAX];
                 values[i].print(p, value, sizeof(value));
                 fn(values[i].option, value, userdata);
         }
@@ -345,7 +371,7 @@ void policy_from_text(BatchPolicy *p, const char *text) {
         policy_default(p);
         for (const char *at = text; *at;) {
                 size_t n = strcspn(at, "\n");
-                char line[400], why[256], *equals;
+                char line[CHOICE_TEXT_MAX + 40], why[256], *equals;
 
                 snprintf(line, sizeof(line), "%.*s", (int) MIN(n, sizeof(line) - 1), at);
                 equals = strchr(line, '=');

@@ -86,6 +86,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, note, "note"),
         FIELD(TEXT, StoreJob, operator_name, "operator"),
         FIELD(U64, StoreJob, batch, "batch"),
+        FIELD(TEXT, StoreJob, choice, "choice"),
         FIELD(TEXT, StoreJob, statistics, "statistics"),
         FIELD(TEXT, StoreJob, unit, "unit"),
 };
@@ -287,6 +288,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "ALTER TABLE slots ADD COLUMN loaders TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE slots ADD COLUMN model TEXT NOT NULL DEFAULT '';",
         "ALTER TABLE jobs ADD COLUMN unit TEXT NOT NULL DEFAULT '';",
+        "ALTER TABLE jobs ADD COLUMN choice TEXT NOT NULL DEFAULT '';",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

@@ -88,6 +88,7 @@ typedef struct StoreJob {
         char operator_name[64];
         uint64_t batch;            /* 0 none */
         char unit[65];             /* chip UID of the unit it ran on, "" not told; personal */
+        char choice[1400];         /* flash/choice.h, lines */
         char statistics[512];      /* of a failure: what earlier records say, lines; filled by the store when the job is finished */
 } StoreJob;
 

@@ -47,7 +47,7 @@ static Pac *parse_real(const char *name) {
 }
 
 static Plan *make(const Pac *pac, FlashMode mode) {
-        PlanOptions options = {.mode = mode};
+        PlanOptions options = {.mode = mode, .choice = {.include = "all"}};
         Failure f = FAILURE_INIT;
         Plan *plan = NULL;
         int r = plan_make(pac, &options, &plan, &f);

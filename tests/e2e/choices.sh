@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What is chosen beyond the mode: files, checks, charging; and that a loader is not asked again what it did not know, even by the next daemon.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/e2e/station.sh
+. "$here/station.sh"
+enter_world --fast --device=phone-emmc,name=a,unknown=chip-uid --device=phone-emmc,name=b,unknown=chip-uid \
+        --device=phone-emmc,name=dies,no-keep-charge --device=phone-emmc,name=ram,ddr=bad
+trap stop_station EXIT
+"$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+start_bus
+start_daemon
+expect 2 fdlctl plan "$WORK/phone.pac" --checks=everything
+expect 9 fdlctl plan "$WORK/phone.pac" --include=nothing
+says 'It has '
+expect 9 fdlctl plan "$WORK/phone.pac" --exclude=FDL
+says 'cannot be left out'
+expect 0 fdlctl plan "$WORK/phone.pac" --mode=research --include=System --nv=keep
+says '--include=ID,'
+says '--verify=ack|sample|critical|full'
+expect 0 fdlctl -q import "$WORK/phone.pac"
+expect 0 fdlctl flash phone.pac --dry-run --mode=research --include=System
+says 'System'
+says '--keep-charge=yes|try|no'
+grep -q 'BOOT' "$WORK/out" && fail "research writes what was not chosen"
+expect 9 fdlctl -q flash phone.pac --mode=research --slot="$(port_of a)"
+says '--include=all'
+expect 9 fdlctl -q flash phone.pac --exclude=nothing --slot="$(port_of a)"
+
+# Only one file of all, and the rest of the flash is as it was.
+cp -a "$WORK/flash/a" "$WORK/before"
+expect 0 fdlctl -q flash phone.pac --mode=research --include=System --finish=nothing --slot="$(port_of a)"
+differing=$(cd "$WORK/flash/a" && find . -type f | while read -r f; do cmp -s "$f" "$WORK/before/$f" || echo "$f"; done)
+[ "$differing" = ./parts/super ] || fail "changed: $differing"
+unknown() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"unknown":[0-9]*' | cut -d: -f2; }
+[ "$(unknown a)" -eq 1 ] || fail "unit a was asked $(unknown a) things that it does not know"
+
+# The same loader on another unit, after a crash of the daemon: nothing of it is asked again.
+kill -KILL "$daemon_pid"
+wait "$daemon_pid" 2>/dev/null || true
+start_daemon
+for _ in $(seq 100); do # the package is looked through after a start
+        fdlctl flash phone.pac --dry-run >/dev/null 2>&1 && break
+        sleep 0.1
+done
+expect 0 fdlctl -q flash phone.pac --mode=research --include=System --finish=nothing --slot="$(port_of b)"
+[ "$(unknown b)" -eq 0 ] || fail "unit b was asked again what its loader does not know"
+
+# A first loader that dies of an order, and one that finds bad RAM.
+expect 4 fdlctl -q flash phone.pac --keep-charge=yes --slot="$(port_of dies)"
+says 'exec-fdl1-silent-unknown'
+expect 4 fdlctl -q flash phone.pac --checks=ddr --slot="$(port_of ram)"
+says 'exec-fdl1-refused-b6'
+simctl '{"cmd":"unplug","device":"dies"}' >/dev/null
+simctl '{"cmd":"plug","device":"dies"}' >/dev/null
+expect 9 fdlctl -q flash phone.pac --keep-charge=yes --slot="$(port_of dies)"
+says 'exec-fdl1-plan-unsupported'
+stop_station
+trap - EXIT
