@@ -7,6 +7,7 @@
 /* What the command line says, and the verbs. Each verb gets its own name as argv[0] and returns an exit code. */
 
 extern const char *arg_loaders;
+extern bool arg_erase_all;
 extern const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 extern const char *arg_from;

@@ -266,7 +266,8 @@ static void job_over(Follow *f, FollowedJob *j, const char *result, struct json_
         if (!streq(result, "done"))
                 print_failure(j, result, details);
         else if (!arg_output.quiet)
-                fprintf(stderr, "%s: done\n", job_place(j, place, sizeof(place)));
+                fprintf(stderr, "%s: done%s\n", job_place(j, place, sizeof(place)),
+                        streq(json_text(j->properties, "UserAction"), "unplug") ? "; unplug it: it goes off when it loses the cable" : "");
         if (f->finished == f->n)
                 sd_event_exit(f->event, 0);
 }

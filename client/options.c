@@ -16,6 +16,7 @@ const char *arg_loaders;
 const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 const char *arg_from;
+bool arg_erase_all;
 bool arg_all, arg_wait = true, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;
 uint64_t arg_timeout_usec;
 const char *arg_name, *arg_host;
@@ -41,6 +42,7 @@ const char *choice_argument(const char *name) {
         } given_choices[] = {
                 {"include", arg_include}, {"exclude", arg_exclude}, {"checks", arg_check_units}, {"try-checks", arg_try_check},
                 {"keep-charge", arg_keep_charge}, {"nv", arg_nv}, {"stamps", arg_stamps}, {"table-check", arg_table_check},
+                {"erase-all", arg_erase_all ? "yes" : NULL},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(given_choices); i++)
@@ -209,6 +211,7 @@ static const Option options[] = {
         { "nv", 0, "WHOSE", read_word, &arg_nv, FLASHES, "research: keep (own calibration) or package", "keep|package" },
         { "stamps", 0, "YES", read_word, &arg_stamps, FLASHES, "Time stamp, build time: yes or no (research)", "yes|no" },
         { "table-check", 0, "YES", read_word, &arg_table_check, FLASHES, "research: no: another partition table is fine", "yes|no" },
+        { "erase-all", 0, NULL, read_true, &arg_erase_all, FLASHES, "factory, research: erase all of the flash first", NULL },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
         { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash enter-download repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },

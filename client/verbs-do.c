@@ -314,7 +314,9 @@ static int append_options(sd_bus_message *m) {
         if (r >= 0 && arg_raw)
                 r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
         for (size_t i = 0; r >= 0 && choice_name(i); i++)
-                if (choice_argument(choice_name(i)))
+                if (streq(choice_name(i), "erase-all"))
+                        r = arg_erase_all ? sd_bus_message_append(m, "{sv}", "erase-all", "b", 1) : 0;
+                else if (choice_argument(choice_name(i)))
                         r = sd_bus_message_append(m, "{sv}", choice_name(i), "s", choice_argument(choice_name(i)));
         if (r >= 0 && arg_allow_warnings)
                 r = sd_bus_message_append(m, "{sv}", "allow-warnings", "b", 1);

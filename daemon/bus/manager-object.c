@@ -228,7 +228,7 @@ int manager_create_job(Call *c) {
                                       "Option 'package' (o) is missing: which package is meant?");
         if (kind_has_steps(kind) && !choice_is_default(&options.plan.choice))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
-                                      "include, exclude, checks, try-checks, keep-charge, nv, stamps and table-check are options of kinds flash and verify.");
+                                      "include, exclude, checks, try-checks, keep-charge, nv, stamps, table-check and erase-all are options of kinds flash and verify.");
         if (options.unit[0] && !kind_has_steps(kind))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'unit' is for jobs made of steps.");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)

@@ -175,6 +175,10 @@ CHOICE(stamps, "stamps")
 CHOICE(table_check, "table-check")
 #undef CHOICE
 
+static int parse_erase_all(const void *value, void *target, CallError *e) {
+        return choose(target, "erase-all", *(const int *) value ? "yes" : "no", e);
+}
+
 static int parse_raw(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -264,6 +268,7 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"nv", 's', parse_nv},
                 {"stamps", 's', parse_stamps},
                 {"table-check", 's', parse_table_check},
+                {"erase-all", 'b', parse_erase_all},
                 {"repartition", 'b', parse_repartition},
                 {"table-only", 'b', parse_table_only},
                 {"repair", 'b', parse_repair},

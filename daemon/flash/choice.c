@@ -148,6 +148,9 @@ static bool set_nv(PlanChoice *c, const char *value) {
 static bool set_stamps(PlanChoice *c, const char *value) {
         return set_tri(&c->stamps, value, "yes", "no");
 }
+static bool set_erase_all(PlanChoice *c, const char *value) {
+        return set_tri(&c->erase_all, value, "yes", "no");
+}
 static bool set_table_check(PlanChoice *c, const char *value) {
         return set_tri(&c->table_check, value, "yes", "no");
 }
@@ -176,6 +179,9 @@ static const char *get_nv(const PlanChoice *c) {
 static const char *get_stamps(const PlanChoice *c) {
         return tri_word(c->stamps, "yes", "no");
 }
+static const char *get_erase_all(const PlanChoice *c) {
+        return tri_word(c->erase_all, "yes", "no");
+}
 static const char *get_table_check(const PlanChoice *c) {
         return tri_word(c->table_check, "yes", "no");
 }
@@ -193,6 +199,7 @@ static const struct {
         {"nv", "keep, package", set_nv, get_nv},
         {"stamps", "yes, no", set_stamps, get_stamps},
         {"table-check", "yes, no", set_table_check, get_table_check},
+        {"erase-all", "yes, no", set_erase_all, get_erase_all},
 };
 
 const char *choice_name(size_t i) {

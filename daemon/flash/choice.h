@@ -16,6 +16,7 @@ typedef struct PlanChoice {
         bool keep_charge_try;            /* … where the first loader is known to know how */
         ChoiceTri nv;                    /* research: YES the unit's own calibration stays, NO all is the package's */
         ChoiceTri stamps;                /* time stamp and build time are written beside the files */
+        ChoiceTri erase_all;             /* factory, research: YES all of the flash is erased first */
         ChoiceTri table_check;           /* NO: a table that differs from the package's is no reason to refuse */
 } PlanChoice;
 

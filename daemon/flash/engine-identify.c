@@ -82,6 +82,7 @@ static int check_table(Engine *e) {
         if (r != 0)
                 return r;
         r = e->plan->chosen ? engine_resolve(e, live) : live ? engine_check_table(e, live) : 0;
+        e->table_differs = e->table_differs || (engine_will_erase_all(e) && e->plan->options.repartition);
 
         return r == 0 ? engine_check_sparse(e, e->table_differs ? NULL : live) : r;
 }

@@ -63,6 +63,7 @@ typedef struct Engine {
         bool knows_table;        /* the loader answered READ_PARTITION: one of the newer ones */
         bool table_differs;      /* from the package's, and the plan changes it */
         bool table_changed;      /* it was, in this job */
+        bool erased_all;         /* nothing is left of what was there */
         char differences[440];
         char unit[65];           /* chip UID, "" not told */
         EngineSaved *saved;      /* of a change of the table that did not come to its end */
@@ -177,6 +178,10 @@ int engine_repartition(Engine *e);
 int engine_restore(Engine *e);
 /* The same before the first step that changes flash, in a job that does not change the table itself. */
 int engine_restore_first(Engine *e);
+/* Everything will go: all that is the unit's own is on disk, or the job ends here. Begins the step's intent. */
+int engine_before_erase_all(Engine *e);
+/* The plan erases all, and has not yet. */
+bool engine_will_erase_all(const Engine *e);
 /* Asks for what an unfinished change of this unit's table has left behind. */
 int engine_recall(Engine *e);
 /* The live table goes on disk as it is. */

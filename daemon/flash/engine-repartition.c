@@ -176,6 +176,48 @@ int engine_store_table(Engine *e) {
 
 /* ---- the change ------------------------------------------------------------------------------------------------ */
 
+bool engine_will_erase_all(const Engine *e) {
+        for (size_t i = 0; i < e->plan->n_steps && !e->erased_all; i++)
+                if (plan_erases_all(e->plan->steps + i))
+                        return true;
+        return false;
+}
+
+/* In factory mode a unit's own data that its loader does not give out any more are gone already. */
+static int check_all_kept(Engine *e) {
+        for (size_t i = 0; i < e->live.n; i++) {
+                const char *name = e->live.entries[i].name;
+
+                if (!is_own(name) || is_kept(e, name))
+                        continue;
+                if (e->plan->options.mode != FLASH_MODE_FACTORY)
+                        return engine_fail(e, CLASS_MISMATCH, "unsaved",
+                                           "%s holds data of this unit alone, the erase of all would destroy it, and it could not be read and stored "
+                                           "before; nothing was changed",
+                                           name);
+                engine_fact(e, "note", "%s could not be read and is erased without a copy", name);
+        }
+        return 0;
+}
+
+int engine_before_erase_all(Engine *e) {
+        _cleanup_(table_clear) Table want = {};
+        int r = 0;
+
+        if (engine_step(e)->partition[0]) {
+                r = table_from_plan(e->plan, e->live.sector, &want);
+                if (r == 0)
+                        r = check_all_kept(e);
+                if (r == 0 && e->plan->n_partitions > 0)
+                        r = check_places(e, &want);
+                if (r == 0)
+                        r = engine_store_table(e);
+        }
+        if (r == 0)
+                r = engine_prepare_all(e);
+        return r == 0 ? engine_intent(e) : r;
+}
+
 /* Answers after which the table is as it was. */
 static bool untouched(const Failure *f) {
         return f->class == CLASS_HOST || (f->class == CLASS_REFUSED && (f->reply == 0x96 || f->reply == 0xac || f->reply == 0xfe));
@@ -256,6 +298,8 @@ static int check_changed(Engine *e) {
 
 /* Only with the greeting 96 a loader without a list asks for it; one that was running already does not say. */
 static bool wanted(const Engine *e) {
+        if (e->erased_all)
+                return true;
         if (e->plan->n_partitions > 0)
                 return e->table_differs;
         return engine_step(e)->force || !e->greeted || e->info.incompatible;
@@ -270,12 +314,13 @@ int engine_repartition(Engine *e) {
                 return 0;
         }
         r = table_from_plan(e->plan, e->live.sector, &want);
-        if (r == 0)
+        if (r == 0 && !e->erased_all) {
                 r = check_kept(e, &want);
-        if (r == 0)
-                r = check_places(e, &want);
-        if (r == 0)
-                r = engine_store_table(e);
+                if (r == 0)
+                        r = check_places(e, &want);
+                if (r == 0)
+                        r = engine_store_table(e);
+        }
         if (r == 0)
                 r = engine_prepare_all(e);
         if (r == 0)
@@ -283,7 +328,7 @@ int engine_repartition(Engine *e) {
         if (r != 0)
                 return r;
         tell_lost(e, &want);
-        r = erase_spl(e);
+        r = e->erased_all ? 0 : erase_spl(e);
         if (r == 0)
                 r = send_table(e);
         if (r != 0)

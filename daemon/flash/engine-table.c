@@ -366,6 +366,8 @@ int engine_check_table(Engine *e, const Table *live) {
 
         if (r < 0)
                 return r;
+        if (d.n == 0 && engine_will_erase_all(e))
+                differ(&d, "all of the flash is erased first");
         if (d.n > 0 && e->plan->options.repartition) {
                 e->table_differs = true;
                 snprintf(e->differences, sizeof(e->differences), "%s%s", d.text, differences_more(&d, more));

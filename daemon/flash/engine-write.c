@@ -31,6 +31,7 @@ int engine_erase(Engine *e) {
                 r = bsl_erase_address(e->session, (uint32_t) s->address, (uint32_t) s->size, e->failure);
         if (r == 0 || (r == 1 && !untouched(e->failure)))
                 e->report->wrote = true;
+        e->erased_all = e->erased_all || (r == 0 && plan_erases_all(s));
         return r;
 }
 

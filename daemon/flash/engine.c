@@ -379,7 +379,10 @@ static int do_step(Engine *e) {
                                     s->storage);
                 return 0;
         }
-        r = s->destructive && !asks_itself(s) ? begin_destructive(e) : 0;
+        if (plan_erases_all(s))
+                r = engine_before_erase_all(e);
+        else
+                r = s->destructive && !asks_itself(s) ? begin_destructive(e) : 0;
         if (r != 0)
                 return r;
         r = run_op(e);

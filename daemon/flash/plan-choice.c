@@ -94,7 +94,9 @@ int plan_choose_files(const Pac *pac, const PlanOptions *o, PacFile **ret, Failu
                 files[i].selected = is_chosen(o, files + i);
                 any = any || (files[i].selected && !pac_file_is_loader(files + i));
         }
-        if (o->mode == FLASH_MODE_RESEARCH && !any && !o->repartition && !o->choice.check[0] && !o->check_only) {
+        if (o->choice.erase_all == CHOICE_YES && (o->mode == FLASH_MODE_UPGRADE || o->table_only || o->check_only))
+                return refuse(f, "erase-all", "Erasing all of the flash is for factory and research mode; upgrade mode never does that.");
+        if (o->mode == FLASH_MODE_RESEARCH && !any && o->choice.erase_all != CHOICE_YES && !o->repartition && !o->choice.check[0] && !o->check_only) {
                 list_ids(pac, all, sizeof(all));
                 return refuse(f, "choice", "Research mode does only what is chosen: --include=all, or ids of %s.", all);
         }

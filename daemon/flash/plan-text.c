@@ -324,7 +324,7 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
         case PLAN_KEEP_CHARGE:
                 return step->optional ? "if the loader can" : "must be possible";
         case PLAN_ERASE:
-                return erase_remark(step, ret);
+                return plan_erases_all(step) ? "all of the flash" : erase_remark(step, ret);
         default:
                 return step->storage[0] ? "only on this kind of storage" : "";
         }
@@ -371,6 +371,7 @@ static void choices_foreach(const PlanOptions *o, ChoiceFunc fn, void *userdata)
         fn("files", files_chosen(o), "--include=ID,…", userdata);
         fn("left out", o->choice.exclude[0] ? o->choice.exclude : "none", "--exclude=ID,…", userdata);
         fn("repartition", o->repartition ? "if the table differs" : "no", "--repartition", userdata);
+        fn("erase all first", tri(o->choice.erase_all, false), o->mode == FLASH_MODE_UPGRADE ? "never in upgrade" : "--erase-all", userdata);
         fn("table check", o->repartition ? "decides about repartition" : tri(o->choice.table_check, true), research ? "--table-check=no" : "with research", userdata);
         fn("NV", nv_chosen(o), research ? "--nv=keep|package" : "with research", userdata);
         fn("stamps", tri(o->choice.stamps, !research), "--stamps=yes|no", userdata);

@@ -490,7 +490,7 @@ static ChoiceCheck calibration_check(const Maker *m) {
 
 static int add_backup(Maker *m, const PacFile *file) {
         uint64_t size = read_size(file);
-        bool merged = is_nv(file) && keeps_nv(m, file) && !m->plan->options.table_only;
+        bool merged = is_nv(file) && file->selected && keeps_nv(m, file) && !m->plan->options.table_only;
         PlanStep *step;
 
         if (find_backup(m->plan, file) >= 0)
@@ -518,7 +518,7 @@ static int add_backup(Maker *m, const PacFile *file) {
 
 /* Research does nothing that is not asked for; but before an erase, another table or a write of NV the unit's own data are saved. */
 static bool needs_backups(const Maker *m) {
-        if (m->plan->options.mode != FLASH_MODE_RESEARCH || m->plan->options.repartition)
+        if (m->plan->options.mode != FLASH_MODE_RESEARCH || m->plan->options.repartition || m->plan->options.choice.erase_all == CHOICE_YES)
                 return true;
         for (size_t i = 0; i < m->pac->n_files; i++) {
                 const PacFile *file = m->pac->files + i;
@@ -643,6 +643,41 @@ static int add_table_steps(Maker *m, bool force) {
         return keep ? add_plain(m, PLAN_RESTORE, STAGE_RESTORE) : 0;
 }
 
+static int check_erase_all(Maker *m) {
+        if (m->family == PHONE && m->pac->n_partitions == 0 && !find_table_file(m))
+                return refuse(m, "erase-all", "With the flash the partition table goes, and the package has none to put in its place.");
+        return 0;
+}
+
+/* Behind the backups. On phones a new table follows, and what is the unit's own goes back into it. */
+static int add_erase_all(Maker *m) {
+        bool named = m->family == PHONE;
+        PlanStep *step;
+        int r;
+
+        if (m->plan->options.choice.erase_all != CHOICE_YES)
+                return 0;
+        r = check_erase_all(m);
+        for (size_t i = 0; r == 0 && named && i < m->pac->n_partitions; i++)
+                r = add_table_backup(m, m->pac->partitions + i);
+        step = r == 0 ? add_step(m, PLAN_ERASE, STAGE_ERASE) : NULL;
+        if (!step)
+                return r == 0 ? -ENOMEM : r;
+        strcpy(step->id, "all");
+        if (named) {
+                strcpy(step->partition, "erase_all");
+                m->plan->options.repartition = true;
+        }
+        step->size = UINT32_MAX;
+        step->destructive = step->critical = true;
+        m->spl_missing = true;
+        r = LOSE(m, "All of the flash is erased first: user data, and whatever no file of the package brings.");
+        if (r == 0 && !named)
+                r = LOSE(m, "Calibration and identity are erased with it; only what a file of the package merges with the unit's own comes back. A copy "
+                            "is stored (fdlctl vault).");
+        return r;
+}
+
 /* Without the option a unit with another table is refused. */
 static int add_table(Maker *m) {
         const PacFile *file = find_table_file(m);
@@ -660,7 +695,7 @@ static int add_table(Maker *m) {
                 return 0;
         }
         r = tell_table(m);
-        return r == 0 ? add_table_steps(m, list || (file && strncmp(file->type, "FORCE_", 6) == 0)) : r;
+        return r == 0 ? add_table_steps(m, list || m->plan->options.choice.erase_all == CHOICE_YES || (file && strncmp(file->type, "FORCE_", 6) == 0)) : r;
 }
 
 /* ---- files ---------------------------------------------------------------------------------------------- */
@@ -1116,6 +1151,8 @@ static int check_boot_stage(Maker *m) {
 
         if (!m->spl_missing || (!c->include[0] && !c->exclude[0]))
                 return 0;
+        if (m->plan->options.mode == FLASH_MODE_RESEARCH && c->erase_all == CHOICE_YES)
+                return NOTE(m, "The unit will not start: nothing is written that its boot ROM could run. It stays in download mode.");
         return refuse(m, "choice", "The first boot stage would be erased and not written again. Leave out its erase too, or write it.");
 }
 
@@ -1332,6 +1369,8 @@ static int fill(Maker *m) {
         m->questions = m->plan->n_steps;
         if (r == 0)
                 r = add_backups(m);
+        if (r == 0)
+                r = add_erase_all(m);
         if (r == 0)
                 r = add_table(m);
         if (r == 0 && !m->plan->options.table_only)

@@ -144,6 +144,10 @@ int plan_digest(const Plan *plan, char ret[static 65]);
 /* Bytes that a step moves when nothing is repeated: BACKUP counts both readings, ERASE and the rest 0. */
 uint64_t plan_step_bytes(const PlanStep *step);
 
+/* An ERASE step for all of the flash. */
+static inline bool plan_erases_all(const PlanStep *s) {
+        return s->op == PLAN_ERASE && s->size == UINT32_MAX && (s->partition[0] ? streq(s->partition, "erase_all") : s->address == 0);
+}
 /* A part of the boot chain. `partition` "": by address. */
 bool plan_is_boot_chain(const char *partition, uint64_t address);
 

@@ -366,6 +366,13 @@ void job_enter_state(Job *job, JobState state) {
         }
 }
 
+/* It goes off when it loses the cable, not before (bsl-protocol §6.8). */
+static bool switched_off(const Job *job, JobResult result) {
+        const Plan *plan = job_plan(job);
+
+        return result == JOB_RESULT_DONE && plan && plan->n_steps > 0 && plan->steps[plan->n_steps - 1].op == PLAN_POWER_OFF;
+}
+
 void job_set_action(Job *job, const char *action) {
         Station *s = job->station;
 
@@ -433,7 +440,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
                 if (job->bytes_total != U64_UNKNOWN)
                         job->bytes_done = job->bytes_total;
         }
-        job_set_action(job, "");
+        job_set_action(job, switched_off(job, result) ? "unplug" : "");
         loaders_job_ends(job, result);
         last_words(job, &words);
         steps_done(job);

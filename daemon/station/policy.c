@@ -119,6 +119,7 @@ CHOICE(keep_charge, "keep-charge", 4)
 CHOICE(nv, "nv", 5)
 CHOICE(stamps, "stamps", 6)
 CHOICE(table_check, "table-check", 7)
+CHOICE(erase_all, "erase-all", 8)
 #undef CHOICE
 
 static int set_count(BatchPolicy *p, const char *value) {
@@ -316,6 +317,7 @@ static const struct {
         {"Nv", "nv", "keep, package", set_nv, print_nv},
         {"Stamps", "stamps", "yes, no", set_stamps, print_stamps},
         {"TableCheck", "table-check", "yes, no", set_table_check, print_table_check},
+        {"EraseAll", "erase-all", "yes, no", set_erase_all, print_erase_all},
         {"Count", "count", "a number of units; 0 for no end", set_count, print_count},
         {"FirstArticle", "first-article", "no, yes, confirm", set_first_article, print_first_article},
         {"StopAfter", "stop-after", "3/10 (so many alike among the last so many, 64 at most), never", set_stop_after, print_stop_after},

@@ -410,6 +410,13 @@ static GoContext *hold(Job *job) {
         return context;
 }
 
+/* From then on what was saved is the truth, as with another partition table. */
+static bool erases_all(const Job *job, int step) {
+        const Plan *plan = job_plan(job);
+
+        return plan && step >= 0 && (size_t) step < plan->n_steps && plan_erases_all(plan->steps + step) && plan->steps[step].partition[0];
+}
+
 static void handle_intent(Job *job, const WorkerRecord *r) {
         GoContext *context;
         int e;
@@ -417,7 +424,7 @@ static void handle_intent(Job *job, const WorkerRecord *r) {
         job->run->destructive = job->run->wrote = true;
         slot_update(job->slot);
         job_put_row(job); /* the same transaction: a crash leaves the exact step */
-        e = r->stage == STAGE_REPARTITION ? change_open(job) : 0;
+        e = r->stage == STAGE_REPARTITION || erases_all(job, r->step) ? change_open(job) : 0;
         if (e < 0) {
                 worker_go(job->run->worker, e);
                 return;

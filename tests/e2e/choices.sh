@@ -47,6 +47,17 @@ done
 expect 0 fdlctl -q flash phone.pac --mode=research --include=System --finish=nothing --slot="$(port_of b)"
 [ "$(unknown b)" -eq 0 ] || fail "unit b was asked again what its loader does not know"
 
+# All of the flash, which upgrade mode never erases; afterwards calibration is where it was.
+expect 9 fdlctl -q flash phone.pac --erase-all --slot="$(port_of b)"
+simctl '{"cmd":"unplug","device":"b"}' >/dev/null
+simctl '{"cmd":"plug","device":"b"}' >/dev/null
+cp -a "$WORK/flash/b" "$WORK/before-b"
+expect 0 fdlctl flash phone.pac --mode=research --include=all --exclude=NV_LTE --erase-all --finish=power-off --yes --slot="$(port_of b)"
+says 'unplug it'
+cmp -n 32768 -i 516 "$WORK/flash/b/parts/l_fixnv1" "$WORK/before-b/parts/l_fixnv1" || fail "calibration is not what it was"
+expect 0 fdlctl show "$(port_of b)"
+grep -Eq 'SafeToUnplug.*(yes|true)' "$WORK/out" || fail "it is not said that unit b may be unplugged"
+
 # A first loader that dies of an order, and one that finds bad RAM.
 expect 4 fdlctl -q flash phone.pac --keep-charge=yes --slot="$(port_of dies)"
 says 'exec-fdl1-silent-unknown'

@@ -109,7 +109,7 @@ static int on_intent(void *userdata, unsigned step, Stage stage, const char *par
         Bench *b = userdata;
 
         add_event(b, EVENT_INTENT, (int) step, stage, partition);
-        if (stage == STAGE_REPARTITION && b->go_error >= 0)
+        if ((stage == STAGE_REPARTITION || plan_erases_all(b->plan->steps + step)) && b->go_error >= 0)
                 open_vault(b);
         return b->go_error_step < 0 || b->go_error_step == (int) step ? b->go_error : 0;
 }

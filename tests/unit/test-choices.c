@@ -338,6 +338,120 @@ START_TEST(families_without_these_orders) {
 }
 END_TEST
 
+/* ---- all of it ---------------------------------------------------------------------------------------------- */
+
+START_TEST(upgrade_never_erases_all) {
+        Bench *b = bench_new("phone-emmc,fast", "phone");
+
+        begin(FLASH_MODE_UPGRADE);
+        choose("erase-all", "yes");
+        refused(b, "upgrade mode never");
+        bench_free(b);
+}
+END_TEST
+
+/* Everything goes, the table is made anew, and what is the unit's own is where it was. */
+START_TEST(all_is_erased_and_calibration_comes_back) {
+        static const char *const specs[][2] = {{"phone-emmc,fast", "phone"}, {"phone-ufs-ab,fast", "phone-ab"}};
+        Bench *b = bench_new(specs[_i][0], specs[_i][1]);
+        BenchFlash *before, *after;
+        const char *nv = _i ? "parts/nr_fixnv1_a" : "parts/l_fixnv1", *id = _i ? "NV_NR" : "NV_LTE";
+        const uint8_t *x, *y;
+        size_t n, k;
+        int erase;
+
+        begin(FLASH_MODE_RESEARCH);
+        choose("erase-all", "yes");
+        choose("include", "all");
+        choose("exclude", id);
+        bench_plan_with(b, &options);
+        before = bench_flash(b);
+        ck_assert_msg(bench_run(b) == 0, "%s: %s", bench_code(b), b->failure.text);
+        after = bench_flash(b);
+        erase = bench_find_step(b, PLAN_ERASE, "erase_all");
+        ck_assert_int_ge(erase, 0);
+        ck_assert_int_lt(bench_find_step(b, PLAN_BACKUP, id), erase);
+        x = bench_flash_file(before, nv, &n);
+        y = bench_flash_file(after, nv, &k);
+        ck_assert(x && y);
+        ck_assert_uint_eq(n, k);
+        ck_assert_mem_eq(x + 512 + 4, y + 512 + 4, 0x8000); /* its sum is made anew */
+        ck_assert(bench_describes(b, "\"bootable\":true"));
+        bench_flash_free(before);
+        bench_flash_free(after);
+        bench_free(b);
+}
+END_TEST
+
+/* The cable is pulled between the erase and the new table: the next job knows what it had saved, and puts it back. */
+START_TEST(nothing_is_lost_in_between) {
+        Bench *b = bench_new("phone-emmc,fast", "phone");
+        BenchFlash *before = bench_flash(b), *after;
+        const uint8_t *x, *y;
+        size_t n, k;
+
+        begin(FLASH_MODE_RESEARCH);
+        choose("erase-all", "yes");
+        choose("include", "all");
+        choose("exclude", "NV_LTE");
+        bench_plan_with(b, &options);
+        b->unplug_step = bench_find_step(b, _i ? PLAN_RESTORE : PLAN_REPARTITION, NULL);
+        ck_assert_int_ge(b->unplug_step, 0);
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert(b->failure.must_reflash);
+        b->unplug_step = -1;
+        bench_replug(b);
+        ck_assert_msg(bench_run(b) == 0, "%s: %s", bench_code(b), b->failure.text);
+        after = bench_flash(b);
+        x = bench_flash_file(before, "parts/l_fixnv1", &n);
+        y = bench_flash_file(after, "parts/l_fixnv1", &k);
+        ck_assert(x && y && n == k);
+        ck_assert_mem_eq(x + 512 + 4, y + 512 + 4, 0x8000);
+        x = bench_flash_file(before, "parts/prodnv", &n);
+        y = bench_flash_file(after, "parts/prodnv", &k);
+        ck_assert(x && y && n == k);
+        ck_assert_mem_eq(x, y, 4096);
+        bench_flash_free(before);
+        bench_flash_free(after);
+        bench_free(b);
+}
+END_TEST
+
+/* What cannot be saved is not destroyed. */
+START_TEST(nothing_unsaved_is_erased) {
+        Bench *b = bench_new("phone-emmc,fast,nv=both-bad", "phone");
+
+        begin(FLASH_MODE_RESEARCH);
+        choose("erase-all", "yes");
+        choose("include", "all");
+        choose("exclude", "NV_LTE");
+        bench_plan_with(b, &options);
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert_str_eq(bench_code(b), "erase-mismatch-unsaved");
+        ck_assert(nothing_was_written(b));
+        ck_assert(bench_describes(b, "\"bytes_erased\":0,"));
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(modules_are_erased_too) {
+        static const char *const families[] = {"uis8910", "uis8850"};
+        char spec[40];
+        Bench *b;
+
+        snprintf(spec, sizeof(spec), "%s,fast", families[_i]);
+        b = bench_new(spec, families[_i]);
+        begin(FLASH_MODE_RESEARCH);
+        choose("erase-all", "yes");
+        choose("include", "all");
+        choose("nv", "keep");
+        bench_plan_with(b, &options);
+        ck_assert_msg(bench_run(b) == 0, "%s: %s", bench_code(b), b->failure.text);
+        ck_assert(bench_describes(b, "\"bootable\":true"));
+        bench_free(b);
+}
+END_TEST
+
 int main(void) {
         Suite *s = suite_create("choices");
         TCase *t = tcase_create("all");
@@ -356,6 +470,11 @@ int main(void) {
         tcase_add_test(t, a_first_loader_dies_once);
         tcase_add_test(t, first_loaders_are_left_in_peace);
         tcase_add_test(t, families_without_these_orders);
+        tcase_add_test(t, upgrade_never_erases_all);
+        tcase_add_loop_test(t, all_is_erased_and_calibration_comes_back, 0, 2);
+        tcase_add_test(t, nothing_unsaved_is_erased);
+        tcase_add_loop_test(t, nothing_is_lost_in_between, 0, 2);
+        tcase_add_loop_test(t, modules_are_erased_too, 0, 2);
         suite_add_tcase(s, t);
         r = srunner_create(s);
         srunner_run_all(r, CK_NORMAL);
