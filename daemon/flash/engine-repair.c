@@ -39,6 +39,7 @@ typedef struct Copy {
 typedef struct Place {
         Copy copy[2];          /* the step's own, and its second copy */
         bool is_loader, alike; /* alike: both copies hold the same */
+        bool hint;             /* looked at only for what version of the firmware is there */
 } Place;
 
 struct EngineRepair {
@@ -474,6 +475,8 @@ static int examine_copy(Engine *e, const PlanStep *s, const Place *p, Copy *c) {
         bool right = false;
         int r = look(e, s, c, p->is_loader ? s->size : HEAD, &d);
 
+        if (p->hint)
+                return r;
         if (r == 0 && c->state == STATE_OTHER && !p->is_loader && s->size > HEAD)
                 r = look(e, s, c, s->size, &d);
         if (r != 0 || (c->state != STATE_OTHER && c->state != STATE_SAME))
@@ -585,10 +588,12 @@ static int examine_place(Engine *e, unsigned i) {
         int r = 0;
 
         p->is_loader = s->partition[0] ? partition_is_loader(s->partition) : s->boot_chain;
-        if (!p->is_loader && !has_header(kind_of_source(e, s)))
+        p->hint = !p->is_loader && !has_header(kind_of_source(e, s));
+        /* File systems change by themselves. */
+        if (p->hint && kind_of_source(e, s) != IMAGE_UNKNOWN)
                 return 0;
         memcpy(p->copy[0].name, s->partition, sizeof(s->partition));
-        if (p->is_loader || is_mirrored(s->partition, strcspn(s->partition, "_")))
+        if (p->is_loader || (!p->hint && is_mirrored(s->partition, strcspn(s->partition, "_"))))
                 find_second(e, s->partition, p->copy[1].name);
         r = examine_copy(e, s, p, p->copy);
         if (r == 0 && p->copy[1].name[0])
@@ -620,6 +625,8 @@ static void judge_place(Engine *e, const PlanStep *s, Place *p) {
                 Copy *c = p->copy + k;
                 const char *name = c->name[0] ? c->name : engine_subject(s);
 
+                if (p->hint)
+                        continue;
                 if (c->state == STATE_UNSHOWN)
                         list(repair->left, sizeof(repair->left), name, "not shown by the loader");
                 /* One of two copies that is not as the other is damaged, whatever it looks like. */

@@ -45,7 +45,7 @@ static bool is_for_repair(const PlanStep *s) {
 /* Places of modules that are no flash are not read back as they were sent. */
 static bool can_be_looked_at(const PlanStep *s) {
         return s->op == PLAN_WRITE && s->size > 0 && !streq(s->partition, "misc") &&
-               (s->partition[0] ? !partition_is_identity(s->partition) : s->address < 0xfe000000 && s->boot_chain);
+               (s->partition[0] ? !partition_is_identity(s->partition) : s->address < 0xfe000000);
 }
 
 static PlanStep plain(PlanOp op, Stage stage, const char *id) {

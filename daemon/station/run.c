@@ -216,6 +216,8 @@ int job_start(Job *job, Device *d) {
 static bool session_broken(const Job *job, int result, const Failure *f) {
         if (result == 0 || !job->run->talked)
                 return false;
+        if (result == -ECANCELED && job->stage == STAGE_LOAD_FDL2)
+                return false; /* its first loader goes on listening */
         if (f->class == CLASS_SILENT || f->class == CLASS_SLOW || f->class == CLASS_GARBLED || f->class == CLASS_GONE)
                 return true;
         switch (job->stage) {

@@ -40,6 +40,23 @@ for pair in $families; do
         expect 0 fdlctl -q --timeout=60 flash "$package.pac" --device="$at"
         [ "$(execs "$unit")" = "$before" ] || fail "$unit: the loaders were sent again"
 done
+# so is a first loader that a cancelled job has left
+simctl '{"cmd":"replug","device":"phone-emmc"}' >/dev/null
+at=$(port_of phone-emmc)
+simctl '{"cmd":"fault","device":"phone-emmc","fault":"at=fdl1:midst:#3 slow=3000"}' >/dev/null
+start_job flash phone.pac --slot="$at"
+for _ in $(seq 200); do
+        fdlctl -j show "$job" | grep -q '"Stage":"load-fdl2"' && break
+        sleep 0.02
+done
+sleep 0.2
+expect 0 fdlctl cancel "$job"
+fdlctl -q --timeout=20 wait "$job" >"$WORK/out" 2>"$WORK/err" || true
+expect 0 fdlctl -j show "$job"
+says '"Result":"canceled"'
+before=$(execs phone-emmc)
+expect 0 fdlctl -q --timeout=60 flash phone.pac --device="$at"
+[ "$(execs phone-emmc)" -eq $((before + 1)) ] || fail "the first loader was sent again"
 # a unit that was pulled is no such case
 [ "$(grep -c LeftEarly "$WORK/monitor")" -eq 1 ] || fail "told too often"
 kill $monitor

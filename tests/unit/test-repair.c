@@ -92,6 +92,61 @@ START_TEST(test_gpt_copy) {
 }
 END_TEST
 
+static void damage(const Bench *b, const char *file, long at, size_t n) {
+        char path[300];
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%s", b->dir, file);
+        f = fopen(path, "r+e");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_int_eq(fseek(f, at, SEEK_SET), 0);
+        for (size_t i = 0; i < n; i++)
+                fputc(0x5a, f);
+        fclose(f);
+}
+
+/* One thing is damaged on a unit that holds the package: found, mended, and all is as before. */
+static const struct {
+        const char *spec, *package, *file, *found;
+        long at;
+} cases[] = {
+        {"phone-emmc,fast", "phone", "parts/uboot_bak", "uboot_bak", 5000},
+        {"phone-emmc,fast", "phone", "parts/trustos", "trustos", 70000},
+        {"phone-emmc,fast", "phone", "boot2.bin", "splloader_bak", 3000},
+        {"phone-emmc,fast,sector=4096", "phone", "gpt.bin", "partition table", 4100},
+        {"phone-old,fast", "phone-old", "boot2.bin", "uboot", 9000},
+        {"phone-lk,fast", "phone-lk", "parts/sml_b", "sml_b", 64},
+        {"uis8850,fast,image-check=0,zlp=no", "uis8850", "flash.bin", "SPL", 300},
+        {"uis8910,fast", "uis8910", "flash.bin", "BOOTLOADER", 300},
+        {"phone-nand,fast", "phone-nand", "parts/boot", "nothing", 0}, /* no header in the source: not looked at */
+};
+
+START_TEST(test_one_thing) {
+        Bench *b = bench_new(cases[_i].spec, cases[_i].package);
+        bool none = strcmp(cases[_i].found, "nothing") == 0;
+        BenchFlash *before, *after;
+        char fact[80];
+
+        ck_assert_ptr_nonnull(b);
+        bench_plan_with(b, &(PlanOptions) {.mode = FLASH_MODE_UPGRADE, .allow_warnings = true, .finish = FINISH_NOTHING});
+        ck_assert_msg(bench_run(b) == 0, "%s: %s", bench_code(b), b->failure.text);
+        before = bench_flash(b);
+        if (!none)
+                damage(b, cases[_i].file, cases[_i].at, 9);
+        bench_replug(b);
+        bench_plan_with(b, &(PlanOptions) {.finish = FINISH_NOTHING, .allow_warnings = true, .repair = true});
+        ck_assert_msg(bench_run(b) == 0, "%s: %s", bench_code(b), b->failure.text);
+        snprintf(fact, sizeof(fact), "repair-found=%s", cases[_i].found);
+        ck_assert_msg(bench_event(b, EVENT_FACT, fact), "%s was not found", cases[_i].found);
+        ck_assert(b->report.wrote == !none);
+        after = bench_flash(b);
+        ck_assert_str_eq(bench_flash_differs(before, after, NULL), "");
+        bench_flash_free(before);
+        bench_flash_free(after);
+        bench_free(b);
+}
+END_TEST
+
 /* On a module loaders are compared by address; nothing but them is looked at, and a whole one is left alone. */
 START_TEST(test_module) {
         Bench *b = bench_new("uis8850,fast,image-check=0,zlp=no", "uis8850");
@@ -126,6 +181,8 @@ int main(void) {
         tcase_add_test(c, test_slots);
         tcase_add_test(c, test_gpt_copy);
         tcase_add_test(c, test_module);
+        tcase_add_loop_test(c, test_one_thing, 0, (int) ELEMENTSOF(cases));
+        tcase_set_timeout(c, 120);
         suite_add_tcase(s, c);
         r = srunner_create(s);
         srunner_run_all(r, CK_NORMAL);
