@@ -333,6 +333,8 @@ static int prove_table(Engine *e) {
         if (copies.first.entries)
                 table_compare(&want, &copies.first, true, &d);
         if (!copies.first.entries || !copies.second.entries || d.n > 0)
+                e->failure->stage = STAGE_VERIFY;
+        if (!copies.first.entries || !copies.second.entries || d.n > 0)
                 return engine_fail(e, CLASS_MISMATCH, "read-back", "the partition table was written, but %s%.120s",
                                    !copies.first.entries    ? "its first copy is still damaged"
                                    : !copies.second.entries ? "its second copy is still damaged"
@@ -750,6 +752,7 @@ int engine_examine(Engine *e) {
 
 static int not_mended(Engine *e, const char *name, const EngineDifference *d) {
         e->offset = d->first;
+        e->failure->stage = STAGE_VERIFY;
         return engine_fail(e, CLASS_MISMATCH, "read-back", "%s was mended, but reads back differently: first at byte %llu, in %llu of %llu blocks", name,
                            (unsigned long long) d->first, (unsigned long long) d->n_differ, (unsigned long long) d->n_blocks);
 }
@@ -821,6 +824,8 @@ static int mend_slots(Engine *e) {
         r = engine_write_name(e, "misc", data, size, false);
         if (r == 0)
                 r = engine_read_name(e, "misc", back, size);
+        if (r == 0 && memcmp(data, back, size) != 0)
+                e->failure->stage = STAGE_VERIFY;
         if (r == 0 && memcmp(data, back, size) != 0)
                 r = engine_fail(e, CLASS_MISMATCH, "read-back", "misc was mended, but reads back differently");
         if (r == 0)

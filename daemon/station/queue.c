@@ -226,6 +226,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
         Job *job;
 
         Target there = *target;
+        uint64_t asked_for = 0; /* a running system by its own name */
 
         if (options->soft_entry && check_entry(target, e) < 0)
                 return -1;
@@ -234,11 +235,17 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
         if (options->soft_entry && target->kind == TARGET_DEVICE && !target->device->acted_on) {
                 there.kind = TARGET_SLOT; /* what it comes back as is another device */
                 there.slot = target->device->slot;
+                asked_for = target->device->number;
         }
         target = &there;
         if (queue_new_job(s, options->check_only ? "verify" : options->repair ? "repair" : "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;
+        }
+        if (there.kind == TARGET_SLOT && asked_for > 0) {
+                job->run->want_device = asked_for;
+                job->run->follow_slot = true;
+                job->run->needs_replug = there.slot->device->broken;
         }
         job->options = cache->options;
         job_bind_package(job, package);
