@@ -43,7 +43,7 @@ typedef struct TraceEvent {
 /* One event, or two that follow each other, again and again. */
 typedef struct TraceRun {
         TraceEvent events[2];
-        uint32_t n_events, count, until_ms, slowest_ms;
+        uint32_t n_events, count, until_ms, slowest_ms; /* in this order, at the end */
 } TraceRun;
 
 /* All that readers see. Sizes are multiples of a word. */

@@ -122,16 +122,24 @@ static uint64_t fnv(uint64_t hash, const uint8_t *p, size_t n) {
         return hash;
 }
 
+/* The same by words of eight bytes. */
+static uint64_t fnv_words(uint64_t hash, const uint8_t *p, size_t n) {
+        uint8_t last[8] = {0};
+
+        for (; n >= 8; p += 8, n -= 8)
+                hash = (hash ^ get_le64(p)) * 0x100000001b3ULL;
+        if (n == 0)
+                return hash;
+        memcpy(last, p, n);
+        return (hash ^ get_le64(last)) * 0x100000001b3ULL;
+}
+
 /* Of the length, both ends and the frame's check, which is about every byte: data are not walked through a second time. */
 static uint64_t edge_hash(const uint8_t *p, size_t n, uint16_t check) {
-        uint8_t extra[6];
-        uint64_t hash;
+        size_t first = MIN(n, (size_t) HASH_EDGE), last = MIN(n - first, (size_t) HASH_EDGE);
+        uint64_t hash = (0xcbf29ce484222325ULL ^ (n | (uint64_t) check << 32)) * 0x100000001b3ULL;
 
-        put_be32(extra, (uint32_t) n);
-        put_be16(extra + 4, check);
-        hash = fnv(0xcbf29ce484222325ULL, extra, sizeof(extra));
-        hash = fnv(hash, p, MIN(n, (size_t) HASH_EDGE));
-        return n > HASH_EDGE ? fnv(hash, p + n - MIN(n - HASH_EDGE, (size_t) HASH_EDGE), MIN(n - HASH_EDGE, (size_t) HASH_EDGE)) : hash;
+        return fnv_words(fnv_words(hash, p, first), p + n - last, last);
 }
 
 /* Where the bytes are in the arena; the same bytes are there once. False: no room. */
@@ -205,7 +213,9 @@ static void count_round(Trace *t, const TraceEvent *e, uint32_t took_ms) {
         t->run.count++;
         t->run.until_ms = e->at_ms;
         t->run.slowest_ms = MAX(t->run.slowest_ms, took_ms);
-        put_run(t);
+        /* Only what changes, and it lies together. */
+        put(t, offsetof(TraceState, runs) + (t->n_runs - 1) * sizeof(TraceRun) + offsetof(TraceRun, n_events), &t->run.n_events,
+            sizeof(TraceRun) - offsetof(TraceRun, n_events));
 }
 
 static void set_half(Trace *t, bool has) {

@@ -435,24 +435,23 @@ typedef struct Item {
         uint64_t hash;
 } Item;
 
-static uint64_t fnv(uint64_t h, const uint8_t *p, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                h = (h ^ p[i]) * 0x100000001B3ull;
+/* The hash of the trace's format: words of eight bytes, zeros behind the last. */
+static uint64_t hash_words(uint64_t h, const uint8_t *p, size_t n) {
+        for (size_t i = 0; i < n; i += 8) {
+                uint8_t word[8] = {0};
+
+                memcpy(word, p + i, n - i < 8 ? n - i : 8);
+                h = (h ^ le64at(word)) * 0x100000001B3ull;
+        }
         return h;
 }
 
-/* The hash of the trace's format. */
 static uint64_t edge_hash(const uint8_t *p, size_t n, const uint8_t *check) {
-        uint8_t head[6];
-        uint64_t h;
+        uint64_t h = (0xCBF29CE484222325ull ^ ((uint64_t) be16at(check) << 32 | n)) * 0x100000001B3ull;
+        size_t first = n < 32 ? n : 32, last = n - first < 32 ? n - first : 32;
 
-        be32to(head, (uint32_t) n);
-        memcpy(head + 4, check, 2);
-        h = fnv(0xCBF29CE484222325ull, head, sizeof(head));
-        h = fnv(h, p, n < 32 ? n : 32);
-        if (n <= 32)
-                return h;
-        return n < 64 ? fnv(h, p + 32, n - 32) : fnv(h, p + n - 32, 32);
+        h = hash_words(h, p, first);
+        return hash_words(h, p + n - last, last);
 }
 
 static bool fits(const TraceLine *l, const Item *it) {
