@@ -236,6 +236,8 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
         if ((streq(result, "failed") || json_flag(details, "must_reflash")) &&
             streq(json_text(j->properties, "Kind"), "flash"))
                 fprintf(stderr, "  To try again: fdlctl retry %" PRIu64 "\n", job_id(j));
+        if (json_text(details, "evidence")[0])
+                fprintf(stderr, "  What was said: fdlctl trace %" PRIu64 "; for help from others: fdlctl bundle %" PRIu64 "\n", job_id(j), job_id(j));
 }
 
 static void job_over(Follow *f, FollowedJob *j, const char *result, struct json_object *details) {

@@ -145,6 +145,25 @@ static int put_blank(Pcap *p, bool out, uint64_t usec, unsigned long size, uint8
         return put_transfer(p, out, usec, (uint32_t) MIN(size, 0x7fffffffUL), data, (uint32_t) kept);
 }
 
+/* The other protocol of the UIS8910's boot ROM: eight bytes, then what they announce. */
+static int put_pdl(Pcap *p, const char *text, uint64_t usec) {
+        unsigned code = 0, address = 0, length = 0, size = 0;
+        uint8_t b[20 + KEPT_OF_DATA] = {0xae};
+        bool out = sscanf(text, "%*f pdl> %u %u %u %u", &code, &address, &length, &size) == 4;
+        size_t kept = out ? 20 + MIN(size, KEPT_OF_DATA) : 12;
+
+        if (!out && sscanf(text, "%*f pdl< %u", &code) != 1)
+                return -EBADMSG;
+        if (size > 0xffff)
+                return -EBADMSG;
+        put_le32(b + 1, out ? 12 + size : 4);
+        b[5] = out || code == 0 ? 0xff : 0xee;
+        put_le32(b + 8, code);
+        put_le32(b + 12, address);
+        put_le32(b + 16, length);
+        return put_transfer(p, out, usec, out ? 20 + size : 12, b, (uint32_t) kept);
+}
+
 /* ---- lines ---- */
 
 static bool parse_frame(const char *text, Line *l) {
@@ -199,6 +218,8 @@ static int put_line(Pcap *p, const char *text, double seconds, bool own_time) {
                 return put_blank(p, true, usec, size, 0);
         if (sscanf(text, "%*f garbage %lu", &size) == 1 || sscanf(text, "%*f cut %lu", &size) == 1)
                 return put_blank(p, false, usec, size, 0);
+        if (streq(word, "pdl>") || streq(word, "pdl<"))
+                return put_pdl(p, text, usec);
         return 0; /* not on the wire */
 }
 

@@ -210,6 +210,10 @@ void fake_finish(Station *s, Job *job, JobResult result) {
         s->observer.job_finished(s->observer.userdata, job);
 }
 
+void fake_log(Station *s, Job *job, const char *line) {
+        s->observer.job_log(s->observer.userdata, job, line);
+}
+
 void fake_user_action(Station *s, Job *job, const char *action) {
         s->observer.user_action(s->observer.userdata, job, action);
 }

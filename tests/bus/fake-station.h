@@ -23,6 +23,7 @@ Job *fake_add_job(Station *s, const char *kind, JobState state, bool exported);
 void fake_remove_job(Station *s, Job *job);
 void fake_changed(Station *s, ObjectKind kind, void *object, const char *const *properties);
 void fake_finish(Station *s, Job *job, JobResult result);
+void fake_log(Station *s, Job *job, const char *line);
 void fake_user_action(Station *s, Job *job, const char *action);
 void fake_add_old_job(Station *s, uint64_t id, const char *port);
 /* Answers the questions about old jobs that wait; false if there was none. */

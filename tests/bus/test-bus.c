@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "every-method.h"
@@ -936,6 +937,79 @@ START_TEST(test_inhibit) {
 }
 END_TEST
 
+/* ---- the log of a job ---- */
+
+/* All that is there; *ret_end: and no more will come. */
+static size_t drain(int fd, char *ret, size_t size, bool *ret_end) {
+        size_t n = 0;
+        ssize_t k;
+
+        while ((k = recv(fd, ret + n, size - 1 - n, MSG_DONTWAIT)) > 0)
+                n += (size_t) k;
+        ret[n] = '\0';
+        *ret_end = k == 0;
+        return n;
+}
+
+/* Who does not read loses lines and hears of it; who went away is forgotten; a job that is over ends the log. */
+START_TEST(test_follow_log) {
+        static char text[4 * 1024 * 1024];
+        const World w = world_make();
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        sd_bus_message *m, *gone, *logs[16];
+        unsigned n = 0, missing = 0;
+        const char *hole;
+        char line[200];
+        bool end;
+        int fd;
+
+        m = call(w.paths[OBJECT_JOB], BUS_NAME ".Job", "FollowLog", NULL, NULL);
+        ck_assert_int_ge(sd_bus_message_read(m, "h", &fd), 0);
+        gone = call(w.paths[OBJECT_JOB], BUS_NAME ".Job", "FollowLog", NULL, NULL);
+        ck_assert_uint_eq(fx.bus->n_followers, 2);
+        sd_bus_message_unref(gone);
+        settle();
+        fake_log(fx.station, w.job, "first\n");
+        ck_assert_uint_eq(fx.bus->n_followers, 1);
+        drain(fd, text, sizeof(text), &end);
+        ck_assert_str_eq(text, "first\n");
+        ck_assert(!end);
+        for (unsigned i = 0; i < 50000; i++) {
+                snprintf(line, sizeof(line), "line %05u of a job that says much while nobody listens to it at all\n", i);
+                fake_log(fx.station, w.job, line);
+        }
+        drain(fd, text, sizeof(text), &end);
+        ck_assert(!end);
+        fake_log(fx.station, w.job, "last\n");
+        drain(fd, text + strlen(text), sizeof(text) - strlen(text), &end);
+        for (const char *p = text; (p = strstr(p, "line ")); p += 5)
+                n++;
+        hole = strchr(text, '(');
+        ck_assert_ptr_nonnull(hole);
+        ck_assert_int_eq(sscanf(hole, "(%u lines were not read in time", &missing), 1);
+        ck_assert_uint_eq(n + missing, 50000);
+        ck_assert_ptr_nonnull(strstr(hole, "\nlast\n"));
+        fake_finish(fx.station, w.job, JOB_RESULT_DONE);
+        drain(fd, text, sizeof(text), &end);
+        ck_assert(end);
+        ck_assert_uint_eq(fx.bus->n_followers, 0);
+        sd_bus_message_unref(m);
+
+        Job *other = fake_add_job(fx.station, "flash", JOB_STATE_RUNNING, true);
+        char path[BUS_PATH_MAX];
+        job_path(other->id, path);
+        for (unsigned i = 0; i < ELEMENTSOF(logs); i++)
+                logs[i] = call(path, BUS_NAME ".Job", "FollowLog", NULL, NULL);
+        call(path, BUS_NAME ".Job", "FollowLog", &e, NULL);
+        check_error(&e, ERROR("QuotaExceeded"), "Too many logs");
+        for (unsigned i = 0; i < ELEMENTSOF(logs); i++)
+                sd_bus_message_unref(logs[i]);
+        settle();
+        fake_log(fx.station, other, "nobody hears this\n");
+        ck_assert_uint_eq(fx.bus->n_followers, 0);
+}
+END_TEST
+
 /* ---- old jobs ---- */
 
 START_TEST(test_old_jobs) {
@@ -1156,7 +1230,7 @@ int main(void) {
                 test_wait_for_a_job_that_vanishes,
                 test_drafts,
                 test_drafts_are_bounded,
-                test_inhibit,
+                test_inhibit, test_follow_log,
                 test_old_jobs,
                 test_list_jobs,
                 test_too_many_descriptors,
