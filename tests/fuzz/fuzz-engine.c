@@ -102,9 +102,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (!s->plan)
                 prepare(s, families[how % 3]);
         hostile_init(&h, script);
-        input = (EngineInput){.plan = s->plan, .package = s->package, .package_size = s->size, .on_bus_ms = 60000, .now_s = 1700000000, .raw = how & 4};
+        input = (EngineInput){.plan = s->plan, .package = s->package, .package_size = s->size, .on_bus_ms = 60000, .now_s = 1700000000, .raw = how & 4, .trace = trace_new(),
+                              .public_data = how & 8};
         bsl_deadlines_default(&input.deadlines);
+        MUST(input.trace);
         r = engine_run(&input, &h.channel, &hooks, &report, &f);
+        /* Whatever the device said, what is kept of it is text. */
+        size_t n = 0;
+        char *text = trace_text(input.trace, &(TraceHead){.kind = "flash", .deadlines = &input.deadlines, .code = ""}, &n);
+        MUST(text && n > 5 && strcmp(text + n - 5, "\nend\n") == 0 && strlen(text) == n);
+        for (size_t i = 0; i < n; i++)
+                MUST(text[i] == '\n' || (text[i] >= ' ' && text[i] < 0x7f));
+        free(text);
+        trace_unref(input.trace);
         MUST(r <= 1);
         if (r == 1) {
                 MUST(f.class != CLASS_NONE && f.stage != STAGE_INVALID);
