@@ -209,6 +209,22 @@ static void fill_head(const Job *job, JobSpec *head) {
         }
 }
 
+/* Once in the life of a socket, so the main thread may make the text. */
+void evidence_write_stuck(Job *job, const Failure *f) {
+        Trace *t = job->run->worker ? worker_trace(job->run->worker) : NULL;
+        JobSpec head = {};
+        size_t size = 0;
+        char *text;
+
+        if (!t)
+                return;
+        fill_head(job, &head);
+        text = worker_trace_text(&head, t, f, &size);
+        trace_unref(t);
+        if (text)
+                evidence_write(job, text, size);
+}
+
 int station_trace(Station *s, uint64_t id, StationTraceFunc fn, void *userdata) {
         Job *job = job_find_active(s, id);
         bool live = job && job->run->worker;

@@ -12,3 +12,5 @@ int evidence_open(Station *s, CallError *e);
 void evidence_free(Station *s);
 /* Takes the text (malloc). From then on station_has_evidence() is true. */
 void evidence_write(Job *job, char *text, size_t size);
+/* The same of a thread that is about to be given up: what it has recorded so far. */
+void evidence_write_stuck(Job *job, const Failure *f);

@@ -316,6 +316,15 @@ static void give_up(Job *job) {
         Device *d = job->device;
         Failure f = FAILURE_INIT;
 
+        f.stage = job->stage;
+        f.step = job->step;
+        f.must_reflash = job->run->wrote;
+        f.verdict = job->run->wrote ? VERDICT_BUSY : VERDICT_NONE;
+        failure_set(&f, CLASS_HOST, "worker-stuck",
+                    "The work on %s gave no sign of life and could not be ended. The slot takes no more "
+                    "work until the device is unplugged and the slot is cleared.",
+                    slot->port);
+        evidence_write_stuck(job, &f);
         worker_abandon(TAKE_PTR(job->run->worker));
         slot->wedged = true;
         slot->wedged_job = job->id;
@@ -326,14 +335,6 @@ static void give_up(Job *job) {
                 d->touched = d->broken = true;
                 d->outcome = JOB_RESULT_FAILED;
         }
-        f.stage = job->stage;
-        f.step = job->step;
-        f.must_reflash = job->run->wrote;
-        f.verdict = job->run->wrote ? VERDICT_BUSY : VERDICT_NONE;
-        failure_set(&f, CLASS_HOST, "worker-stuck",
-                    "The work on %s gave no sign of life and could not be ended. The slot takes no more "
-                    "work until the device is unplugged and the slot is cleared.",
-                    slot->port);
         job_conclude(job, JOB_RESULT_FAILED, &f);
         slot_update(slot);
         queue_run(job->station);

@@ -67,6 +67,8 @@ says "does not go through -H"
 expect 2 far -H bench1 read boot="$WORK/boot.bin" --package="it's a phone.pac" --slot="$port"
 says "does not go through -H"
 [ ! -e "$WORK/boot.bin" ] || fail "a file was made though nothing was read"
+expect 2 far -H bench1 trace 1
+says "Run it there"
 expect 2 far -H bench1 inspect "$WORK/second.pac"
 says "needs no daemon"
 # hosts
