@@ -211,6 +211,7 @@ static unsigned attribute(struct udev_device *u, const char *name, int base) {
 /* 0: of interest, *ret filled; 1: not; -errno. */
 static int read_device(struct udev_device *u, HotplugDevice *ret) {
         const char *node = udev_device_get_devnode(u), *path = udev_device_get_syspath(u), *port, *usec, *speed;
+        struct udev_device *hub = udev_device_get_parent_with_subsystem_devtype(u, "usb", "usb_device"); /* lives as long as u */
         HotplugDevice d = {};
 
         d.vendor = (uint16_t) attribute(u, "idVendor", 16);
@@ -222,6 +223,8 @@ static int read_device(struct udev_device *u, HotplugDevice *ret) {
         d.devnum = (uint8_t) attribute(u, "devnum", 10);
         speed = udev_device_get_sysattr_value(u, "speed");
         snprintf(d.speed, sizeof(d.speed), "%s", speed ? speed : "");
+        speed = hub ? udev_device_get_sysattr_value(hub, "speed") : NULL;
+        snprintf(d.hub_speed, sizeof(d.hub_speed), "%s", speed ? speed : "");
         if (snprintf(d.sysfs, sizeof(d.sysfs), "%s", path) >= (int) sizeof(d.sysfs) ||
             snprintf(d.devnode, sizeof(d.devnode), "%s", node) >= (int) sizeof(d.devnode))
                 return -ENAMETOOLONG;

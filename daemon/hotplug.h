@@ -17,6 +17,7 @@ HotplugId hotplug_id(uint16_t vendor, uint16_t product);
 
 typedef struct HotplugDevice {
         char sysfs[256], devnode[64], speed[16];
+        char hub_speed[16];        /* of the hub, or of the controller's own, that it hangs on; "" not known */
         char port[128]; /* ID_PATH of the USB2 side of the socket */
         uint16_t vendor, product;
         uint8_t busnum, devnum;

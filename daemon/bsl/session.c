@@ -333,6 +333,8 @@ int session_fail(BslSession *s, const Wait *w, int error, Failure *f) {
                 break;
         default:
                 failure_set_errno(&own, error, "USB transfer for %s failed: %s.", w->command, strerror(-error));
+                if (error == -ENOMEM)
+                        snprintf(own.detail, sizeof(own.detail), "usb-memory");
         }
         session_note(s, w, &own);
         if (error != -ENODEV && !w->harmless)

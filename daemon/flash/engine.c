@@ -86,6 +86,8 @@ int engine_intent(Engine *e) {
                           engine_subject(engine_step(e)), strerror(-r));
         if (r == -ETIMEDOUT)
                 snprintf(e->failure->detail, sizeof(e->failure->detail), "no-go");
+        else if (r == -EACCES || r == -EPERM)
+                snprintf(e->failure->detail, sizeof(e->failure->detail), "state-owner");
         return 1;
 }
 

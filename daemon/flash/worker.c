@@ -11,6 +11,7 @@
 #include "common/closer.h"
 #include "bsl/soft-entry.h"
 #include "flash/mailbox.h"
+#include "usb/host-causes.h"
 #include "usb/usb-channel.h"
 
 /* libusb and the engine need little; the rest is room for the sanitizers. */
@@ -336,8 +337,8 @@ static int open_channel(Worker *w, const UsbTarget *t, Channel **ret, Failure *f
                 if (w->cancelled)
                         return -ECANCELED;
                 *f = FAILURE_INIT;
-                r = t->entry ? usb_channel_open_port(t->devnode, t->vendor, t->product, t->entry->interface, &channel, f)
-                             : usb_channel_open(t->devnode, t->vendor, t->product, &channel, f);
+                r = t->entry ? usb_channel_open_port(t->devnode, t->sysfs, t->vendor, t->product, t->entry->interface, &channel, f)
+                             : usb_channel_open(t->devnode, t->sysfs, t->vendor, t->product, &channel, f);
                 if (r == 0) {
                         pthread_mutex_lock(&w->lock);
                         w->channel = channel;
@@ -433,9 +434,14 @@ static int run_job(Worker *w, EngineReport *report, Failure *f) {
                 if (r < 0 && r != -ECANCELED)
                         r = failure_set_errno(f, r, "the device could not be opened: %s", strerror(-r));
                 f->stage = STAGE_CLAIM;
+                if (r == 1)
+                        f->aftermath = f->class == CLASS_GONE ? AFTERMATH_LEFT : AFTERMATH_UNTOUCHED;
                 return r;
         }
-        return run_engine(w, channel, report, f);
+        r = run_engine(w, channel, report, f);
+        if (r == 1 && f->class != CLASS_REFUSED && host_device_suspended(w->spec->target.sysfs))
+                f->situation |= 1U << SITUATION_SUSPENDED;
+        return r;
 }
 
 char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, size_t *ret_size) {

@@ -11,6 +11,7 @@
 
 typedef struct UsbTarget {
         char devnode[64];       /* /dev/bus/usb/BBB/DDD */
+        char sysfs[256];        /* its folder in /sys, "" not known */
         uint16_t vendor, product;
         uint8_t busnum, devnum;
         const struct SoftEntry *entry; /* a running system, used by that port of it; NULL: download mode */

@@ -88,6 +88,7 @@ UsbTarget device_target(const Device *d) {
 
         snprintf(t.devnode, sizeof(t.devnode), "%s", d->devnode);
         t.entry = device_soft_entry(d);
+        snprintf(t.sysfs, sizeof(t.sysfs), "%s", d->sysfs);
         return t;
 }
 
@@ -199,6 +200,7 @@ static Device *device_new(Station *s, Slot *slot, const HotplugDevice *h) {
         snprintf(d->sysfs, sizeof(d->sysfs), "%s", h->sysfs);
         snprintf(d->devnode, sizeof(d->devnode), "%s", h->devnode);
         snprintf(d->speed, sizeof(d->speed), "%s", h->speed);
+        snprintf(d->hub_speed, sizeof(d->hub_speed), "%s", h->hub_speed);
         snprintf(d->port, sizeof(d->port), "%s", h->port);
         while (*tail)
                 tail = &(*tail)->next;

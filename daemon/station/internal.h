@@ -259,6 +259,8 @@ void schedule_check_straggler(Job *job);
 void job_go_write(Job *job);
 /* slot.c */
 bool slot_usable(const Slot *slot); /* enabled, listed, not in quarantine */
+/* surroundings.c: before a job at a device is concluded; may add to *f what is seen around the device */
+void surroundings_note(Job *job, Failure *f);
 /* ledger.c */
 void slot_note_link(Slot *slot, const Job *job, JobResult result);
 void slot_update_health(Slot *slot);

@@ -213,6 +213,8 @@ static void row_written(int error, void *userdata) {
                 f.stage = STAGE_CLAIM;
                 failure_set_errno(&f, error, "The job could not be recorded in %s: %s. It was not begun.", s->directory,
                                   strerror(-error));
+                if (error == -EACCES || error == -EPERM)
+                        snprintf(f.detail, sizeof(f.detail), "state-owner");
                 job_conclude(job, JOB_RESULT_FAILED, &f);
         }
         free(context);

@@ -221,6 +221,7 @@ static struct json_object *unit_object(const Job *job) {
         snprintf(id, sizeof(id), "%04x:%04x", t->vendor, t->product);
         add_text(o, "usb_id", id);
         add_text(o, "usb_speed", t->speed);
+        add_text(o, "hub_speed", t->hub_speed);
         for (size_t i = 0; i < t->n_facts; i++)
                 if (!trail_of_job(t->facts[i].key))
                         add_text(o, t->facts[i].key, t->facts[i].value);

@@ -32,6 +32,7 @@ struct Device {
         uint16_t vendor, product;
         uint8_t busnum, devnum;
         char speed[16]; /* "480" as sysfs says */
+        char hub_speed[16]; /* of what it hangs on, "" not known */
         char port[128]; /* ID_PATH */
         Slot *slot;
         const char *mode; /* "brom" "fdl1" "fdl2" "pdl" "unknown" "not-boot" */
@@ -73,6 +74,7 @@ struct Slot {
         char quarantine[160]; /* "" or why it takes no work until a person looked */
         char action[16];     /* what a person has to do here: "" "plug-in" "unplug" "replug" "clear" "confirm" */
         const char *health;  /* "unknown" "good" "suspect" "bad" */
+        uint64_t link_failed_usec, link_good_usec;   /* when a job lost its device here last, or ended without that; CLOCK_MONOTONIC, 0 never */
         uint64_t units, timeouts, resets, garbled; /* what happened here, for good */
         char loaders[65], model[97]; /* what the last unit here was started with, and what it was; "" not known */
         uint64_t rate;       /* bytes/s as usual here, 0 unknown */

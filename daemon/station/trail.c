@@ -14,6 +14,7 @@ void trail_begin(Job *job, const Device *d) {
         t->vendor = d->vendor;
         t->product = d->product;
         snprintf(t->speed, sizeof(t->speed), "%s", d->speed);
+        snprintf(t->hub_speed, sizeof(t->hub_speed), "%s", d->hub_speed);
 }
 
 static int find_stage(JobTrail *t, Stage stage) {

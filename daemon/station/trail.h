@@ -24,7 +24,7 @@ struct JobTrail {
         uint64_t since_usec, since_bytes;
         TrailFact facts[32];
         size_t n_facts;
-        char speed[16];
+        char speed[16], hub_speed[16];
         uint16_t vendor, product;
 };
 

@@ -2,15 +2,15 @@
 #include "usb/usb-channel.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <libusb.h>
 #include <linux/usbdevice_fs.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#include "usb/host-causes.h"
 
 /* Room for replies, a multiple of every packet size, so that a longer one goes on in the next transfer instead of overflowing.
  * Most are a few bytes, and the kernel sets the room aside each time; the large one is for a device that is being read. */
@@ -41,7 +41,7 @@ struct UsbChannel {
         Channel channel;
         _Atomic bool cancelled;
         int fd;
-        char *devnode;
+        char *devnode, *sysfs;
         libusb_context *context;
         libusb_device_handle *handle;
         int interface;
@@ -499,46 +499,9 @@ UsbChannel *usb_channel_close(UsbChannel *u) {
                 close(u->fd);
         free(u->in_buffer);
         free(u->devnode);
+        free(u->sysfs);
         free(u);
         return NULL;
-}
-
-static void user_name(uid_t uid, char ret[static 40]) {
-        struct passwd pw, *found = NULL;
-        char buffer[2048];
-
-        if (getpwuid_r(uid, &pw, buffer, sizeof(buffer), &found) == 0 && found)
-                snprintf(ret, 40, "%s", found->pw_name);
-        else
-                snprintf(ret, 40, "%u", (unsigned) uid);
-}
-
-static void group_name(gid_t gid, char ret[static 40]) {
-        struct group gr, *found = NULL;
-        char buffer[4096];
-
-        if (getgrgid_r(gid, &gr, buffer, sizeof(buffer), &found) == 0 && found)
-                snprintf(ret, 40, "%s", found->gr_name);
-        else
-                snprintf(ret, 40, "%u", (unsigned) gid);
-}
-
-static int open_failed(const char *devnode, int error, Failure *f) {
-        char owner[40], group[40];
-        struct stat st;
-
-        if (error == ENOENT || error == ENODEV || error == ENXIO)
-                return failure_set(f, CLASS_GONE, "", "The device left the bus before it could be opened (%s).",
-                                   devnode);
-        if ((error == EACCES || error == EPERM) && stat(devnode, &st) == 0) {
-                user_name(st.st_uid, owner);
-                group_name(st.st_gid, group);
-                return failure_set_errno(f, error,
-                                         "No permission to use %s (owner %s, group %s, mode %04o). Install the udev "
-                                         "rules of fdld, or run it as a user who may write there.",
-                                         devnode, owner, group, (unsigned) st.st_mode & 07777);
-        }
-        return failure_set_errno(f, error, "%s cannot be opened: %s.", devnode, strerror(error));
 }
 
 static void set_library_options(void) {
@@ -631,18 +594,9 @@ static int find_interface(UsbChannel *u, int port, Failure *f) {
 }
 
 static int claim_failed(UsbChannel *u, int error, Failure *f) {
-        struct usbdevfs_getdriver driver = {.interface = (unsigned) u->interface};
-
         if (error == LIBUSB_ERROR_NO_DEVICE || is_gone(u))
                 return failure_set(f, CLASS_GONE, "", "The device left the bus while it was claimed (%s).", u->devnode);
-        if (error != LIBUSB_ERROR_BUSY)
-                return failure_set_errno(f, error_of(error), "Interface %d of %s cannot be claimed: %s.", u->interface,
-                                         u->devnode, libusb_strerror(error));
-        if (ioctl(u->fd, USBDEVFS_GETDRIVER, &driver) == 0 && !streq(driver.driver, "usbfs"))
-                return failure_set_errno(f, EBUSY, "The kernel driver %.60s holds interface %d of %s.", driver.driver,
-                                         u->interface, u->devnode);
-        return failure_set_errno(f, EBUSY, "Another program holds interface %d of %s. Stop it and retry.", u->interface,
-                                 u->devnode);
+        return host_cause_claim(u->fd, u->devnode, u->sysfs, u->interface, -error_of(error), u->detached, f);
 }
 
 static int claim(UsbChannel *u, bool keep_driver, Failure *f) {
@@ -678,8 +632,17 @@ static int allocate(UsbChannel *u, Failure *f) {
         return 0;
 }
 
+/* Where the device has no configuration, what fails first is some innocent question: the cause lies behind it. */
+static int behind(const UsbChannel *u, int r, Failure *f) {
+        Failure blocked = FAILURE_INIT;
+
+        if (r == 1 && f->class != CLASS_GONE && host_cause_blocked(u->devnode, u->sysfs, &blocked))
+                *f = blocked;
+        return r;
+}
+
 /* `port`: number of the interface, -1 the download port. */
-static int open_any(const char *devnode, uint16_t vendor, uint16_t product, int port, UsbChannel **ret, Failure *f) {
+static int open_any(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, int port, UsbChannel **ret, Failure *f) {
         _cleanup_(usb_channel_closep) UsbChannel *u = calloc(1, sizeof(*u));
         int r;
 
@@ -688,11 +651,12 @@ static int open_any(const char *devnode, uint16_t vendor, uint16_t product, int 
         u->channel.ops = &usb_ops;
         u->fd = -EBADF;
         u->devnode = strdup(devnode);
-        if (!u->devnode)
+        u->sysfs = strdup(sysfs);
+        if (!u->devnode || !u->sysfs)
                 return failure_set_errno(f, ENOMEM, "Not enough memory.");
         u->fd = open(devnode, O_RDWR | O_CLOEXEC | O_NOCTTY);
         if (u->fd < 0)
-                return open_failed(devnode, errno, f);
+                return host_cause_open(devnode, sysfs, errno, f);
         r = wrap_node(u, f);
         if (r == 0)
                 r = check_identity(u, vendor, product, f);
@@ -704,13 +668,16 @@ static int open_any(const char *devnode, uint16_t vendor, uint16_t product, int 
                 r = allocate(u, f);
         if (r == 0)
                 *ret = TAKE_PTR(u);
+        else
+                r = behind(u, r, f);
         return r;
 }
 
-int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
-        return open_any(devnode, vendor, product, -1, ret, f);
+int usb_channel_open(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
+        return open_any(devnode, sysfs, vendor, product, -1, ret, f);
 }
 
-int usb_channel_open_port(const char *devnode, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f) {
-        return open_any(devnode, vendor, product, interface, ret, f);
+int usb_channel_open_port(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret,
+                          Failure *f) {
+        return open_any(devnode, sysfs, vendor, product, interface, ret, f);
 }

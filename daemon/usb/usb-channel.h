@@ -9,10 +9,10 @@
  * numbers are reused quickly). A kernel driver on the interface is detached and attached again at close. */
 typedef struct UsbChannel UsbChannel;
 
-/* 0; 1 with *f (class host: permission with owner, group and mode of the node; busy with the driver's name; class gone; class mismatch). */
-int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f);
-/* The port of a running system: that interface and no other, and only if no kernel driver holds it (class host, "busy", with its name). */
-int usb_channel_open_port(const char *devnode, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f);
+/* `sysfs`: the device's folder, "" not known. 0; 1 with *f (class host as in host-causes.h; class gone; class mismatch). */
+int usb_channel_open(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f);
+/* The port of a running system: that interface and no other, and only if no kernel driver holds it (class host, "driver", with its name). */
+int usb_channel_open_port(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f);
 UsbChannel *usb_channel_close(UsbChannel *u);
 DEFINE_CLEANUP(UsbChannel *, usb_channel_close)
 Channel *usb_channel_get(UsbChannel *u);

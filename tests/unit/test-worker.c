@@ -25,7 +25,7 @@ static _Atomic int n_open, n_opened, n_cancels, denials;
 static char last_node[64];
 static bool stays_busy;
 
-int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
+int usb_channel_open(const char *devnode, const char *sysfs _unused_, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
         UsbChannel *u;
 
         ck_assert_uint_eq(vendor, 0x1782);
@@ -45,9 +45,9 @@ int usb_channel_open(const char *devnode, uint16_t vendor, uint16_t product, Usb
         return 0;
 }
 
-int usb_channel_open_port(const char *devnode, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f) {
+int usb_channel_open_port(const char *devnode, const char *sysfs, uint16_t vendor, uint16_t product, uint8_t interface, UsbChannel **ret, Failure *f) {
         (void) interface;
-        return usb_channel_open(devnode, vendor, product, ret, f);
+        return usb_channel_open(devnode, sysfs, vendor, product, ret, f);
 }
 
 UsbChannel *usb_channel_close(UsbChannel *u) {

@@ -263,7 +263,7 @@ static Json *cmd_stall(World *w UNUSED, Unit *u, Json *request) {
 
 static Json *set_unit(Unit *u, Json *request) {
         const char *perm = get_string(request, "perm"), *held = get_string(request, "held"),
-                   *held_by = get_string(request, "held-by");
+                   *held_by = get_string(request, "held-by"), *power = get_string(request, "power");
         Json *r = NULL;
 
         if (held && strlen(held) >= sizeof u->o.held)
@@ -271,10 +271,16 @@ static Json *set_unit(Unit *u, Json *request) {
         pthread_mutex_lock(&u->lock);
         if (perm && !permission_parse(perm, &u->o.permission))
                 r = fail("\"perm\" is ok, read-only or denied.");
+        if (power && !power_parse(power, &u->o.power))
+                r = fail("\"power\" is on, auto or asleep.");
+        else if (power && u->node)
+                sysfs_power(u->node);
         if (held)
                 snprintf(u->o.held, sizeof u->o.held, "%s", held);
-        if (held_by)
+        if (held_by) {
                 u->o.held_by_program = strcmp(held_by, "program") == 0;
+                u->o.driver_stubborn = strcmp(held_by, "stubborn") == 0;
+        }
         for (unsigned i = 0; u->node && i < u->node->n_interfaces; i++) {
                 Interface *f = &u->node->interfaces[i];
 

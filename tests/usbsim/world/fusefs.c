@@ -120,6 +120,11 @@ static void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
         free(buf);
 }
 
+/* Opening a node wakes its device, or fails. */
+static bool node_asleep(const Node *n) {
+        return n->unit && n->unit->o.power == POWER_ASLEEP;
+}
+
 static void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
         Node *n = ino >= INO_NODE ? node_by_ino(world, ino) : NULL;
         int mode = fi->flags & O_ACCMODE;
@@ -128,11 +133,11 @@ static void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
                 fuse_reply_err(req, ENODEV);
                 return;
         }
-        bool no = refused(n, mode != O_WRONLY, mode != O_RDONLY);
-        File *f = no ? NULL : file_open(n, mode != O_RDONLY);
+        bool no = refused(n, mode != O_WRONLY, mode != O_RDONLY), asleep = !no && node_asleep(n);
+        File *f = no || asleep ? NULL : file_open(n, mode != O_RDONLY);
         node_unref(n);
         if (!f) {
-                fuse_reply_err(req, no ? EACCES : ENODEV);
+                fuse_reply_err(req, no ? EACCES : asleep ? EHOSTUNREACH : ENODEV);
                 return;
         }
         fi->fh = (uintptr_t) f;

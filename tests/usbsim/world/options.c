@@ -13,7 +13,8 @@ static const char help_text[] =
         "      --replay=TRACE     a device that behaves as the one in a trace did (fdlctl trace JOB >TRACE)\n"
         "      --controllers=N    USB controllers (default: one for each 16 devices)\n"
         "      --platform         controllers are platform devices, not PCI\n"
-        "      --hub PORT         a hub at PORT, for example 1-2 (hubs above a port= are made by themselves)\n"
+        "      --hub PORT[,full]  a hub at PORT, for example 1-2 (hubs above a port= are made by themselves); full: at 12 Mbit/s only,\n"
+        "                         and so is what hangs on it\n"
         "      --bus-rate=RATE    bytes a second shared by the devices of a controller, for example 40M; 0: no limit\n"
         "      --fast             no delays anywhere, no bus rate\n"
         "      --storage=DIR      where flash contents are kept: DIR/<index or name>\n"
@@ -25,7 +26,8 @@ static const char help_text[] =
         "      --ctl REQUEST      send one request to $USBSIM_CONTROL and print the reply\n"
         "  -h, --help  --version\n\n"
         "Options of every device: port=1-1.3 (bus-port.port), speed=full|high|super, perm=ok|read-only|denied,\n"
-        "held=DRIVER (a kernel driver), held-by=program, plug=no, twin=yes (the hubs above have a USB3 half),\n"
+        "held=DRIVER (a kernel driver), held-by=program|stubborn (a driver that comes back at once), authorized=no (as usbguard does it),\n"
+        "power=on|auto|asleep (autosuspend; asleep: cannot be woken), plug=no, twin=yes (the hubs above have a USB3 half),\n"
         "tty[=only] (a pty as /dev/ttyUSBn), boot-id=VVVV:PPPP (what appears after a successful boot),\n"
         "reset=rom|keep|gone (what a USB reset does), line-state=stall, name=NAME, seed=N.\n\n"
         "Control: one JSON object for each line, the reply is one line with \"ok\". \"device\" is an index or a name.\n"
@@ -194,6 +196,17 @@ bool permission_parse(const char *s, Permission *ret) {
         return false;
 }
 
+bool power_parse(const char *s, PowerState *ret) {
+        static const char *const words[] = { [POWER_ON] = "on", [POWER_AUTO] = "auto", [POWER_ASLEEP] = "asleep" };
+
+        for (size_t i = 0; i < COUNT(words); i++)
+                if (strcmp(s, words[i]) == 0) {
+                        *ret = (PowerState) i;
+                        return true;
+                }
+        return false;
+}
+
 static bool yes_or_no(const char *v, bool *ret) {
         *ret = !v || strcmp(v, "yes") == 0 || strcmp(v, "1") == 0;
         return *ret || strcmp(v, "no") == 0 || strcmp(v, "0") == 0;
@@ -271,7 +284,12 @@ static int take_option(UnitOptions *o, const char *key, const char *v) {
         else if (strcmp(key, "held") == 0)
                 ok = copy_word(v, o->held, sizeof o->held);
         else if (strcmp(key, "held-by") == 0)
-                ok = o->held_by_program = v && strcmp(v, "program") == 0;
+                ok = (o->held_by_program = v && strcmp(v, "program") == 0) || (o->driver_stubborn = v && strcmp(v, "stubborn") == 0);
+        else if (strcmp(key, "authorized") == 0) {
+                ok = yes_or_no(v, &b);
+                o->unauthorised = !b;
+        } else if (strcmp(key, "power") == 0)
+                ok = v && power_parse(v, &o->power);
         else if (strcmp(key, "plug") == 0) {
                 ok = yes_or_no(v, &b);
                 o->absent = !b;

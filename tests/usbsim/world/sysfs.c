@@ -91,11 +91,11 @@ static void device_files(const Node *n, const char *dir) {
         put_file(dir, "bDeviceProtocol", "00\n");
         put_file(dir, "bNumConfigurations", "1\n");
         put_file(dir, "bNumInterfaces", "%2u\n", n->n_interfaces);
-        put_file(dir, "bConfigurationValue", "1\n");
+        put_file(dir, "bConfigurationValue", "%s\n", n->configured ? "1" : "");
         put_file(dir, "bmAttributes", "c0\n");
         put_file(dir, "configuration", "%s", "");
         put_file(dir, "maxchild", "%u\n", n->hub_ports);
-        put_file(dir, "authorized", "1\n");
+        put_file(dir, "authorized", "%d\n", !n->unit || !n->unit->o.unauthorised);
         put_file(dir, "removable", "%s\n", ports ? "removable" : "unknown");
         put_file(dir, "quirks", "0x0\n");
         put_file(dir, "urbnum", "0\n");
@@ -186,6 +186,16 @@ static void add_database(const Node *n) {
         write_file_at("/run/udev/data", data, props, size);
 }
 
+void sysfs_power(const Node *n) {
+        PowerState p = n->unit ? n->unit->o.power : POWER_ON;
+        char dir[540];
+
+        format_to(dir, sizeof dir, "/sys%s/power", n->path);
+        mkdir(dir, 0755);
+        put_file(dir, "control", "%s\n", p == POWER_ON ? "on" : "auto");
+        put_file(dir, "runtime_status", "%s\n", p == POWER_ASLEEP ? "suspended" : "active");
+}
+
 void sysfs_add_device(Node *n) {
         char dir[512], port[512], number[32];
 
@@ -194,7 +204,8 @@ void sysfs_add_device(Node *n) {
         device_files(n, dir);
         link_to(n->path, "subsystem", "/bus/usb");
         link_to(n->path, "driver", "/bus/usb/drivers/usb");
-        for (unsigned i = 0; i < n->n_interfaces; i++)
+        sysfs_power(n);
+        for (unsigned i = 0; n->configured && i < n->n_interfaces; i++)
                 add_interface(n, &n->interfaces[i]);
         if (own_port(n, port, sizeof port)) {
                 link_to(n->path, "port", port);

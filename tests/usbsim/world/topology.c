@@ -77,7 +77,8 @@ static Node *hub_by_name(const Bus *b, const char *name) {
 static Node *add_hub(World *w, Bus *b, const char *name, Node *parent, const char *parent_path, const SimUsb *usb) {
         if (b->n_hubs == COUNT(b->hubs))
                 return NULL;
-        Node *n = node_new(w, b, name, parent_path, usb, b->super ? SPEED_SUPER : SPEED_HIGH);
+        bool full = w->full_speed_hub && strcmp(name, w->full_speed_hub) == 0;
+        Node *n = node_new(w, b, name, parent_path, usb, b->super ? SPEED_SUPER : full ? SPEED_FULL : SPEED_HIGH);
         n->lock = &hub_lock;
         n->is_hub = true;
         n->hub_ports = parent ? HUB_PORTS : ROOT_PORTS;
@@ -185,8 +186,11 @@ bool unit_place(Unit *u, const char *port, char *err, size_t err_size) {
                          ROOT_PORTS, HUB_PORTS, DEVICES_PER_BUS);
                 return false;
         }
+        Node *hub = get_hub(w, c->usb2, chain, depth - 1);
         pthread_mutex_lock(&u->lock);
-        if (super)
+        if (hub && hub->speed == SPEED_FULL)
+                u->o.speed = SPEED_FULL;
+        else if (super)
                 u->o.speed = SPEED_SUPER;
         else if (u->o.speed == SPEED_SUPER)
                 u->o.speed = SPEED_HIGH;
@@ -268,7 +272,7 @@ static unsigned buses_named(const World *w) {
                 if (parse_port(w->units[i]->o.port, &bus, chain))
                         max = MAX_OF(max, bus);
         for (unsigned i = 0; i < w->settings.n_hubs; i++)
-                if (parse_port(w->settings.hubs[i], &bus, chain))
+                if (sscanf(w->settings.hubs[i], "%u-", &bus) == 1)
                         max = MAX_OF(max, bus);
         return max;
 }
@@ -291,10 +295,16 @@ void topology_build(World *w) {
                 sysfs_peer_hubs(c->usb2->root, c->usb3->root);
         }
         for (unsigned i = 0; i < w->settings.n_hubs; i++) {
-                unsigned depth = parse_port(w->settings.hubs[i], &bus, chain);
+                char port[40];
+                bool full = strchr(w->settings.hubs[i], ',') && strcmp(strchr(w->settings.hubs[i], ','), ",full") == 0;
+                snprintf(port, sizeof port, "%.*s", full ? (int) strcspn(w->settings.hubs[i], ",") : 39, w->settings.hubs[i]);
+                unsigned depth = parse_port(port, &bus, chain);
                 Controller *c = depth > 0 ? bus_controller(w, bus) : NULL;
 
-                if (!c || !make_hubs(w, c, chain, depth, true))
+                w->full_speed_hub = full ? port : NULL;
+                bool made = c && make_hubs(w, c, chain, depth, !full);
+                w->full_speed_hub = NULL;
+                if (!made)
                         quit(2, "--hub %s: there is no such port.", w->settings.hubs[i]);
         }
         place_units(w);

@@ -208,7 +208,7 @@ static void hold_interfaces(const Unit *u, Node *n) {
 
 static void announce(Node *n) {
         uevent_device(n, "add");
-        for (unsigned i = 0; i < n->n_interfaces; i++) {
+        for (unsigned i = 0; n->configured && i < n->n_interfaces; i++) {
                 char driver[sizeof n->interfaces[i].driver];
                 const char *bound;
 
@@ -247,6 +247,7 @@ static bool attach(Unit *u, const SimUsb *other) {
         n->lock = &u->lock;
         n->unit = u;
         n->runs_model = !other;
+        n->configured = other || !u->o.unauthorised;
         if (!other)
                 hold_interfaces(u, n);
         pthread_mutex_unlock(&u->lock);

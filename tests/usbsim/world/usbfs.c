@@ -150,8 +150,12 @@ int interface_detach(Node *n, Interface *i) {
         if (i->owner)
                 drop_claim(n, i);
         else if (i->driver[0]) {
-                i->driver[0] = 0;
+                bool back = n->unit && n->unit->o.driver_stubborn;
+                if (!back)
+                        i->driver[0] = 0;
                 sysfs_bind(n, i, NULL);
+                if (back)
+                        sysfs_bind(n, i, i->driver);
                 if (n->unit)
                         tty_wake(n->unit);
         } else

@@ -108,6 +108,8 @@ struct Node {
 };
 
 typedef enum UnitAction { ACT_NONE, ACT_LEAVE, ACT_REENUMERATE, ACT_BOOT } UnitAction;
+/* asleep: suspended by autosuspend, and the kernel cannot wake it */
+typedef enum PowerState { POWER_ON, POWER_AUTO, POWER_ASLEEP } PowerState;
 typedef enum Permission { PERM_OK, PERM_READ_ONLY, PERM_DENIED } Permission;
 typedef enum ResetBehaviour { RESET_ROM, RESET_KEEP, RESET_GONE } ResetBehaviour;
 typedef enum TtyMode { TTY_NO, TTY_ALSO, TTY_ONLY } TtyMode;
@@ -120,7 +122,9 @@ typedef struct UnitOptions {
         Speed speed;
         Permission permission;
         char held[32]; /* kernel driver */
-        bool held_by_program;
+        bool held_by_program, driver_stubborn; /* stubborn: takes the interface back as soon as it lost it */
+        bool unauthorised; /* the machine does not allow it: no configuration, nothing to claim */
+        PowerState power;
         bool absent;
         bool twin;
         TtyMode tty;
@@ -211,6 +215,7 @@ struct World {
         unsigned n_controllers;
         Bus buses[BUSES_MAX];
         unsigned n_buses;
+        const char *full_speed_hub; /* the hub that is being made, if it is one; NULL */
         Unit *units[UNITS_MAX];
         unsigned n_units;
 
@@ -231,6 +236,7 @@ void settings_parse(Settings *s, int argc, char **argv);
 bool unit_options_parse(UnitOptions *o, const char *spec, bool fast, char *err, size_t err_size);
 void unit_options_free(UnitOptions *o);
 bool permission_parse(const char *s, Permission *ret);
+bool power_parse(const char *s, PowerState *ret);
 
 /* sandbox.c: makes the namespaces and the empty places that are filled later. Returns the descriptor of /dev/fuse. */
 int sandbox_enter(void);
@@ -273,6 +279,7 @@ int control_request(Node *n, const uint8_t setup[8], uint8_t *data, size_t size)
 void sysfs_add_controller(const Controller *c);
 void sysfs_add_hub(Node *n);
 void sysfs_peer_hubs(const Node *usb2, const Node *usb3); /* the two halves of each socket point at each other */
+void sysfs_power(const Node *n); /* what the unit's power option says */
 void sysfs_add_device(Node *n);
 void sysfs_remove_device(Node *n);
 /* Driver link of an interface; NULL removes it. Also tells udev. */
