@@ -181,7 +181,7 @@ static void print_particulars(struct json_object *details) {
                 fprintf(stderr, "; command %s", safe_text(json_text(details, "command"), text, sizeof(text)));
         if (reply != UINT64_MAX)
                 fprintf(stderr, ", reply %02" PRIX64, reply);
-        if (waited != UINT64_MAX && waited > 0)
+        if (waited != UINT64_MAX && waited >= 50)
                 fprintf(stderr, "; waited %.1f s", (double) waited / 1000);
         if (deadline != UINT64_MAX && deadline > 0)
                 fprintf(stderr, " of %.1f s", (double) deadline / 1000);
@@ -205,7 +205,7 @@ static void print_outlook(struct json_object *details) {
         }
         if (verdict > VERDICT_NONE)
                 fprintf(stderr, "  the unit:      %s\n", verdict_text(verdict));
-        if (json_flag(details, "must_reflash"))
+        else if (json_flag(details, "must_reflash"))
                 fprintf(stderr, "  This unit must be flashed again before it is used.\n");
 }
 
@@ -240,6 +240,52 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
                 fprintf(stderr, "  What was said: fdlctl trace %" PRIu64 "; for help from others: fdlctl bundle %" PRIu64 "\n", job_id(j), job_id(j));
 }
 
+static void print_amount(const char *before, uint64_t bytes, const char *after) {
+        struct json_object *v = json_object_new_uint64(bytes);
+        char cell[32];
+
+        fprintf(stderr, "%s%s%s", before, cell_text(CELL_BYTES, v, cell, sizeof(cell)), after);
+        json_object_put(v);
+}
+
+/* One stage: "write 12.1 s at 9.8 MiB/s". Less than a moment is not worth a word. */
+static void print_stage(struct json_object *stage, bool first) {
+        uint64_t usec, bytes;
+        char text[64];
+
+        if (!json_object_is_type(stage, json_type_array) || json_object_array_length(stage) != 4)
+                return;
+        usec = json_object_get_uint64(json_object_array_get_idx(stage, 1));
+        bytes = json_object_get_uint64(json_object_array_get_idx(stage, 2));
+        fprintf(stderr, "%s%s %.1f s", first ? "" : ", ", safe_text(json_object_get_string(json_object_array_get_idx(stage, 0)), text, sizeof(text)),
+                (double) usec / 1e6);
+        if (usec > 0 && bytes > 0)
+                print_amount(" at ", (uint64_t) ((double) bytes * 1e6 / (double) usec), "/s");
+}
+
+/* What the work was like: how much, how fast, how well proven, and where the time went. */
+static void print_report(struct json_object *details) {
+        struct json_object *stages = json_member(details, "stages");
+        uint64_t usec = json_u64(details, "duration_usec"), retries = json_u64(details, "retries");
+        char text[32];
+
+        if (!stages || !json_object_is_type(stages, json_type_array) || json_object_array_length(stages) == 0)
+                return;
+        fprintf(stderr, "  in %.1f s", (double) usec / 1e6);
+        if (json_u64(details, "bytes_done") > 0 && json_u64(details, "rate") > 0) {
+                print_amount(", ", json_u64(details, "bytes_done"), "");
+                print_amount(" at ", json_u64(details, "rate"), "/s");
+        }
+        if (json_text(details, "verified")[0])
+                fprintf(stderr, ", verified: %s", safe_text(json_text(details, "verified"), text, sizeof(text)));
+        if (retries > 0)
+                fprintf(stderr, ", %" PRIu64 " %s", retries, retries == 1 ? "retry" : "retries");
+        fputs("\n  stages: ", stderr);
+        for (size_t i = 0; i < json_object_array_length(stages); i++)
+                print_stage(json_object_array_get_idx(stages, i), i == 0);
+        fputc('\n', stderr);
+}
+
 static void job_over(Follow *f, FollowedJob *j, const char *result, struct json_object *details) {
         struct json_object *error = NULL;
         const char *error_name = "";
@@ -267,9 +313,11 @@ static void job_over(Follow *f, FollowedJob *j, const char *result, struct json_
         }
         if (!streq(result, "done"))
                 print_failure(j, result, details);
-        else if (!arg_output.quiet)
+        else if (!arg_output.quiet) {
                 fprintf(stderr, "%s: done%s\n", job_place(j, place, sizeof(place)),
                         streq(json_text(j->properties, "UserAction"), "unplug") ? "; unplug it: it goes off when it loses the cable" : "");
+                print_report(details);
+        }
         if (f->finished == f->n)
                 sd_event_exit(f->event, 0);
 }

@@ -203,6 +203,7 @@ static int read_exactly(BslSession *s, const Command *c, void *data, size_t size
                 if (d == -ECANCELED)
                         return d;
                 s->tainted = false;
+                s->retries++;
                 own = FAILURE_INIT;
                 r = read_once(s, c, data, size, allow_short, ret_size, &own);
                 own.attempts = 2;

@@ -158,6 +158,7 @@ int bsl_connect(BslSession *s, Failure *f) {
                 if (attempt == 2 || own.class == CLASS_GONE || own.class == CLASS_HOST ||
                     own.reply == BSL_REP_UNSUPPORTED_COMMAND)
                         break;
+                s->retries++;
                 /* All answers to CONNECT are alike, so a late one does no harm to the second. */
                 s->tainted = false;
                 r = session_drain(s, QUIET_MS);

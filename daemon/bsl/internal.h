@@ -36,6 +36,7 @@ struct BslSession {
         Failure probe_failure;
         int port_error; /* why the control request failed, 0 it did not */
         char version[64];
+        unsigned retries; /* commands that were sent once more */
         char log[200]; /* the last that the device logged */
 
         bool tainted;

@@ -87,6 +87,10 @@ const char *bsl_session_log(const BslSession *s) {
         return s->log;
 }
 
+unsigned bsl_session_retries(const BslSession *s) {
+        return s->retries;
+}
+
 bool bsl_session_tainted(const BslSession *s) {
         return s->tainted;
 }

@@ -142,6 +142,7 @@ void bsl_session_set_check(BslSession *s, BslCheck check);
 void bsl_session_set_stage(BslSession *s, BslStage stage);
 const char *bsl_session_version(const BslSession *s); /* last VER text, cleaned of control characters, "" none */
 const char *bsl_session_log(const BslSession *s);     /* the last text of a log frame, cleaned; "" none came */
+unsigned bsl_session_retries(const BslSession *s);    /* how often a command was sent once more */
 bool bsl_session_tainted(const BslSession *s);
 bool bsl_session_transcoding(const BslSession *s);    /* escaping is on */
 

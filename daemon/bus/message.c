@@ -274,6 +274,37 @@ int append_error(sd_bus_message *m, const Job *job) {
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+static int append_stages(sd_bus_message *m, const Job *job) {
+        JobStage stages[STAGE_MAX];
+        size_t n = job_stages(job, stages);
+        int r;
+
+        r = open_pair(m, "stages", "a(sttt)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sttt)");
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = sd_bus_message_append(m, "(sttt)", stage_to_string(stages[i].stage), stages[i].usec, stages[i].bytes,
+                                          (uint64_t) stages[i].times);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return close_pair(m, r);
+}
+
+/* What the work was like, whether it went well or not. */
+static int append_report(sd_bus_message *m, const Job *job) {
+        uint64_t usec = job_duration_usec(job);
+        int r;
+
+        r = append_pair_u64(m, "duration_usec", usec);
+        if (r >= 0)
+                r = append_pair_u64(m, "rate", usec > 0 ? (uint64_t) ((double) job->bytes_done * 1e6 / (double) usec) : 0);
+        if (r >= 0)
+                r = append_pair_u64(m, "retries", job->retries);
+        if (r >= 0)
+                r = append_pair_string(m, "verified", job->verified);
+        return r < 0 ? r : append_stages(m, job);
+}
+
 int append_result(sd_bus_message *m, const Job *job) {
         char buffer[FAILURE_CODE_MAX];
         Explanation x = {0};
@@ -302,6 +333,8 @@ int append_result(sd_bus_message *m, const Job *job) {
                 if (r >= 0)
                         r = append_pair_int(m, "exit", exit_code_of(&job->failure, &x));
         }
+        if (r >= 0)
+                r = append_report(m, job);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 

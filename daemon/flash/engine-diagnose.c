@@ -20,7 +20,7 @@ static bool still_talks(Engine *e) {
 
         if (f->class == CLASS_SLOW)
                 return true;
-        return f->class == CLASS_SILENT && e->stage != STAGE_HANDSHAKE && bsl_listen(e->session, LISTEN_MS, f);
+        return f->class == CLASS_SILENT && e->stage != STAGE_HANDSHAKE && bsl_listen(e->session, MIN(LISTEN_MS, e->deadlines.midst), f);
 }
 
 /* Only what cannot touch flash may be asked for a new session: a boot ROM and a first loader. What was asked for one just now is not

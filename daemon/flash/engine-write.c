@@ -266,6 +266,7 @@ size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_
 static int rewrite_nv(Engine *e, EngineImage *image) {
         int r = 0;
 
+        e->report->retries++;
         engine_fact(e, "note", "%s read back differently from what was written: writing it again",
                     engine_subject(engine_step(e)));
         if (!engine_step(e)->destructive)

@@ -562,6 +562,8 @@ int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *ho
                 engine_tell_verified(&e);
         r = leave(&e, r);
         note_resting(&e);
+        if (e.session)
+                ret->retries += bsl_session_retries(e.session);
         engine_done(&e);
         return r;
 }

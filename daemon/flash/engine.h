@@ -77,6 +77,7 @@ typedef struct EngineInput {
 typedef struct EngineReport {
         uint64_t bytes_done, bytes_total;
         unsigned steps_done;
+        unsigned retries;           /* commands sent once more, data written once more */
         bool wrote;                 /* something in flash was changed or may have been */
         bool identity_proven;
         EngineResting resting;      /* what runs on it now, if that is certain */

@@ -119,6 +119,8 @@ static struct json_object *stages_array(const JobTrail *t) {
                 add_number(o, "usec", s->usec);
                 add_number(o, "bytes", s->bytes);
                 add_number(o, "times", s->times);
+                if (s->usec > 0 && s->bytes > 0)
+                        add_number(o, "rate", (uint64_t) ((double) s->bytes * 1e6 / (double) s->usec));
                 json_object_array_add(a, o);
         }
         return a;
@@ -229,9 +231,9 @@ static struct json_object *unit_object(const Job *job) {
 }
 
 static uint64_t rate_of(const Job *job) {
-        uint64_t usec = job->finished_usec > job->started_usec ? job->finished_usec - job->started_usec : 0;
+        uint64_t usec = job_duration_usec(job);
 
-        return job->started_usec == 0 || usec == 0 ? 0 : (uint64_t) ((double) job->bytes_done * 1e6 / (double) usec);
+        return usec == 0 ? 0 : (uint64_t) ((double) job->bytes_done * 1e6 / (double) usec);
 }
 
 static struct json_object *loaders_object(const JobRun *run) {
@@ -260,6 +262,8 @@ static void add_outcome(struct json_object *o, const Job *job, const StoreJob *r
         add_number(o, "bytes_done", job->bytes_done);
         add_number(o, "bytes_total", job->bytes_total);
         add_number(o, "rate", rate_of(job));
+        add_number(o, "duration_usec", job_duration_usec(job));
+        add_number(o, "retries", job->retries);
         add_number(o, "retry_of", job->retry_of > 0 ? job->retry_of : U64_UNKNOWN);
         if (job->run->trail)
                 add(o, "stages", stages_array(job->run->trail));

@@ -298,6 +298,7 @@ static void handle_done(Job *job, WorkerRecord *r) {
                 change_close(job);
         else if (job->run->table_open)
                 job_note_open_table(job);
+        job->retries = r->report.retries;
         surroundings_note(job, &f);
         job->bytes_done = MAX(job->bytes_done, r->report.bytes_done);
         trail_end(job, r->now_usec, job->bytes_done);

@@ -141,6 +141,7 @@ struct Job {
         uint64_t retry_of;
         uint64_t batch;         /* 0 none */
         bool straggler;         /* much slower than its cohort */
+        unsigned retries;       /* what was sent or written once more in it */
         Job *next;
         /* the rest is of station/ alone */
         struct JobRun *run;
@@ -242,6 +243,16 @@ bool station_has_evidence(const Station *s, uint64_t job);
 /* fd: a sealed memory file with the text, the callee's; or error: -ENOENT nothing is kept of this job, -errno. -EBUSY and others at once. */
 typedef void (*StationTraceFunc)(int error, int fd, void *userdata);
 int station_trace(Station *s, uint64_t job, StationTraceFunc fn, void *userdata);
+
+/* The stages of a job that met a device, in the order in which they were first entered: how long and how many bytes in all, and how
+ * often. Returns how many; none of a job that only its record knows. */
+typedef struct JobStage {
+        Stage stage;
+        uint64_t usec, bytes;
+        unsigned times;
+} JobStage;
+size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]);
+uint64_t job_duration_usec(const Job *job); /* of the work itself, 0 not known */
 
 /* Inhibit: while at least one lease is held no new job starts. */
 void station_inhibit(Station *s);

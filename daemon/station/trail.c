@@ -71,6 +71,19 @@ void trail_fact(Job *job, const char *key, const char *value) {
                 text_clean(f->value, sizeof(f->value), value);
 }
 
+size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]) {
+        const JobTrail *t = job->run ? job->run->trail : NULL;
+        size_t n = t ? t->n_stages : 0;
+
+        for (size_t i = 0; i < n; i++)
+                ret[i] = (JobStage){t->stages[i].stage, t->stages[i].usec, t->stages[i].bytes, t->stages[i].times};
+        return n;
+}
+
+uint64_t job_duration_usec(const Job *job) {
+        return job->started_usec > 0 && job->finished_usec > job->started_usec ? job->finished_usec - job->started_usec : 0;
+}
+
 bool trail_of_job(const char *key) {
         return streq(key, "plan") || streq(key, "verify") || strncmp(key, "repair-", 7) == 0;
 }

@@ -10,9 +10,9 @@ last=at=fdl2:midst:#3
 enter_world --fast --hub 1-2,full --device=phone-emmc,name=perm,port=1-1,perm=denied --device=phone-emmc,name=program,port=1-4,held-by=program \
         --device=phone-emmc,name=driver,port=1-5,held=option,held-by=stubborn --device=phone-emmc,name=blocked,port=1-6,authorized=no \
         --device=phone-emmc,name=asleep,port=1-7,power=asleep --device=phone-emmc,name=slowhub,port=1-2.1,fault=at=fdl2:midst:#20+silence \
-        --device=phone-emmc,name=late,port=1-2.2,fault=at=fdl2:midst:#20+late=1700 \
+        --device=phone-emmc,name=late,port=1-2.2,fault=at=fdl2:midst:#20+late=1500 \
         --device=phone-emmc,name=one,port=1-3.1,fault=at=fdl2:midst:#20+silence --device=phone-emmc,name=two,port=1-3.2,fault=at=fdl2:midst:#20+silence \
-        --device=phone-emmc,name=dead,port=1-8.1,fault=$last+stall --device=phone-emmc,name=alive,port=1-9.1,fault=$last+late=1700 \
+        --device=phone-emmc,name=dead,port=1-8.1,fault=$last+stall --device=phone-emmc,name=alive,port=1-9.1,fault=$last+late=1500 \
         --device=phone-emmc,name=refused,port=1-10.1,fault=$last+nak=84 \
         --device=phone-emmc,name=fine,port=1-11.1 --device=phone-emmc,name=alone,port=1-11.2,fault=at=fdl2:midst:#20+silence
 trap stop_station EXIT
@@ -54,7 +54,9 @@ fails one write-silent 10 "USB port is alive"
 grep -q "hub or its power" <<<"$(first_cause)" && fail "a device without neighbours blames them"
 fails two write-silent 10 "other devices at the same hub failed"
 grep -q "hub or its power" <<<"$(first_cause)" || fail "the first cause is $(first_cause)"
-expect 0 fdlctl -q flash phone.pac --slot="$(port_of fine)"
+expect 0 fdlctl flash phone.pac --slot="$(port_of fine)"
+for word in ": done" "verified: critical" "  stages: handshake " ", write " "/s"; do says "$word"; done # what went well is also said
+[ -z "${SHOW:-}" ] || cat "$WORK/err" >&2
 fails alone write-silent 10 "other devices at the same hub work" "hardly the hub"
 
 # checking has three ends
@@ -68,7 +70,7 @@ for word in '"device_state":"talking"' '"verdict":"busy"' '"safe_to_unplug":fals
 expect 0 fdlctl -q export "$WORK/records.jsonl" --format=jsonl
 cp "$WORK/records.jsonl" "$WORK/out"
 for word in '"device_state":"mute"' '"situation":["neighbours-failing"]' '"situation":["full-speed-hub"]' '"hub_speed":"12"' '"verdict":"busy"' \
-        '"causes":[' '"actions":[' '"summary":"' '"code":"checking-silent-dead"' '"deadline_ms":' '"waited_ms":' '"attempts":'; do
+        '"causes":[' '"retries":0' '"duration_usec":' '"rate":' '"actions":[' '"summary":"' '"code":"checking-silent-dead"' '"deadline_ms":' '"waited_ms":' '"attempts":'; do
         says "$word"
 done
 stop_station
