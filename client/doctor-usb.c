@@ -14,8 +14,6 @@
 #define SYSFS "/sys/bus/usb/devices"
 #define VENDOR "1782"
 #define DOWNLOAD_PRODUCT "4d00"
-#define CONTROLLER_DEVICES 24 /* from about here on some controllers run out of endpoints */
-#define BUSES_MAX 64
 
 static const char *attribute(const char *device, const char *name, char *ret, size_t size) {
         char path[600];
@@ -48,6 +46,18 @@ static bool holds(const char *pid, const char *node) {
         return found;
 }
 
+static void found_holder(struct json_object *findings, const char *device, const char *node, const char *pid, const char *name) {
+        char command[80];
+
+        if (streq(name, "ModemManager"))
+                snprintf(command, sizeof(command), "sudo systemctl stop ModemManager");
+        else
+                snprintf(command, sizeof(command), "sudo kill %.20s", pid);
+        doctor_find(findings, "usb-held", "bad", command, "%s: the program %s (process %s) has %s open. Stop it, then unplug the device and plug it in again.", device,
+                    name, pid, node);
+}
+
+/* With the caller's rights: what belongs to other users is seen by root alone. */
 static void check_holders(struct json_object *findings, const char *device, const char *node) {
         DIR *d = opendir("/proc");
 
@@ -56,16 +66,31 @@ static void check_holders(struct json_object *findings, const char *device, cons
                 if (strspn(i->d_name, "0123456789") != strlen(i->d_name) || !holds(i->d_name, node))
                         continue;
                 snprintf(path, sizeof(path), "/proc/%s/comm", i->d_name);
-                if (streq(doctor_read(path, name, sizeof(name)), "fdld"))
-                        continue;
-                doctor_find(findings, "usb-held", "bad", "", "%s: the program %s (process %s) has it open. Stop it, then unplug the device and plug it in again.", device, name, i->d_name);
+                if (!streq(doctor_read(path, name, sizeof(name)), "fdld"))
+                        found_holder(findings, device, node, i->d_name, name);
         }
         if (d)
                 closedir(d);
 }
 
+/* A serial driver makes a port of an interface, and programs open that. */
+static void check_ports(struct json_object *findings, const char *device, const char *interface) {
+        char path[600], node[300];
+        DIR *d;
+
+        snprintf(path, sizeof(path), SYSFS "/%.200s", interface);
+        d = opendir(path);
+        for (struct dirent *i; d && (i = readdir(d));)
+                if (strncmp(i->d_name, "ttyUSB", 6) == 0 || strncmp(i->d_name, "ttyACM", 6) == 0) {
+                        snprintf(node, sizeof(node), "/dev/%.200s", i->d_name);
+                        check_holders(findings, device, node);
+                }
+        if (d)
+                closedir(d);
+}
+
 static void check_driver(struct json_object *findings, const char *device) {
-        char prefix[220], link[600], target[300];
+        char prefix[220], link[600], target[300], command[300];
         DIR *d = opendir(SYSFS);
 
         snprintf(prefix, sizeof(prefix), "%.200s:", device);
@@ -80,8 +105,12 @@ static void check_driver(struct json_object *findings, const char *device) {
                         continue;
                 target[n] = '\0';
                 driver = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
-                if (!streq(driver, "usbfs"))
-                        doctor_find(findings, "usb-driver", "note", "", "%s: the kernel driver %s has the interface %s; fdld takes it off while it works.", device, driver, i->d_name);
+                if (streq(driver, "usbfs"))
+                        continue;
+                snprintf(command, sizeof(command), "echo %.100s | sudo tee /sys/bus/usb/drivers/%.100s/unbind", i->d_name, driver);
+                doctor_find(findings, "usb-driver", "note", command, "%s: the kernel driver %s has the interface %s; fdld takes it off while it works.", device, driver,
+                            i->d_name);
+                check_ports(findings, device, i->d_name);
         }
         if (d)
                 closedir(d);
@@ -106,44 +135,64 @@ static void check_node(struct json_object *findings, const char *device) {
         check_holders(findings, device, node);
 }
 
+/* A rule that is installed need not have acted: the device may have been there before, or udev has not read it yet. */
+static void check_rule(struct json_object *findings, const char *device) {
+        char number[32], path[64], line[512];
+        bool acted = false;
+        FILE *f;
+
+        attribute(device, "dev", number, sizeof(number));
+        snprintf(path, sizeof(path), "/run/udev/data/c%.30s", number);
+        f = fopen(path, "re");
+        if (!f)
+                return;
+        while (!acted && fgets(line, sizeof(line), f))
+                acted = strncmp(line, "E:ID_FDLD_DEVICE=1", 18) == 0;
+        fclose(f);
+        if (acted)
+                doctor_find(findings, "udev-rule", "good", "", "%s: the udev rule of fdld acted on it.", device);
+        else
+                doctor_find(findings, "udev-rule", "bad", "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb",
+                            "%s: the udev rule of fdld did not act on it.", device);
+}
+
 static void check_device(struct json_object *findings, const char *device) {
-        char value[64], command[300];
+        char value[64], command[300], hub[300];
 
         if (streq(attribute(device, "authorized", value, sizeof(value)), "0")) {
                 snprintf(command, sizeof(command), "echo 1 | sudo tee " SYSFS "/%.100s/authorized", device);
                 doctor_find(findings, "usb-authorized", "bad", command, "%s: this machine does not allow the device (usbguard, or authorized_default).", device);
         }
+        doctor_hub_name(device, hub, sizeof(hub));
         if (atoi(attribute(device, "speed", value, sizeof(value))) < 480)
-                doctor_find(findings, "usb-speed", "bad", "", "%s: it runs at %s Mbit/s instead of 480. Use another cable, and a hub that is not full speed only.", device, value[0] ? value : "?");
+                doctor_find(findings, "usb-speed", "bad", "lsusb -t",
+                            "%s: it links at %s Mbit/s instead of 480 (feature phones and modules know no more), at %s. Use another cable, and a hub that is not full "
+                            "speed only.",
+                            device, value[0] ? value : "?", hub);
+        else
+                doctor_find(findings, "usb-speed", "good", "", "%s: it links at %s Mbit/s, at %s.", device, value, hub);
         if (streq(attribute(device, "power/control", value, sizeof(value)), "auto")) {
                 snprintf(command, sizeof(command), "echo on | sudo tee " SYSFS "/%.100s/power/control", device);
                 doctor_find(findings, "usb-autosuspend", "note", command, "%s: the kernel may put it to sleep; fdld's udev rule forbids that.", device);
         }
+        check_rule(findings, device);
         check_node(findings, device);
         check_driver(findings, device);
 }
 
 /* ---- all ---- */
 
-static unsigned bus_of(const char *device) {
-        char value[16];
-
-        return (unsigned) atoi(attribute(device, "busnum", value, sizeof(value)));
-}
-
-static void count_devices(struct json_object *findings, unsigned n_devices, const unsigned *buses) {
-        for (unsigned i = 0; i < BUSES_MAX; i++)
-                if (buses[i] >= CONTROLLER_DEVICES)
-                        doctor_find(findings, "usb-controller", "note", "", "USB bus %u has %u devices and hubs; some controllers run out of endpoints from there on. Spread them over controllers.",
-                                    i, buses[i]);
+static void count_devices(struct json_object *findings, unsigned n_devices) {
         if (n_devices == 0)
-                doctor_find(findings, "usb-devices", "note", "", "No device in download mode (" VENDOR ":" DOWNLOAD_PRODUCT ") is plugged in. Power it off, hold its boot key, plug it in.");
+                doctor_find(findings, "usb-devices", "note", "fdlctl watch", "No device in download mode (" VENDOR ":" DOWNLOAD_PRODUCT ") is plugged in. Power it off, hold its boot key, plug it in.");
         else
                 doctor_find(findings, "usb-devices", "good", "", "%u devices in download mode are plugged in.", n_devices);
+        if (n_devices > 0 && geteuid() != 0)
+                doctor_find(findings, "usb-held", "note", "sudo fdlctl doctor", "Whether programs of other users hold a device is seen by root only.");
 }
 
 void doctor_examine_usb(struct json_object *findings) {
-        unsigned n_devices = 0, buses[BUSES_MAX] = {};
+        unsigned n_devices = 0;
         DIR *d = opendir(SYSFS);
 
         if (!d) {
@@ -154,7 +203,6 @@ void doctor_examine_usb(struct json_object *findings) {
                 char vendor[16], product[16];
                 if (i->d_name[0] == '.' || strchr(i->d_name, ':'))
                         continue;
-                buses[bus_of(i->d_name) % BUSES_MAX]++;
                 if (!streq(attribute(i->d_name, "idVendor", vendor, sizeof(vendor)), VENDOR) ||
                     !streq(attribute(i->d_name, "idProduct", product, sizeof(product)), DOWNLOAD_PRODUCT))
                         continue;
@@ -162,5 +210,5 @@ void doctor_examine_usb(struct json_object *findings) {
                 check_device(findings, i->d_name);
         }
         closedir(d);
-        count_devices(findings, n_devices, buses);
+        count_devices(findings, n_devices);
 }

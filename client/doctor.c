@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -70,7 +71,7 @@ static void check_files(struct json_object *findings) {
                 { "udev-rule", "60-fdld.rules", "devices in download mode stay closed to fdld, and ModemManager may disturb them",
                   "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb", udev },
                 { "bus-policy", "org.fdld.Fdld1.conf", "fdld may not take its name on the system bus", "sudo systemctl reload dbus", dbus },
-                { "polkit", "org.fdld.fdld1.policy", "only root may flash", "", polkit },
+                { "polkit", "org.fdld.fdld1.policy", "only root may flash", "sudo systemctl restart polkit", polkit },
         };
         char path[200];
 
@@ -143,11 +144,11 @@ static void check_program(struct json_object *findings, const char *name, const 
         static const struct {
                 const char *name, *state, *text, *command;
         } known[] = {
-                { "spd_dump", "bad", "uses download mode devices by itself; two programs on one device break its session", "" },
-                { "spreadtrum_flash", "bad", "uses download mode devices by itself; two programs on one device break its session", "" },
+                { "spd_dump", "bad", "uses download mode devices by itself; two programs on one device break its session", "sudo pkill -x spd_dump" },
+                { "spreadtrum_flash", "bad", "uses download mode devices by itself; two programs on one device break its session", "sudo pkill -f spreadtrum_flash" },
                 { "usbguard-daemon", "note", "decides which USB devices may be used; devices that it blocks are not seen by fdld", "usbguard list-devices -b" },
-                { "ModemManager", "note", "probes serial ports; fdld's udev rule keeps it away from devices in download mode only", "" },
-                { "tlp", "note", "may put USB devices to sleep", "" },
+                { "ModemManager", "note", "probes serial ports; fdld's udev rule keeps it away from devices in download mode only", "sudo systemctl mask --now ModemManager" },
+                { "tlp", "note", "may put USB devices to sleep", "echo USB_AUTOSUSPEND=0 | sudo tee /etc/tlp.d/50-fdld.conf && sudo tlp start" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(known); i++)
@@ -206,6 +207,17 @@ static void check_polkit(sd_bus *bus, struct json_object *findings) {
                 doctor_find(findings, "polkit", "note", "sudo systemctl start polkit", "polkit is not running: only root may flash.");
 }
 
+static void check_versions(sd_bus *bus, struct json_object *findings) {
+        _cleanup_free_ char *systemd = NULL;
+
+        if (sd_bus_get_property_string(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Version", NULL,
+                                       &systemd) < 0)
+                doctor_find(findings, "versions", "good", "", "fdlctl " PACKAGE_VERSION "; systemd does not answer on this bus.");
+        else
+                doctor_find(findings, "versions", atoi(systemd) < 252 ? "note" : "good", atoi(systemd) < 252 ? "systemctl --version" : "",
+                            "fdlctl " PACKAGE_VERSION ", systemd %s%s.", systemd, atoi(systemd) < 252 ? " (fdld is made for 252 or newer)" : "");
+}
+
 void doctor_examine_bus(struct json_object *findings) {
         sd_bus *bus = NULL;
         int r = sd_bus_open_system(&bus);
@@ -216,6 +228,7 @@ void doctor_examine_bus(struct json_object *findings) {
         }
         check_daemon(bus, findings);
         check_polkit(bus, findings);
+        check_versions(bus, findings);
         sd_bus_flush_close_unref(bus);
 }
 
@@ -241,6 +254,8 @@ int verb_doctor(int argc _unused_, char **argv _unused_) {
         doctor_examine_bus(findings);
         doctor_examine_machine(findings);
         doctor_examine_usb(findings);
+        doctor_examine_hubs(findings);
+        doctor_examine_host(findings);
         n = json_object_array_length(findings);
         for (size_t i = 0; i < n; i++)
                 bad += streq(json_text(json_object_array_get_idx(findings, i), "state"), "bad");
