@@ -252,7 +252,9 @@ typedef struct JobStage {
         unsigned times;
 } JobStage;
 size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]);
-uint64_t job_duration_usec(const Job *job); /* of the work itself, 0 not known */
+static inline uint64_t job_duration_usec(const Job *job) { /* of the work itself, 0 not known */
+        return job->started_usec > 0 && job->finished_usec > job->started_usec ? job->finished_usec - job->started_usec : 0;
+}
 
 /* Inhibit: while at least one lease is held no new job starts. */
 void station_inhibit(Station *s);

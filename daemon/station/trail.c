@@ -80,10 +80,6 @@ size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]) {
         return n;
 }
 
-uint64_t job_duration_usec(const Job *job) {
-        return job->started_usec > 0 && job->finished_usec > job->started_usec ? job->finished_usec - job->started_usec : 0;
-}
-
 bool trail_of_job(const char *key) {
         return streq(key, "plan") || streq(key, "verify") || strncmp(key, "repair-", 7) == 0;
 }

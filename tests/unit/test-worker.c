@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "flash/mailbox.h"
+#include "usb/host-causes.h"
 #include "usb/usb-channel.h"
 
 #define PATIENCE_MS 20000
@@ -24,6 +25,10 @@ struct UsbChannel {
 static _Atomic int n_open, n_opened, n_cancels, denials;
 static char last_node[64];
 static bool stays_busy;
+
+bool host_device_suspended(const char *sysfs) {
+        return streq(sysfs, "/asleep");
+}
 
 int usb_channel_open(const char *devnode, const char *sysfs _unused_, uint16_t vendor, uint16_t product, UsbChannel **ret, Failure *f) {
         UsbChannel *u;
