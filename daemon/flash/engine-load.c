@@ -45,6 +45,17 @@ static bool unanswered(const Failure *f) {
         return f->class == CLASS_SILENT || f->class == CLASS_SLOW || f->class == CLASS_GARBLED;
 }
 
+/* "reboot autodloader" erases the boot loader, so that a phone stays in download mode (bsl-protocol §10.2, §12 F23). */
+static void note_autodloader(Engine *e) {
+        if (strncmp(bsl_session_version(e->session), "SPRD4:AutoD", 11) != 0)
+                return;
+        for (size_t i = 0; i < e->plan->n_steps; i++)
+                if (e->plan->steps[i].op == PLAN_WRITE && streq(e->plan->steps[i].partition, "splloader"))
+                        return;
+        engine_fact(e, "note", "the device came here by erasing its own boot loader (autodloader), and this job does not write one: until "
+                    "splloader is written, it starts into download mode only");
+}
+
 static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
         bsl_session_free(e->session);
         e->session = s;
@@ -56,6 +67,7 @@ static void adopt(Engine *e, BslSession *s, EngineRuns runs) {
         engine_forget(e);
         if (bsl_session_version(s)[0])
                 engine_fact(e, "loader-version", "%s", bsl_session_version(s));
+        note_autodloader(e);
         if (runs != RUNS_ROM)
                 engine_fact(e, "note", "a loader was running already, so it was not loaded again");
 }

@@ -109,7 +109,7 @@ int host_cause_claim(int fd, const char *devnode, const char *sysfs, int interfa
         f->error = EBUSY;
         if (ioctl(fd, USBDEVFS_GETDRIVER, &driver) == 0 && !streq(driver.driver, "usbfs"))
                 return failure_set(f, CLASS_HOST, "driver", "The kernel driver %.60s holds interface %d of %s%s.", driver.driver, interface,
-                                   devnode, detached ? "; it was taken off and came back at once" : " and cannot be taken off");
+                                   devnode, detached ? "; it was taken off and came back at once" : "");
         return failure_set(f, CLASS_HOST, "busy", "Another program holds interface %d of %s. Stop it and retry; fdlctl doctor names it.", interface,
                            devnode);
 }

@@ -14,7 +14,7 @@ enter_world --fast --hub 1-2,full --device=phone-emmc,name=perm,port=1-1,perm=de
         --device=phone-emmc,name=one,port=1-3.1,fault=at=fdl2:midst:#20+silence --device=phone-emmc,name=two,port=1-3.2,fault=at=fdl2:midst:#20+silence \
         --device=phone-emmc,name=dead,port=1-8.1,fault=$last+stall --device=phone-emmc,name=alive,port=1-9.1,fault=$last+late=1500 \
         --device=phone-emmc,name=refused,port=1-10.1,fault=$last+nak=84 \
-        --device=phone-emmc,name=fine,port=1-11.1 --device=phone-emmc,name=alone,port=1-11.2,fault=at=fdl2:midst:#20+silence
+        --device=phone-emmc,name=autod,port=1-12,autod --device=phone-emmc,name=fine,port=1-11.1 --device=phone-emmc,name=alone,port=1-11.2,fault=at=fdl2:midst:#20+silence
 trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 mkdir -p "$WORK/etc"
@@ -58,6 +58,12 @@ expect 0 fdlctl flash phone.pac --slot="$(port_of fine)"
 for word in ": done" "verified: critical" "  stages: handshake " ", write " "/s"; do says "$word"; done # what went well is also said
 [ -z "${SHOW:-}" ] || cat "$WORK/err" >&2
 fails alone write-silent 10 "other devices at the same hub work" "hardly the hub"
+
+# A phone that was sent here by "reboot autodloader" has no boot loader any more: said, unless the job writes one.
+device=$(fdlctl -j devices | grep -o "{[^{}]*\"Port\":\"$(port_of autod)\"[^{}]*}" | grep -o 'devices/_[0-9]*' | sed 's/.*_//')
+expect 0 fdlctl probe "$device"
+expect 0 fdlctl -q export "$WORK/records.jsonl" --format=jsonl
+grep -q "erasing its own boot loader" "$WORK/records.jsonl" || fail "that the boot loader is gone is not said"
 
 # checking has three ends
 fails refused checking-refused-84 10 "refused" "it answered, and waits"

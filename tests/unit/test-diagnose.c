@@ -123,6 +123,31 @@ START_TEST(a_log_is_noticed) {
 }
 END_TEST
 
+/* What keeps this computer from recording a step, by its error. */
+START_TEST(the_state_directory_is_told_apart) {
+        static const struct {
+                int error;
+                const char *code;
+        } errors[] = {{-ENOSPC, "erase-host-disk-full"}, {-EACCES, "erase-host-state-owner"}, {-EROFS, "erase-host-read-only"}, {-ETIMEDOUT, "erase-host-no-go"}};
+        Bench *b = planned("phone-emmc,fast", "phone");
+        char code[FAILURE_CODE_MAX];
+        Explanation e;
+
+        for (size_t i = 0; i < b->plan->n_steps; i++)
+                if (b->plan->steps[i].destructive) {
+                        b->go_error_step = (int) i;
+                        break;
+                }
+        b->go_error = errors[_i].error;
+        ck_assert_int_eq(bench_run(b), 1);
+        snprintf(code, sizeof(code), "%s%s", stage_to_string(b->plan->steps[b->go_error_step].stage), strchr(errors[_i].code, '-'));
+        ck_assert_str_eq(bench_code(b), code);
+        ck_assert_int_eq(b->failure.verdict, VERDICT_UNCHANGED);
+        ck_assert(explanation_find(code, &e));
+        bench_free(b);
+}
+END_TEST
+
 /* What takes long for its size is not slow: the limit grows with the image. */
 START_TEST(the_limit_of_checking_grows_with_the_image) {
         Bench *b = planned("phone-emmc,fast", "phone");
@@ -160,6 +185,7 @@ int main(void) {
         tcase_add_loop_test(all, what_is_found, 0, ELEMENTSOF(cases));
         tcase_add_loop_test(all, finding_out_is_bounded, 0, 4);
         tcase_add_test(all, a_log_is_noticed);
+        tcase_add_loop_test(all, the_state_directory_is_told_apart, 0, 4);
         tcase_add_test(all, the_limit_of_checking_grows_with_the_image);
         suite_add_tcase(suite, all);
         runner = srunner_create(suite);
