@@ -240,50 +240,69 @@ static void print_failure(const FollowedJob *j, const char *result, struct json_
                 fprintf(stderr, "  What was said: fdlctl trace %" PRIu64 "; for help from others: fdlctl bundle %" PRIu64 "\n", job_id(j), job_id(j));
 }
 
-static void print_amount(const char *before, uint64_t bytes, const char *after) {
+static const char *amount(uint64_t bytes, char *ret, size_t size) {
         struct json_object *v = json_object_new_uint64(bytes);
-        char cell[32];
 
-        fprintf(stderr, "%s%s%s", before, cell_text(CELL_BYTES, v, cell, sizeof(cell)), after);
+        cell_text(CELL_BYTES, v, ret, size);
         json_object_put(v);
+        return ret;
 }
 
-/* One stage: "write 12.1 s at 9.8 MiB/s". Less than a moment is not worth a word. */
-static void print_stage(struct json_object *stage, bool first) {
+/* One stage: "write 12.1 s at 9.8 MiB/s". */
+static void stage_text(struct json_object *stage, char *ret, size_t size) {
+        char word[64], cell[32];
         uint64_t usec, bytes;
-        char text[64];
+        int n;
 
+        ret[0] = '\0';
         if (!json_object_is_type(stage, json_type_array) || json_object_array_length(stage) != 4)
                 return;
         usec = json_object_get_uint64(json_object_array_get_idx(stage, 1));
         bytes = json_object_get_uint64(json_object_array_get_idx(stage, 2));
-        fprintf(stderr, "%s%s %.1f s", first ? "" : ", ", safe_text(json_object_get_string(json_object_array_get_idx(stage, 0)), text, sizeof(text)),
-                (double) usec / 1e6);
-        if (usec > 0 && bytes > 0)
-                print_amount(" at ", (uint64_t) ((double) bytes * 1e6 / (double) usec), "/s");
+        n = snprintf(ret, size, "%s %.1f s", safe_text(json_object_get_string(json_object_array_get_idx(stage, 0)), word, sizeof(word)), (double) usec / 1e6);
+        if (usec > 0 && bytes > 0 && n > 0 && (size_t) n < size)
+                snprintf(ret + n, size - (size_t) n, " at %s/s", amount((uint64_t) ((double) bytes * 1e6 / (double) usec), cell, sizeof(cell)));
+}
+
+#define REPORT_WIDTH 100
+static size_t report_width(void) {
+        struct winsize w = {0};
+
+        if (!isatty(STDERR_FILENO) || ioctl(STDERR_FILENO, TIOCGWINSZ, &w) < 0 || w.ws_col == 0)
+                return REPORT_WIDTH;
+        return CLAMP((size_t) w.ws_col - 1, (size_t) 40, (size_t) REPORT_WIDTH);
+}
+
+static void print_stages(struct json_object *stages) {
+        size_t n = json_object_array_length(stages), column = 0, width = report_width();
+
+        for (size_t i = 0; i < n; i++) {
+                char text[160];
+                stage_text(json_object_array_get_idx(stages, i), text, sizeof(text));
+                if (column == 0 || column + strlen(text) + 2 > width)
+                        column = (size_t) fprintf(stderr, "%s%s", i == 0 ? "" : "\n", i == 0 ? "  stages: " : "          ");
+                column += (size_t) fprintf(stderr, "%s%s", text, i + 1 < n ? ", " : "");
+        }
+        fputc('\n', stderr);
 }
 
 /* What the work was like: how much, how fast, how well proven, and where the time went. */
 static void print_report(struct json_object *details) {
         struct json_object *stages = json_member(details, "stages");
         uint64_t usec = json_u64(details, "duration_usec"), retries = json_u64(details, "retries");
-        char text[32];
+        char text[32], bytes[32], rate[32];
 
         if (!stages || !json_object_is_type(stages, json_type_array) || json_object_array_length(stages) == 0)
                 return;
         fprintf(stderr, "  in %.1f s", (double) usec / 1e6);
-        if (json_u64(details, "bytes_done") > 0 && json_u64(details, "rate") > 0) {
-                print_amount(", ", json_u64(details, "bytes_done"), "");
-                print_amount(" at ", json_u64(details, "rate"), "/s");
-        }
+        if (json_u64(details, "bytes_done") > 0 && json_u64(details, "rate") > 0)
+                fprintf(stderr, ", %s at %s/s", amount(json_u64(details, "bytes_done"), bytes, sizeof(bytes)), amount(json_u64(details, "rate"), rate, sizeof(rate)));
         if (json_text(details, "verified")[0])
                 fprintf(stderr, ", verified: %s", safe_text(json_text(details, "verified"), text, sizeof(text)));
         if (retries > 0)
                 fprintf(stderr, ", %" PRIu64 " %s", retries, retries == 1 ? "retry" : "retries");
-        fputs("\n  stages: ", stderr);
-        for (size_t i = 0; i < json_object_array_length(stages); i++)
-                print_stage(json_object_array_get_idx(stages, i), i == 0);
         fputc('\n', stderr);
+        print_stages(stages);
 }
 
 static void job_over(Follow *f, FollowedJob *j, const char *result, struct json_object *details) {

@@ -55,7 +55,7 @@ grep -q "hub or its power" <<<"$(first_cause)" && fail "a device without neighbo
 fails two write-silent 10 "other devices at the same hub failed"
 grep -q "hub or its power" <<<"$(first_cause)" || fail "the first cause is $(first_cause)"
 expect 0 fdlctl flash phone.pac --slot="$(port_of fine)"
-for word in ": done" "verified: critical" "  stages: handshake " ", write " "/s"; do says "$word"; done # what went well is also said
+for word in ": done" "verified: critical" "  stages: handshake " "write " "/s"; do says "$word"; done # what went well is also said
 [ -z "${SHOW:-}" ] || cat "$WORK/err" >&2
 fails alone write-silent 10 "other devices at the same hub work" "hardly the hub"
 
