@@ -90,6 +90,7 @@ typedef struct JobRun {
         uint32_t limit_ms, erase_limit_ms; /* longest silence that the deadlines explain */
         Job *active_next;
         sd_event_source *expect; /* waits for re-enumeration */
+        uint64_t link_since_usec; /* at work at its device since, CLOCK_MONOTONIC */
         uint64_t active_usec;    /* last sign of life, CLOCK_MONOTONIC */
         uint64_t hung_usec;      /* cancelled because there was none, 0 no */
         JobTrail *trail;         /* what its record will tell; NULL before it met a device */

@@ -190,6 +190,7 @@ int job_start(Job *job, Device *d) {
         queue_remove(job);
         set_limits(job, &job->station->settings.deadlines);
         run->want_device = 0;
+        run->link_since_usec = now_monotonic();
         run->needs_replug = false;
         job->slot = d->slot;
         snprintf(run->port, sizeof(run->port), "%s", d->slot->port);

@@ -54,13 +54,19 @@ static bool works(const Slot *slot, uint64_t now) {
         return slot->link_good_usec > slot->link_failed_usec && now - slot->link_good_usec < LATELY_USEC;
 }
 
-static uint32_t look_at_neighbours(const Slot *slot, uint64_t now) {
+/* It failed while this job was at work: what happened before that has another cause. */
+static bool failed_meanwhile(const Slot *other, const Job *job, uint64_t now) {
+        return other->link_failed_usec > 0 && now - other->link_failed_usec < SAME_MOMENT_USEC && other->link_failed_usec > job->run->link_since_usec;
+}
+
+static uint32_t look_at_neighbours(const Job *job, uint64_t now) {
         unsigned failing = 0, fine = 0;
+        const Slot *slot = job->slot;
 
         for (const Slot *other = slot->station->slots; other; other = other->next) {
                 if (!are_neighbours(slot, other))
                         continue;
-                if (other->link_failed_usec > 0 && now - other->link_failed_usec < SAME_MOMENT_USEC)
+                if (failed_meanwhile(other, job, now))
                         failing++;
                 else if (works(other, now))
                         fine++;
@@ -79,7 +85,7 @@ void surroundings_note(Job *job, Failure *f) {
                         slot->link_good_usec = now;
                 return;
         }
-        f->situation |= look_at_link(job) | look_at_neighbours(slot, now);
+        f->situation |= look_at_link(job) | look_at_neighbours(job, now);
         if (f->class == CLASS_SLOW && failure_has(f, SITUATION_FULL_SPEED_HUB) && !f->detail[0])
                 snprintf(f->detail, sizeof(f->detail), "full-speed");
         slot->link_failed_usec = now;
