@@ -72,7 +72,7 @@ static int ask_last(Engine *e, Question q, const char *what, int (*ask)(Engine *
         int r;
 
         *ret_done = false;
-        if (!engine_may_ask(e, q))
+        if (engine_step(e)->optional ? !engine_may_try(e, q) : !engine_may_ask(e, q))
                 return not_done(e, what, "this loader does not know the question, or may not survive it");
         r = ask(e, answer);
         if (engine_did_not_know(e, q, r))

@@ -88,7 +88,7 @@ static int meet_running(Engine *e, uint32_t ms) {
         d.connect = MIN(d.connect, ms);
         r = probe(e, &d, ask_loader, &s);
         if (r == 1 && e->failure->reply == 0xfe) {
-                e->refusals++;
+                engine_met_running(e);
                 adopt(e, TAKE_PTR(s), RUNS_LAST);
         } else if (r == 0 && bsl_session_stage(s) == BSL_STAGE_BROM) {
                 if (e->plan->protocol == PLAN_PDL)

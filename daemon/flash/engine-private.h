@@ -158,6 +158,9 @@ typedef enum Question {
 } Question;
 /* False: it is known not to know that, or it did not know two others, and a third could be its last. What is asked then is not sent. */
 bool engine_may_ask(const Engine *e, Question q);
+/* The same for what is only nice to know. */
+bool engine_may_try(const Engine *e, Question q);
+void engine_met_running(Engine *e);
 /* The same for what a job cannot do without: 1 with the failure. */
 int engine_must_ask(Engine *e, Question q);
 /* What came back, r and e->failure. True: it does not know that question (the failure is left for the caller). Counted and learned. */

@@ -44,8 +44,8 @@ static void trait_of(Question q, char ret[static 32]) {
         snprintf(ret, 32, "q:%s", names[q]);
 }
 
-/* -1 not known, 0 it does not know the question, 1 it does. That it does not is believed too where it is not certain that the plan's loader is
- * the one that runs: then somebody has started it, mostly we, and not to ask costs less than to ask. */
+/* -1 not known, 0 it does not know the question, 1 it does. Believed too where it is not certain that the plan's loader is the one that runs:
+ * somebody has started it, and that was mostly we. */
 static int answers(const Engine *e, Question q) {
         unsigned i = index_of(e, LOADER_LAST);
         const char *value;
@@ -55,7 +55,7 @@ static int answers(const Engine *e, Question q) {
         value = traits_get(e->traits + i, trait);
         if (!value)
                 return -1;
-        return streq(value, "unknown") ? 0 : e->certain[i] ? 1 : -1;
+        return !streq(value, "unknown");
 }
 
 bool engine_may_ask(const Engine *e, Question q) {
@@ -64,6 +64,19 @@ bool engine_may_ask(const Engine *e, Question q) {
         if (q == Q_ENABLE_WRITE_FLASH) /* asked only where it said that it wants to be told that */
                 return known != 0;
         return known == 1 || (known < 0 && e->refusals < REFUSALS_MAX);
+}
+
+/* What is not needed leaves a loader room for the CONNECT of whoever meets it after a crash. */
+bool engine_may_try(const Engine *e, Question q) {
+        int known = answers(e, q);
+
+        return known == 1 || (known < 0 && e->refusals == 0);
+}
+
+/* A loader that runs already: CONNECT has cost it one, and what it was asked before nobody knows. Where it is one that was met in earlier jobs,
+ * all that is worth asking is known. */
+void engine_met_running(Engine *e) {
+        e->refusals = e->traits[index_of(e, LOADER_LAST)].n > 0 ? REFUSALS_MAX : e->refusals + 1;
 }
 
 int engine_must_ask(Engine *e, Question q) {

@@ -352,6 +352,8 @@ START_TEST(test_risk) {
         check_error(&e, DENIED, "flash-critical");
         call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "mode", "s", "research");
         check_error(&e, DENIED, "flash-critical");
+        call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "erase-all", "b", 1);
+        check_error(&e, DENIED, "flash-critical");
         call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "repair", "b", 1);
         check_error(&e, DENIED, "flash-critical");
         call_on(stranger, BUS_ROOT, MANAGER, "Flash", &e, "ooa{sv}", "/", package, 1, "soft-entry", "b", 1);

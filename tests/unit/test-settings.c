@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "scratch.h"
+#include "station/policy.h"
 #include "station/settings.h"
 
 static char directory[160];
@@ -208,6 +209,31 @@ START_TEST(shipped_file) {
 }
 END_TEST
 
+/* What is chosen for the units of a batch survives its row, and is read by the name in profiles and the one on the bus. */
+START_TEST(choices_of_a_batch) {
+        static const char *const values[][2] = {
+                {"Include", "System,BOOT"}, {"exclude", "NV_LTE"}, {"Checks", "ddr,chip-type=0x1"}, {"try-checks", "old-memory"},
+                {"KeepCharge", "try"},      {"nv", "package"},     {"Stamps", "no"},               {"table-check", "no"},
+                {"EraseAll", "yes"},
+        };
+        static const char *const bad[][2] = {{"Checks", "everything"}, {"keep-charge", "perhaps"}, {"EraseAll", "1"}, {"Include", ""}};
+        BatchPolicy p, back;
+        char text[2048], why[256];
+
+        policy_default(&p);
+        for (size_t i = 0; i < ELEMENTSOF(values); i++)
+                ck_assert_msg(policy_set(&p, values[i][0], values[i][1], why, sizeof(why)) == 0, "%s", why);
+        policy_to_text(&p, text, sizeof(text));
+        policy_from_text(&back, text);
+        ck_assert(choice_equal(&p.plan.choice, &back.plan.choice));
+        ck_assert_str_eq(back.plan.choice.include, "System,BOOT");
+        ck_assert(back.plan.choice.keep_charge_try);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                ck_assert_msg(policy_set(&p, bad[i][0], bad[i][1], why, sizeof(why)) == -EINVAL, "%s=%s", bad[i][0], bad[i][1]);
+        ck_assert(choice_equal(&p.plan.choice, &back.plan.choice));
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("settings");
         TCase *t = tcase_create("all");
@@ -217,6 +243,7 @@ int main(void) {
         tcase_add_checked_fixture(t, setup, teardown);
         tcase_add_test(t, test_limits);
         tcase_add_test(t, nothing_there);
+        tcase_add_test(t, choices_of_a_batch);
         tcase_add_test(t, everything);
         tcase_add_test(t, drop_ins_in_order);
         tcase_add_loop_test(t, mistake, 0, ELEMENTSOF(mistakes));
