@@ -153,17 +153,18 @@ static uint32_t first_sync(const Engine *e) {
 }
 
 static int meet_round(Engine *e, bool first) {
-        bool pdl = e->plan->protocol == PLAN_PDL;
+        bool pdl = e->plan->protocol == PLAN_PDL, garbled;
         int r;
 
         r = pdl ? meet_pdl(e) : meet_sync(e, first ? first_sync(e) : PROBE_MS);
+        garbled = r == 1 && e->failure->class == CLASS_GARBLED;
         if (pdl && r == 1 && unanswered(e->failure))
                 r = meet_sync(e, PROBE_MS / 2);
         if (r != 1 || e->met || e->failure->class != CLASS_SILENT)
                 return r;
         r = meet_running(e, PROBE_MS / 2);
         /* A ROM that has not been greeted refuses what only a loader can decode. */
-        if (r == 1 && e->failure->class == CLASS_REFUSED)
+        if (r == 1 && (e->failure->class == CLASS_REFUSED || (garbled && e->failure->class == CLASS_SILENT)))
                 e->failure->class = CLASS_GARBLED;
         return r;
 }

@@ -198,7 +198,7 @@ judge() {
 # Its fault is used up. A unit that needs it is plugged in again, another one is flashed where it sits.
 mend() {
         local i=$1 got=0
-        [ "${mends[$i]}" = yes ] || return 0
+        [ "${mends[$i]}" = yes ] && [ -z "${bad[$i]:-}" ] || return 0
         start_job retry "${jobs[$i]}"
         expect 0 fdlctl -j show "$job"
         grep -q '"UserAction":"replug"' "$WORK/out" || [ "${left[$i]}" = yes ] &&

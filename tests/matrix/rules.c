@@ -189,6 +189,11 @@ static Ruling ruling_of(const Cell *c) {
         ck_abort_msg("no rule for %s", cell_name(c));
 }
 
+/* NV of modules and feature phones is a store of items, some of which are the firmware's: it may give back others. */
+static bool is_store(const WireCommand *w) {
+        return streq(w->target, "0xfe000003") || streq(w->target, "0x90000001");
+}
+
 /* Which faults can strike where. */
 bool rule_applies(const Cell *c) {
         const WireCommand *w = c->clean->list + c->at;
@@ -205,7 +210,7 @@ bool rule_applies(const Cell *c) {
                 return !c->always && ((streq(w->command, "midst") && streq(c->stage, "checking")) || streq(w->command, "erase") ||
                                       (streq(w->command, "end") && !w->named && streq(c->stage, "write") && w->size % 65536));
         if (c->fault == FAULT_BAD_FLASH)
-                return !c->always && ((read && (streq(c->stage, "backup") || streq(c->stage, "verify"))) ||
+                return !c->always && ((read && (streq(c->stage, "backup") || (streq(c->stage, "verify") && !is_store(w)))) ||
                                       (streq(w->command, "midst") && streq(c->stage, "checking") && !strstr(w->target, "nv")) ||
                                       (streq(w->command, "end") && !w->named && streq(c->stage, "write") && strncmp(w->target, "0x6", 3) == 0));
         if (!c->always)
@@ -216,7 +221,7 @@ bool rule_applies(const Cell *c) {
         if (streq(w->command, "sync") || streq(w->command, "connect") || streq(w->command, "pdl-connect"))
                 return c->fault == FAULT_SILENT || c->fault == FAULT_LOST || c->fault == FAULT_BAD_SUM || c->fault == FAULT_GARBAGE ||
                        c->fault == FAULT_TRUNCATED || (c->fault == FAULT_NAK && streq(w->command, "connect"));
-        return read && !is_optional(c) && !is_look_before(c) && (c->fault == FAULT_BAD_SUM || (c->fault == FAULT_NAK && c->code == 0x84));
+        return read && !is_optional(c) && !is_look_before(c) && !is_first_look(c) && (c->fault == FAULT_BAD_SUM || (c->fault == FAULT_NAK && c->code == 0x84));
 }
 
 static void set(Outcome *o, FailClass class, const char *detail) {

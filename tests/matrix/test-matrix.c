@@ -602,7 +602,7 @@ static bool takes_all_refusals(const Point *p, const char *stage) {
         snprintf(name, sizeof(name), "%s %s", stage, clean[p->world - worlds].list[p->at].command);
         for (size_t i = 0; p->first && i < ELEMENTSOF(all_refused); i++)
                 if (streq(all_refused[i], name))
-                        return p->world->main || streq(name, "backup read");
+                        return p->world == worlds || p->world->new_table || streq(name, "backup read");
         return false;
 }
 
@@ -614,7 +614,7 @@ START_TEST(point) {
         Rig rig;
 
         walk.rig = &rig;
-        walk.every = p->world->main ? p->first ? 1 : 4 : p->first ? 2 : 6;
+        walk.every = p->world->new_table ? 3 : p->world->main ? p->first ? 1 : 6 : p->first ? 3 : 8;
         if (takes_all_refusals(p, stage))
                 walk.every = 1;
         if (!getenv("FDLD_LONG") && !getenv("FDLD_CELLS") && _i % 5)
