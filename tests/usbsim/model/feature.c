@@ -372,7 +372,7 @@ static int fill_nv(SimModel *m, char *err, size_t err_size) {
         NvTable table;
         int r;
 
-        if (sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")) {
+        if (sim_word(m, OPT_NV, "first-bad") || sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")) {
                 snprintf(err, err_size, "option nv=%s: this family keeps one copy", m->option[OPT_NV]);
                 return -EINVAL;
         }

@@ -592,7 +592,7 @@ int module_init(SimModel *m, const NvLength *preset, size_t n, uint32_t nv_size,
                 snprintf(err, err_size, "option flash=%s: 1M to 64M", m->option[OPT_FLASH]);
                 return -EINVAL;
         }
-        if (sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")) {
+        if (sim_word(m, OPT_NV, "first-bad") || sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")) {
                 snprintf(err, err_size, "option nv=%s: modules keep no twin of their NV", m->option[OPT_NV]);
                 return -EINVAL;
         }

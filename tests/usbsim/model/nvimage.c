@@ -40,7 +40,16 @@ static int read_table(FILE *f, NvTable *t, char *err, size_t err_size) {
         return 0;
 }
 
-int nv_table_load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, char *err, size_t err_size) {
+static void reverse(NvTable *t) {
+        for (size_t i = 0; i < t->n / 2; i++) {
+                NvLength item = t->items[i];
+
+                t->items[i] = t->items[t->n - 1 - i];
+                t->items[t->n - 1 - i] = item;
+        }
+}
+
+static int load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, char *err, size_t err_size) {
         const char *file = m->option[OPT_NV];
         FILE *f;
         int r;
@@ -61,6 +70,14 @@ int nv_table_load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, c
         }
         r = read_table(f, ret, err, err_size);
         fclose(f);
+        return r;
+}
+
+int nv_table_load(SimModel *m, const NvLength *preset, size_t n, NvTable *ret, char *err, size_t err_size) {
+        int r = load(m, preset, n, ret, err, err_size);
+
+        if (r >= 0 && sim_word(m, OPT_NV_ORDER, "reversed"))
+                reverse(ret);
         return r;
 }
 

@@ -146,7 +146,7 @@ static int fill_pair(SimModel *m, const char *name, uint8_t *image, size_t size)
                 return r;
         if (r >= 0 && (sim_word(m, OPT_NV, "twin-bad") || sim_word(m, OPT_NV, "both-bad")))
                 r = damage_slots(m, twin);
-        if (r >= 0 && sim_word(m, OPT_NV, "both-bad"))
+        if (r >= 0 && (sim_word(m, OPT_NV, "first-bad") || sim_word(m, OPT_NV, "both-bad")))
                 r = damage_slots(m, name);
         return r;
 }
