@@ -78,7 +78,7 @@ static const struct {
 };
 
 static const char *const other_commands[] = {
-        "*", "sync", "unknown", "raw-data", "pdl-connect", "pdl-start", "pdl-mid", "pdl-end", "pdl-exec", "pdl-unknown",
+        "*", "sync", "unknown", "raw-data", "raw-piece", "pdl-connect", "pdl-start", "pdl-mid", "pdl-end", "pdl-exec", "pdl-unknown",
 };
 
 const char *sim_command_name(unsigned type) {

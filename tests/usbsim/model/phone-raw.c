@@ -6,6 +6,7 @@
 
 #define CHUNK (2u << 20)
 #define TYPE_RAW_DATA 0xD0
+#define TYPE_RAW_PIECE 0xD1
 
 void phone_raw_forget(SimModel *m) {
         Phone *p = phone_of(m);
@@ -84,6 +85,20 @@ static void chunk_done(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         sim_send(m, r ? r : REP_ACK, NULL, 0);
 }
 
+static void piece_done(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
+        (void) type, (void) d, (void) n;
+        phone_of(m)->piece_fine = true;
+}
+
+/* Part of a chunk came: what goes wrong here does so while the host is still sending. What comes after an answer is no chunk any more. */
+static bool takes_piece(SimModel *m) {
+        phone_of(m)->piece_fine = false;
+        sim_dispatch(m, "raw-piece", TYPE_RAW_PIECE, NULL, 0, piece_done);
+        if (!phone_of(m)->piece_fine)
+                stop(m);
+        return phone_of(m)->piece_fine;
+}
+
 void phone_raw_data(SimModel *m, const uint8_t *d, size_t n, bool end) {
         Phone *p = phone_of(m);
         size_t room = CHUNK - p->chunk_got;
@@ -93,7 +108,9 @@ void phone_raw_data(SimModel *m, const uint8_t *d, size_t n, bool end) {
         if (n)
                 memcpy(p->chunk + p->chunk_got, d, n);
         p->chunk_got += (uint32_t) n;
-        if (!end && !(p->raw_exact && p->chunk_got >= p->chunk_size))
+        if (!end && !(p->raw_exact && p->chunk_got >= p->chunk_size)) {
+                (void) takes_piece(m);
                 return;
+        }
         sim_dispatch(m, "raw-data", TYPE_RAW_DATA, p->chunk, p->chunk_got, chunk_done);
 }

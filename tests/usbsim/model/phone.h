@@ -91,7 +91,7 @@ typedef struct Phone {
         /* raw data: the running chunk */
         uint8_t *chunk;
         uint32_t chunk_size, chunk_got;
-        bool raw_enabled, raw_exact, raw_whole;
+        bool raw_enabled, raw_exact, raw_whole, piece_fine;
         bool reading;
         Target source;
         uint64_t source_size; /* as READ_START said */
