@@ -207,7 +207,13 @@ wipe() {
                 # shellcheck disable=SC2086
                 steps erase $names
                 ;;
-        uis*) steps erase 0x60000000+8M 0xfe000002 ;;
+        uis*)
+                steps erase 0x60000000+8M 0xfe000002
+                # No loader erases calibration alone: it is taken away while the unit has no power.
+                simctl "{\"cmd\":\"unplug\",\"device\":\"$family\"}" >/dev/null
+                rm "$root/flash/$family"/FFAC/nv*.bin "$root/flash/$family/FFAC/imei.bin"
+                simctl "{\"cmd\":\"plug\",\"device\":\"$family\"}" >/dev/null
+                ;;
         esac
         # Calibration is gone in all its copies; modules keep theirs.
         case $family in

@@ -16,7 +16,7 @@ matrix=(
         'quick|phone-emmc|phone|frames'
         'quick|phone-emmc,raw=1|phone|level 1'
         'quick|phone-emmc,raw=2,info=tlv|phone|level 2'
-        "quick|phone-emmc,raw=1,$limit,fault=at=fdl2:enable-raw+nak=fe+count=forever|phone|refused"
+        "quick|phone-emmc,raw=1,$limit,fault=at=fdl2:enable-raw+nak=fe+count=forever|phone-refusing1|refused"
         'quick|phone-emmc,raw=1,fault=at=fdl2:raw-data:#3+write-error|phone|(write|checking)-refused-a2'
         'quick|phone-emmc,raw=1,fault=at=fdl2:raw-piece:#3+nak=8a|phone|checking-refused-8a'
         'quick|phone-emmc,raw=2,fault=at=fdl2:raw-piece:#3+disconnect|phone|checking-gone'
@@ -34,8 +34,8 @@ matrix=(
         'long|phone-old,raw=2|phone-old|escaped'
         'long|phone-emmc,raw=1,speed=full|phone|level 1'
         'long|phone-emmc,raw=2,speed=full|phone|level 2'
-        "long|phone-emmc,raw=2,$limit,fault=at=fdl2:raw-start2+nak=fe+count=forever|phone|refused"
-        "long|phone-emmc,raw=1,$limit,fault=at=fdl2:raw-start+nak=fe+count=forever|phone|refused"
+        "long|phone-emmc,raw=2,$limit,fault=at=fdl2:raw-start2+nak=fe+count=forever|phone-refusing2|refused"
+        "long|phone-emmc,raw=1,$limit,fault=at=fdl2:raw-start+nak=fe+count=forever|phone-refusing3|refused"
         # refused at START, or before
         'long|phone-emmc,raw=1,fault=at=fdl2:start:#2+nak=8a|phone|write-refused-8a'
         'long|phone-emmc,raw=2,fault=at=fdl2:start:#2+nak=96|phone|write-refused-96'
@@ -63,6 +63,7 @@ matrix=(
 )
 rows=()
 for row in "${matrix[@]}"; do
+        [[ -z ${FDLD_ROWS:-} || $row =~ $FDLD_ROWS ]] || continue
         [[ -n ${FDLD_LONG:-} || $row == quick* ]] && rows+=("${row#*|}")
 done
 devices=()
@@ -73,7 +74,11 @@ mkdir -p "$WORK/etc"
 printf '[Timeouts]\nMidstMSec=4000\nMidstLastMSec=4000\nEndMSec=4000\nStartMSec=4000\n' >"$WORK/etc/fdld.conf"
 for row in "${rows[@]}"; do
         package=$(cut -d'|' -f2 <<<"$row")
-        [ -f "$WORK/$package.pac" ] || "$FDLD_BUILD/pacmaker" "$package" "$WORK/$package.pac" >/dev/null
+        case $package in
+        # What refuses is remembered by its loader, so these have loaders of their own.
+        phone-refusing*) "$FDLD_BUILD/pacmaker" phone "$WORK/$package.pac" --seed="1${package#phone-refusing}" --set=product="$package" >/dev/null ;;
+        *) [ -f "$WORK/$package.pac" ] || "$FDLD_BUILD/pacmaker" "$package" "$WORK/$package.pac" >/dev/null ;;
+        esac
 done
 cp -a "$WORK/flash" "$WORK/before"
 start_bus
@@ -85,7 +90,7 @@ same() { # UNIT PACKAGE
         "$FDLD_BUILD/flashcheck" "$WORK/$2.pac" "$WORK/before/$1" "$WORK/flash/$1" || fail "flash of $spec is not what it must be"
 }
 record_of() { grep "\"job\":${jobs[$1]}," "$WORK/history" >"$WORK/record" || fail "$spec left no record"; }
-has() { grep -qF -- "$1" "$WORK/record" || fail "the record of $spec does not say $1"; }
+has() { grep -qF -- "$1" "$WORK/record" || fail "the record of $spec does not say $1: $(cat "$WORK/record")"; }
 
 for i in "${!rows[@]}"; do
         IFS='|' read -r _ package _ <<<"${rows[i]}"
