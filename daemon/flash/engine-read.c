@@ -221,6 +221,32 @@ static int take_saved(const EngineSaved *saved, EngineImage *image) {
         return 0;
 }
 
+/* Calibration that goes back as it was saved, to a device that cannot say who it is: at least its own must not name another unit. */
+static int check_owner(Engine *e, const EngineImage *image) {
+        char is[24], was[24];
+
+        if (e->report->identity_proven || !nv_unit(image->data, image->size, is))
+                return 0;
+        for (size_t i = e->step + 1; i < e->plan->n_steps; i++) {
+                const PlanStep *s = e->plan->steps + i;
+                _cleanup_free_ uint8_t *data = NULL;
+                int r;
+
+                if (s->op != PLAN_WRITE_NV || !s->exact || !streq(s->partition, engine_step(e)->partition) || s->address != engine_step(e)->address)
+                        continue;
+                data = malloc(s->size + 1);
+                if (!data)
+                        return -ENOMEM;
+                r = engine_copy(e, s->offset, data, s->size);
+                if (r != 0)
+                        return r;
+                if (nv_unit(data, s->size, was) && !streq(is, was))
+                        return engine_fail(e, CLASS_MISMATCH, "unit", "the calibration to be put back is of a unit with another IMEI than this one; "
+                                           "nothing was written");
+        }
+        return 0;
+}
+
 int engine_backup(Engine *e) {
         const EngineSaved *saved = engine_find_saved(e, engine_step(e)->partition);
         EngineImage *image = e->images + e->step;
@@ -235,6 +261,8 @@ int engine_backup(Engine *e) {
                 r = check_nv_image(e, image);
         if (r == 0 && nv)
                 r = engine_prepare_nv(e, (int) e->step);
+        if (r == 0 && e->plan->chosen)
+                r = check_owner(e, image);
         if (r == 0)
                 r = store_backup(e, image);
         if (r != 0 || !engine_puts_back(e, e->step))

@@ -7,7 +7,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
 enter_world --fast --device=phone-emmc,name=phone,size=640M --device=phone-emmc,name=other,port=1-2,size=640M,seed=9 \
-        --device=uis8850,name=module,port=1-3,image-check=0,zlp=no,mps=64
+        --device=uis8850,name=module,port=1-3,image-check=0,zlp=no,mps=64 \
+        --device=uis8850,name=stranger,port=1-4,image-check=0,seed=9
 trap stop_station EXIT
 mkdir -p "$WORK/etc"
 printf '[Devices]\nAllowIds=1782:4d16\n' >"$WORK/etc/fdld.conf"
@@ -80,6 +81,14 @@ expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothin
 expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing restore ranges 0x60000000
 expect 0 fdlctl -q --device="$module" --package=module.pac read 0x60000000+256K=again.img
 cmp ranges/0x60000000.img again.img || fail "the module's flash is not what it was"
+# It cannot say who it is: a person does, and yet calibration with another IMEI than the unit's own is not put there.
+expect 5 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing restore ranges 0xfe000003
+says "add --unproven"
+expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing --unproven restore ranges 0xfe000003
+stranger=$(port_of stranger)
+expect 5 fdlctl -q --device="$stranger" --package=module.pac --yes --finish=nothing --unproven restore ranges 0xfe000003
+says "of a unit with another IMEI"
+diff -r before/stranger flash/stranger || fail "the calibration of another unit was written"
 # This module ends no reply with a zero-length packet. Replies that fill their last packet are heard nevertheless: 8 bytes stand around
 # the data, as long as no byte needs to be escaped.
 for length in 56 120 184 248; do
