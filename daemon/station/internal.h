@@ -157,6 +157,8 @@ struct Station {
         int store_error; /* of the last write, 0 good */
         bool store_probing;
         unsigned writes_pending;
+        unsigned backups_in_store;  /* given to the store, no word yet */
+        struct WaitingBackup *waiting_backups; /* there was no room in the store */
         void (*stopped)(void *userdata);
         void *stopped_userdata;
         sd_event_source *stopped_source;
@@ -299,4 +301,5 @@ void job_log_listen(Station *s);
 int change_open(Job *job); /* queued before the intent: on disk with it */
 void change_recall(Job *job, const char *unit);
 void change_close(Job *job); /* it ended well */
+void station_free_waiting_backups(Station *s);
 int small_plan(bool reset, bool power_off, bool pdl, Plan **ret);

@@ -358,8 +358,17 @@ void job_request_cancel(Job *job) {
 typedef struct GoContext {
         Station *station;
         uint64_t job;
-        bool intent;
+        bool intent, backup;
 } GoContext;
+
+/* Read out of a unit while the store holds as much as it may: many units with large calibration at once. Its worker waits. */
+struct WaitingBackup {
+        struct WaitingBackup *next;
+        StoreBackup backup;
+        void *blob;
+        size_t size;
+        GoContext *context;
+};
 
 /* Between the question and its answer it may have turned out that the unit is not to be written at all. */
 static bool refused_meanwhile(Job *job) {
@@ -378,10 +387,67 @@ void job_go_write(Job *job) {
                 worker_go(job->run->worker, refused ? -ECANCELED : 0);
 }
 
+static void go(int error, void *userdata);
+
+/* 0; -ENOBUFS: there is no room, but there will be. */
+static int put_backup(Station *s, const StoreBackup *backup, void *blob, size_t size, GoContext *context) {
+        int e = store_put_backup(s->store, backup, blob, size, go, context);
+
+        if (e >= 0) {
+                context->backup = true;
+                s->backups_in_store++;
+        }
+        return e == -ENOBUFS && s->backups_in_store == 0 ? -EIO : e;
+}
+
+static int wait_for_room(Station *s, const StoreBackup *backup, void *blob, size_t size, GoContext *context) {
+        struct WaitingBackup *w = malloc(sizeof(*w)), **end = &s->waiting_backups;
+
+        if (!w)
+                return -ENOMEM;
+        *w = (struct WaitingBackup){.backup = *backup, .blob = blob, .size = size, .context = context};
+        while (*end)
+                end = &(*end)->next;
+        *end = w;
+        return 0;
+}
+
+/* One that was before the store is through: perhaps there is room for the next. */
+static void put_waiting(Station *s) {
+        while (s->waiting_backups) {
+                struct WaitingBackup *w = s->waiting_backups;
+                int e = put_backup(s, &w->backup, w->blob, w->size, w->context);
+
+                if (e == -ENOBUFS)
+                        return;
+                s->waiting_backups = w->next;
+                if (e < 0) {
+                        free(w->blob);
+                        go(e, w->context);
+                }
+                free(w);
+        }
+}
+
+void station_free_waiting_backups(Station *s) {
+        while (s->waiting_backups) {
+                struct WaitingBackup *w = s->waiting_backups;
+
+                s->waiting_backups = w->next;
+                free(w->blob);
+                free(w->context);
+                free(w);
+        }
+}
+
 static void go(int error, void *userdata) {
         GoContext *context = userdata;
         Station *s = context->station;
         Job *job = job_find_active(s, context->job);
+        bool backup = context->backup;
+
+        if (backup)
+                s->backups_in_store--;
 
         if (job && job->run->held > 0)
                 job->run->held--;
@@ -401,6 +467,8 @@ static void go(int error, void *userdata) {
                           (unsigned long long) context->job, s->directory, strerror(-error));
         free(context);
         station_note_write(s, error);
+        if (backup)
+                put_waiting(s);
 }
 
 static GoContext *hold(Job *job) {
@@ -455,7 +523,12 @@ static void handle_backup(Job *job, WorkerRecord *r) {
         snprintf(backup.name, sizeof(backup.name), "%s", r->partition);
         if (job->run->unit[0])
                 snprintf(backup.unit, sizeof(backup.unit), "chip:%s", job->run->unit);
-        e = store_put_backup(job->station->store, &backup, r->blob, r->blob_size, go, context);
+        e = put_backup(job->station, &backup, r->blob, r->blob_size, context);
+        if (e == -ENOBUFS) {
+                e = wait_for_room(job->station, &backup, r->blob, r->blob_size, context);
+                if (e == 0)
+                        worker_hold(job->run->worker); /* other units' data, not the disk, are what it waits for */
+        }
         if (e < 0)
                 go(e, context);
         else

@@ -380,6 +380,7 @@ Station *station_free(Station *s) {
         if (s->pool)
                 pool_free(s->pool);
         job_free_all(s);
+        station_free_waiting_backups(s);
         job_log_listen(NULL);
         if (s->mailbox)
                 mailbox_free(s->mailbox);

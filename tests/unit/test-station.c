@@ -34,6 +34,7 @@ typedef struct Pending {
         void (*ids)(int error, uint64_t first, unsigned n, void *userdata);
         void *userdata;
         unsigned n;
+        bool backup;
 } Pending;
 
 static struct {
@@ -59,6 +60,7 @@ static struct {
         unsigned n_opened, n_closed;
         StoreTrait trait;           /* of a loader, the last one */
         unsigned n_traits;
+        unsigned backup_room;       /* so many backups wait at once; 0: any number */
         bool change_open;           /* what a recall finds: one area of job 1 */
 } disk;
 
@@ -161,9 +163,15 @@ int store_put_intent(Store *s _unused_, uint64_t j _unused_, int st _unused_, St
 }
 int store_put_backup(Store *s _unused_, const StoreBackup *b _unused_, void *data,
                      size_t size _unused_, StoreCallback cb, void *userdata) {
+        unsigned there = 0;
+
+        for (size_t i = 0; i < disk.n_pending; i++)
+                there += disk.pending[i].backup;
+        if (disk.backup_room > 0 && there >= disk.backup_room)
+                return -ENOBUFS;
         disk.n_backups++;
         free(data);
-        return pend((Pending){.cb = cb, .userdata = userdata});
+        return pend((Pending){.cb = cb, .userdata = userdata, .backup = true});
 }
 int store_open_change(Store *s _unused_, const StoreChange *change, StoreCallback cb, void *userdata) {
         disk.opened = *change;
@@ -1124,6 +1132,34 @@ START_TEST(no_go_without_disk) {
 }
 END_TEST
 
+/* Many units with large calibration: what finds no room in the store waits for it, and no job ends for that. */
+START_TEST(backups_wait_for_room) {
+        Job *jobs[4];
+
+        for (unsigned i = 0; i < ELEMENTSOF(jobs); i++) {
+                jobs[i] = flash(any);
+                (void) plug(i + 1);
+        }
+        settle();
+        disk.backup_room = 1;
+        disk.held = true;
+        for (unsigned i = 0; i < ELEMENTSOF(jobs); i++)
+                post(jobs[i], (WorkerRecord){.type = RECORD_BACKUP, .step = 1, .partition = "nv", .blob = malloc(8), .blob_size = 8});
+        settle();
+        ck_assert_uint_eq(disk.n_backups, 1);
+        for (unsigned i = 0; i < ELEMENTSOF(jobs); i++)
+                ck_assert_int_eq(worker_of(jobs[i])->n_go, 0);
+        disk.held = false;
+        settle();
+        ck_assert_uint_eq(disk.n_backups, ELEMENTSOF(jobs));
+        for (unsigned i = 0; i < ELEMENTSOF(jobs); i++) {
+                ck_assert_int_eq(worker_of(jobs[i])->n_go, 1);
+                ck_assert_int_eq(worker_of(jobs[i])->go_error, 0);
+        }
+        disk.backup_room = 0;
+}
+END_TEST
+
 START_TEST(queued_job_that_cannot_be_recorded_is_not_begun) {
         disk.error = -EROFS;
         Job *job = flash(any);
@@ -1991,6 +2027,7 @@ static Suite *suite(void) {
         tcase_add_test(t, cancel);
         tcase_add_test(t, safe_to_unplug_and_cancelable_follow_the_steps);
         tcase_add_test(t, no_go_without_disk);
+        tcase_add_test(t, backups_wait_for_room);
         tcase_add_test(t, changes_of_the_table_stay_open);
         tcase_add_test(t, an_open_change_is_found_by_the_unit);
         tcase_add_test(t, queued_job_that_cannot_be_recorded_is_not_begun);
