@@ -100,7 +100,7 @@ static const struct {
 };
 
 START_TEST(addresses_are_saved) {
-        StepRequest s = {.kind = places[_i].kind, .address = places[_i].address, .length = U64_UNKNOWN, .exact = true};
+        StepRequest s = {.kind = places[_i].kind, .address = places[_i].address, .length = U64_UNKNOWN};
         Bench *b = bench_new(places[_i].spec, places[_i].package);
         BenchFlash *before = bench_flash(b);
         const BenchEvent *saved = NULL;
@@ -120,6 +120,21 @@ START_TEST(addresses_are_saved) {
         if (places[_i].file)
                 ck_assert_int_eq(memcmp(saved->data, bench_flash_file(before, places[_i].file, NULL) + places[_i].at, saved->size), 0);
         bench_flash_free(before);
+        bench_free(b);
+}
+END_TEST
+
+/* What goes back as it was saved has the IMEI of the unit that it is from; a device that cannot say who it is has one, too. */
+START_TEST(calibration_of_another_unit) {
+        Bench *b = bench_new("uis8850,fast,image-check=0", "uis8850");
+        const PacFile *nv = pac_find_file(b->pac, "NV");
+        StepRequest s = {.kind = STEP_WRITE, .address = 0xfe000003, .length = U64_UNKNOWN, .exact = true, .file = "nv", .data_offset = nv->offset, .size = nv->size};
+
+        plan_steps(b, &s, 1);
+        ck_assert_int_eq(bench_run(b), 1);
+        ck_assert_str_eq(bench_code(b), "backup-mismatch-unit");
+        ck_assert_msg(strstr(b->failure.text, "another IMEI"), "%s", b->failure.text);
+        ck_assert(!b->report.wrote);
         bench_free(b);
 }
 END_TEST
@@ -231,6 +246,7 @@ int main(void) {
         tcase_add_loop_test(tc, probed_units_can_be_flashed, 0, (int) ELEMENTSOF(families));
         tcase_add_test(tc, the_rom_was_another_one);
         tcase_add_loop_test(tc, addresses_are_saved, 0, (int) ELEMENTSOF(places));
+        tcase_add_test(tc, calibration_of_another_unit);
         tcase_add_loop_test(tc, places_that_are_only_erased, 0, (int) ELEMENTSOF(never));
         tcase_add_loop_test(tc, nand_volumes_are_found_by_name, 0, 3);
         tcase_add_test(tc, blank_calibration_is_no_other_table);
