@@ -498,7 +498,7 @@ END_TEST
 START_TEST(test_host_error) {
         BEGIN(SUM, {"!12"});
         EXPECT_FAILURE(bsl_end(session, &fail), "host", -1, "END_DATA");
-        ck_assert_str_eq(fail.detail, "memory");
+        ck_assert_str_eq(fail.detail, "usb-memory");
         ck_assert_int_eq(fail.error, ENOMEM);
         end();
 }
