@@ -88,6 +88,7 @@ static const struct {
 } actions[] = {
         { "plug-in", "plug in the next unit" }, { "unplug", "take it out" }, { "replug", "power off, plug in again" },
         { "clear", "look at it, then clear" },  { "confirm", "confirm it" }, { "wait", "waits for the first article" },
+        { "serial-number", "serial number?" },
 };
 
 static void upper(char *text) {

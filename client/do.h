@@ -27,6 +27,8 @@ void paths_clear(Paths *p);
 int choose_targets(struct json_object *objects, Paths *targets);
 /* A package of the store, or a file, which is imported. Exit code. */
 int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
+/* What --serials= says, or the file that it names with "@" (malloc). 0, or -errno after a line on stderr. */
+int serials_argument(char **ret);
 /* Appends the job that a start method has answered with. Exit code. */
 int read_job_reply(sd_bus_message *reply, Paths *jobs);
 int follow_started(sd_bus *bus, const Paths *jobs, bool cancel_on_interrupt);

@@ -51,7 +51,7 @@ static const Verb verbs[] = {
         { "wait", "JOB…", "Wait until jobs are finished", 1, -1, verb_wait },
         { "cancel", "JOB…", "End jobs at the next safe point", 1, -1, verb_cancel },
         { "retry", "JOB…", "Do a finished job again", 1, -1, verb_retry },
-        { "answer", "JOB ACTION", "Say that what a job asks for was done", 2, 2, verb_answer },
+        { "answer", "JOB [NUMBER|ACTION]", "Give the serial number that a job asks for", 1, 3, verb_answer },
         { "label", "SLOT NAME", "Name a slot", 2, 2, verb_label },
         { "remove", "PACKAGE…", "Remove packages from the store", 1, -1, verb_remove },
         { NULL, NULL, "Station", 0, 0, NULL },

@@ -17,6 +17,7 @@ extern const char *arg_name, *arg_host;
 extern bool arg_pager;
 extern bool arg_yes;
 extern const char *arg_operator;
+extern const char *arg_serials, *arg_first_mode; /* arg_serial: below */
 /* jobs made of steps */
 extern const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
 extern uint64_t arg_offset, arg_length;

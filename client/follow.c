@@ -74,6 +74,10 @@ static void rate_text(const FollowedJob *j, char *buf, size_t size) {
                 snprintf(buf + n, size - (size_t) n, " %" PRIu64 " s left", (end - now) / 1000000 + 1);
 }
 
+static bool asks_serial(const FollowedJob *j) {
+        return streq(json_text(j->properties, "UserAction"), "serial-number");
+}
+
 static void state_line(const FollowedJob *j, char *buf, size_t size) {
         const char *state = json_text(j->properties, "State"), *stage = json_text(j->properties, "Stage");
         const char *partition = json_text(j->properties, "Partition");
@@ -88,6 +92,10 @@ static void state_line(const FollowedJob *j, char *buf, size_t size) {
         }
         if (!streq(state, "running") && !streq(state, "cancelling")) {
                 snprintf(buf, size, "%-22s %s", place, state);
+                return;
+        }
+        if (asks_serial(j)) {
+                snprintf(buf, size, "%-22s asks for the serial number: fdlctl answer %" PRIu64 " NUMBER", place, job_id(j));
                 return;
         }
         for (int i = 0; i < BAR_WIDTH; i++)
@@ -129,7 +137,7 @@ static void paint(Follow *f) {
 
 static void say_plain(FollowedJob *j) {
         const char *state = json_text(j->properties, "State"), *stage = json_text(j->properties, "Stage");
-        const char *word = stage[0] && streq(state, "running") ? stage : state;
+        const char *word = asks_serial(j) ? "serial-number" : stage[0] && streq(state, "running") ? stage : state;
         int percent = (int) (json_number(j->properties, "Progress") * 10) * 10;
         char place[64], part[64];
 

@@ -23,6 +23,7 @@ const char *arg_name, *arg_host;
 bool arg_pager = true;
 bool arg_yes;
 const char *arg_operator;
+const char *arg_serials, *arg_first_mode;
 const char *arg_package, *arg_fdl1, *arg_fdl2, *arg_family;
 uint64_t arg_offset, arg_length;
 bool arg_any_image, arg_force, arg_unproven;
@@ -220,6 +221,8 @@ static const Option options[] = {
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },
         { "operator", 0, "NAME", read_text, &arg_operator, " flash enter-download repartition start-batch arm " STEPS, "Who stands at the station, for the record", NULL },
         { "from", 0, "SOURCE", read_text, &arg_from, " repair ", "Folder of a backup, or package, that is right", NULL },
+        { "serials", 0, "NUMBERS", read_text, &arg_serials, " flash " BATCH_OR_ARM, "Numbers for units: AB:0001-0500, A1,A2, @FILE, ask", NULL },
+        { "first-mode", 0, "MODE", read_text, &arg_first_mode, " flash " BATCH_OR_ARM, "What the unit starts as: bbat, apk-mmi, 0x11, …", NULL },
         { "package", 'p', "PACKAGE", read_text, &arg_package, STEPS " arm ", "Package of the store, or file, with the loaders", NULL },
         { "loaders", 0, "WHICH", read_text, &arg_loaders, STEPS RECORDS, "Hash, package, product, board or family of loaders", NULL },
         { "fdl1", 0, "FILE@ADDR", read_text, &arg_fdl1, STEPS, "First loader, for devices without a package", NULL },
@@ -244,7 +247,7 @@ static const Option options[] = {
         { "quarantine-after", 0, "N", read_text, &arg_quarantine_after, BATCH, "Close a slot after N lost connections in a row", NULL },
         { "once", 0, NULL, read_true, &arg_once, " watch ", "Print the board once, for scripts", NULL },
         { "clear", 0, NULL, read_true, &arg_clear, " teach ", "Forget which sockets were listed", NULL },
-        { "serial", 0, "SN", read_text, &arg_serial, RECORDS, "Records of this serial number", NULL },
+        { "serial", 0, "SN", read_text, &arg_serial, " flash " RECORDS, "Factory mode: number to write. Records of it", NULL },
         { "chip", 0, "UID", read_text, &arg_chip, RECORDS, "Records of this chip", NULL },
         { "batch", 0, "N", read_text, &arg_batch, RECORDS, "Records of this batch", NULL },
         { "code", 0, "CODE", read_text, &arg_code, RECORDS, "Records with this failure code", NULL },

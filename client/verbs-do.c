@@ -328,6 +328,16 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "repair", "b", 1);
         if (r >= 0 && arg_table_only)
                 r = sd_bus_message_append(m, "{sv}", "table-only", "b", 1);
+        if (r >= 0 && arg_serial)
+                r = sd_bus_message_append(m, "{sv}", "serial", "s", arg_serial);
+        if (r >= 0 && arg_first_mode)
+                r = sd_bus_message_append(m, "{sv}", "first-mode", "s", arg_first_mode);
+        if (r >= 0 && arg_serials) {
+                _cleanup_free_ char *text = NULL;
+                r = serials_argument(&text);
+                if (r >= 0)
+                        r = sd_bus_message_append(m, "{sv}", "serials", "s", text);
+        }
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -532,16 +542,60 @@ int verb_retry(int argc, char **argv) {
         return for_each_job(argc, argv, retry_job, true);
 }
 
-int verb_answer(int argc _unused_, char **argv) {
-        char path[PATH_TEXT_MAX];
+#define SERIAL_ACTION "serial-number"
+
+/* A number on the command line is seen by everyone on this computer: it may be typed, or come from a pipe. */
+static bool read_number_line(const char *job, char *ret, size_t size) {
+        if (isatty(STDIN_FILENO))
+                fprintf(stderr, "Serial number for the unit of job %s: ", job);
+        if (!fgets(ret, (int) size, stdin))
+                return false;
+        ret[strcspn(ret, "\r\n")] = '\0';
+        return ret[0] != '\0';
+}
+
+static int answer_serial(sd_bus *bus, const char *job, const char *path, const char *value) {
+        char line[128];
+
+        if ((!value || streq(value, "-")) && !read_number_line(job, line, sizeof(line))) {
+                fprintf(stderr, "fdlctl: Job %s asks for a serial number, and none was given.\n", job);
+                return EXIT_USAGE;
+        }
+        return client_call(bus, path, FDLD_IFACE("Job"), "Answer", NULL, "sa{sv}", SERIAL_ACTION, 1, "serial", "s",
+                           value && !streq(value, "-") ? value : line);
+}
+
+/* "answer JOB NUMBER", or "answer JOB ACTION" as before, or both words. */
+static int answer_job(sd_bus *bus, int argc, char **argv) {
+        struct json_object *job = NULL;
+        char path[PATH_TEXT_MAX], asked[32];
+        int code = find_job(argv[1], path);
+
+        if (code == 0)
+                code = client_properties(bus, path, FDLD_IFACE("Job"), &job);
+        if (code)
+                return code;
+        snprintf(asked, sizeof(asked), "%s", json_text(job, "UserAction"));
+        json_object_put(job);
+        if (streq(asked, SERIAL_ACTION)) {
+                bool word = argc > 2 && streq(argv[2], SERIAL_ACTION);
+                if (argc > 3 && !word)
+                        return usage_error("Job %s asks for \"%s\".", argv[1], asked);
+                return answer_serial(bus, argv[1], path, word ? argc > 3 ? argv[3] : NULL : argc > 2 ? argv[2] : NULL);
+        }
+        if (argc > 3)
+                return usage_error("\"answer\" takes a job and one value.");
+        return client_call(bus, path, FDLD_IFACE("Job"), "Answer", NULL, "sa{sv}", argc > 2 ? argv[2] : asked[0] ? asked : SERIAL_ACTION,
+                           0);
+}
+
+int verb_answer(int argc, char **argv) {
         int code = 0;
         sd_bus *bus = client_connect(&code);
 
         if (!bus)
                 return code;
-        code = find_job(argv[1], path);
-        if (code == 0)
-                code = client_call(bus, path, FDLD_IFACE("Job"), "Answer", NULL, "sa{sv}", argv[2], 0);
+        code = answer_job(bus, argc, argv);
         sd_bus_flush_close_unref(bus);
         return code;
 }

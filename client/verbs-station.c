@@ -4,6 +4,7 @@
 #include "board.h"
 #include "bus-client.h"
 #include "common/macro.h"
+#include "do.h"
 #include "fdlctl.h"
 #include "find.h"
 #include "flash/choice.h"
@@ -86,6 +87,16 @@ static int append_profile(Session *s, sd_bus_message *m) {
         return code ? code : sd_bus_message_append(m, "{sv}", "profile", "o", path) < 0 ? EXIT_OTHER : 0;
 }
 
+static int append_serials(sd_bus_message *m) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (!arg_serials)
+                return 0;
+        r = serials_argument(&text);
+        return r < 0 ? r : append_text(m, "serials", text);
+}
+
 static int append_policy(Session *s, sd_bus_message *m, bool with_profile) {
         int code = 0, r = sd_bus_message_open_container(m, 'a', "{sv}");
 
@@ -99,12 +110,14 @@ static int append_policy(Session *s, sd_bus_message *m, bool with_profile) {
                 { "first-article", arg_first_article }, { "stop-after", arg_stop_after }, { "retry", arg_retry },
                 { "straggler", arg_straggler }, { "quarantine-after", arg_quarantine_after }, { "operator", arg_operator },
                 { "allow-warnings", arg_allow_warnings ? "yes" : NULL }, { "reflash", arg_reflash ? "yes" : NULL },
-                { "stop-on-difference", arg_stop_on_difference },
+                { "stop-on-difference", arg_stop_on_difference }, { "first-mode", arg_first_mode },
         };
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(values); i++)
                 r = append_text(m, values[i][0], values[i][1]);
         for (size_t i = 0; r >= 0 && choice_name(i); i++)
                 r = append_text(m, choice_name(i), choice_argument(choice_name(i)));
+        if (r >= 0)
+                r = append_serials(m);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         return r < 0 ? client_report("options", NULL, r) : 0;
@@ -306,10 +319,12 @@ static int arm_one(Session *s, const char *slot, const char *profile, const char
         const char *const values[][2] = {
                 { "mode", arg_mode }, { "finish", arg_finish }, { "operator", arg_operator }, { "retry", arg_retry },
                 { "verify", arg_verify }, { "count", arg_count }, { "stop-after", arg_stop_after }, { "allow-warnings", arg_allow_warnings ? "yes" : NULL },
-                { "reflash", arg_reflash ? "yes" : NULL },
+                { "reflash", arg_reflash ? "yes" : NULL }, { "first-mode", arg_first_mode },
         };
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(values); i++)
                 r = append_text(m, values[i][0], values[i][1]);
+        if (r >= 0)
+                r = append_serials(m);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r < 0)

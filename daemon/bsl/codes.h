@@ -31,6 +31,7 @@ enum {
         BSL_CMD_DDR_CHECK = 0x26,
         BSL_CMD_ENABLE_RAW_DATA = 0x28,
         BSL_CMD_READ_NAND_BLOCK_INFO = 0x29,
+        BSL_CMD_SET_FIRST_MODE = 0x2a,
         BSL_CMD_SET_TIME_STAMP = 0x2c,
         BSL_CMD_READ_PARTITION = 0x2d,
         BSL_CMD_MIDST_RAW_START = 0x31,

@@ -396,6 +396,13 @@ int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f) {
         return command_ack(s, BSL_CMD_SET_TIME_STAMP, b, sizeof(b), s->deadlines.start, f);
 }
 
+int bsl_set_first_mode(BslSession *s, uint32_t mode, Failure *f) {
+        uint8_t b[4];
+
+        put_le32(b, mode);
+        return command_ack(s, BSL_CMD_SET_FIRST_MODE, b, sizeof(b), s->deadlines.start, f);
+}
+
 int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f) {
         return command_ack(s, BSL_CMD_WRITE_APR_INFO, info, size, s->deadlines.start, f);
 }

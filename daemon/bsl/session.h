@@ -227,6 +227,8 @@ int bsl_read_flash_type(BslSession *s, uint32_t ret[static 3], Failure *f);
 int bsl_read_block_info(BslSession *s, uint32_t *ret_all, uint32_t *ret_bad, Failure *f);
 /* Both write into miscdata. The stamp goes out as u64, little-endian, as the loader stores it. */
 int bsl_set_time_stamp(BslSession *s, uint64_t stamp, Failure *f);
+/* What the unit starts as the next time: 0 as usual, others as plan.h lists them; a 32-bit number, of which loaders read the lowest byte. */
+int bsl_set_first_mode(BslSession *s, uint32_t mode, Failure *f);
 int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f);
 int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f);
 /* ACK, or the device leaves the bus: both are success (design §2.1). */

@@ -167,6 +167,7 @@ typedef struct Values {
                 char key[40], text[BUS_PATH_MAX];
         } items[VALUES_MAX];
         size_t n;
+        const char *serials; /* may be long; into the message */
 } Values;
 
 static int read_text(sd_bus_message *m, char type, char *ret, size_t size) {
@@ -212,6 +213,8 @@ static int add_value(sd_bus_message *m, Values *v, CallError *e) {
         for (size_t i = 0; i < v->n; i++)
                 if (streq(v->items[i].key, key))
                         return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option '%s' is given twice.", key);
+        if (streq(key, "serials") && !v->serials && streq(contents, "s"))
+                return sd_bus_message_read(m, "v", "s", &v->serials) < 0 ? -EINVAL : 0;
         snprintf(v->items[v->n].key, sizeof(v->items[0].key), "%s", key);
         if (strlen(contents) != 1 || sd_bus_message_enter_container(m, 'v', contents) < 0 ||
             read_text(m, contents[0], v->items[v->n].text, sizeof(v->items[0].text)) < 0 || sd_bus_message_exit_container(m) < 0)
@@ -224,6 +227,7 @@ static int read_values(sd_bus_message *m, Values *ret, CallError *e) {
         int r;
 
         ret->n = 0;
+        ret->serials = NULL;
         r = sd_bus_message_enter_container(m, 'a', "{sv}");
         while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
                 r = add_value(m, ret, e);
@@ -302,6 +306,7 @@ static int prepare(Call *c, const char *profile_path, const char *package_path, 
         }
         if (apply_values(v, &ret->policy, c->e) < 0)
                 return -1;
+        ret->serials = v->serials;
         ret->operator_name = value_of(v, "operator");
         if (ret->operator_name && text_check("operator", ret->operator_name, 63, true, c->e) < 0)
                 return -1;

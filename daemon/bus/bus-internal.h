@@ -349,6 +349,7 @@ typedef struct FlashOptions {
         char package[BUS_PATH_MAX];
         char loaders[128];             /* which, where neither package nor own loaders are given */
         char operator_name[64];
+        SerialWish serial;             /* into the message */
         /* of jobs made of steps with own loaders */
         char family[32];
         char unit[65];

@@ -29,6 +29,7 @@ GETTER(get_expected_end, Job, j, sd_bus_message_append(reply, "t", j->expected_e
 GETTER(get_cancelable, Job, j, sd_bus_message_append(reply, "b", (int) j->cancelable))
 GETTER(get_error, Job, j, append_error(reply, j))
 GETTER(get_user_action, Job, j, append_string(reply, j->user_action))
+GETTER(get_answer_by, Job, j, sd_bus_message_append(reply, "t", j->answer_by_usec))
 GETTER(get_created, Job, j, sd_bus_message_append(reply, "t", j->created_usec))
 GETTER(get_started, Job, j, sd_bus_message_append(reply, "t", j->started_usec))
 GETTER(get_finished, Job, j, sd_bus_message_append(reply, "t", j->finished_usec))
@@ -73,6 +74,7 @@ const sd_bus_vtable job_vtable[] = {
         PROPERTY("Cancelable", "b", get_cancelable),
         PROPERTY("Error", "(ssa{sv})", get_error),
         PROPERTY("UserAction", "s", get_user_action),
+        PROPERTY("AnswerByUSec", "t", get_answer_by),
         CONSTANT("CreatedUSec", "t", get_created),
         PROPERTY("StartedUSec", "t", get_started),
         PROPERTY("FinishedUSec", "t", get_finished),
@@ -223,19 +225,42 @@ int job_method_cancel(Call *c) {
         return sd_bus_reply_method_return(c->message, NULL);
 }
 
+static int parse_answer(const void *value, void *target, CallError *e _unused_) {
+        *(const char **) target = value;
+        return 0;
+}
+
+/* Whether a number is free the store must say first. */
+static void on_answered(const CallError *e, void *userdata) {
+        StoreCall *h = userdata;
+
+        if (h->bus && e)
+                (void) reply_call_error(h->message, e);
+        else if (h->bus)
+                (void) sd_bus_reply_method_return(h->message, NULL);
+        store_call_free(h);
+}
+
 int job_method_answer(Call *c) {
-        const char *action;
+        static const OptionSpec specs[] = {{"serial", 's', parse_answer}};
+        const char *action, *value = NULL;
+        StoreCall *h;
         int r;
 
         r = sd_bus_message_read(c->message, "s", &action);
         if (r < 0)
                 return r;
-        if (text_check("action", action, 31, false, c->e) < 0 || options_none(c->message, c->e) < 0 ||
+        if (text_check("action", action, 31, false, c->e) < 0 || options_read(c->message, specs, ELEMENTSOF(specs), &value, c->e) < 0 ||
             job_is_old(c) < 0)
                 return -1;
-        if (job_answer(c->object->object, action, c->e) < 0)
+        h = store_call_new(c);
+        if (!h)
                 return -1;
-        return sd_bus_reply_method_return(c->message, NULL);
+        r = job_answer(c->object->object, action, value, on_answered, h, c->e);
+        if (r > 0)
+                return 1;
+        store_call_free(h);
+        return r < 0 ? -1 : sd_bus_reply_method_return(c->message, NULL);
 }
 
 int job_method_retry(Call *c) {

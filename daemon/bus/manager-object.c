@@ -155,7 +155,7 @@ int manager_flash(Call *c) {
         if (target_from_path(c->bus, target_path, &target, c->e) < 0)
                 return -1;
         package = object_need(c->bus, OBJECT_PACKAGE, package_path, c->e);
-        if (!package || station_flash(c->bus->station, &target, package, &options.plan, c->uid, &job, c->e) < 0)
+        if (!package || station_flash_as(c->bus->station, &target, package, &options.plan, &options.serial, c->uid, &job, c->e) < 0)
                 return -1;
         if (options.operator_name[0])
                 job_set_operator(job, options.operator_name);
@@ -199,7 +199,7 @@ static int make_draft(Call *c, const char *kind, const char *target_path, const 
         if (options->package[0] && !package)
                 return -1;
         r = streq(kind, "flash") || streq(kind, "verify")
-                    ? station_draft(c->bus->station, kind, &target, package, &options->plan, c->uid, &job, c->e)
+                    ? station_draft_as(c->bus->station, kind, &target, package, &options->plan, &options->serial, c->uid, &job, c->e)
                                  : draft_steps(c, kind, &target, package, options, &job);
         if (r < 0)
                 return -1;
@@ -231,6 +231,8 @@ int manager_create_job(Call *c) {
                                       "include, exclude, checks, try-checks, keep-charge, nv, stamps, table-check and erase-all are options of kinds flash and verify.");
         if (options.unit[0] && !kind_has_steps(kind))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "Option 'unit' is for jobs made of steps.");
+        if ((options.serial.serial || options.serial.serials || options.plan.first_mode > 0) && !streq(kind, "flash"))
+                return call_error_set(c->e, BUS_ERROR_INVALID_OPTION, "The options 'serial', 'serials' and 'first-mode' are for jobs of the kind flash.");
         if (c->peer->n_drafts >= DRAFTS_PER_PEER_MAX)
                 return call_error_set(c->e, BUS_ERROR_QUOTA, "Too many drafts (%d) of this caller wait for Submit.",
                                       DRAFTS_PER_PEER_MAX);
@@ -492,6 +494,8 @@ void manager_emit_user_action(Bus *b, Job *job, const char *action) {
                 r = append_pair_string(m, "port", job->slot->port);
         if (r >= 0 && job->slot)
                 r = append_pair_string(m, "label", job->slot->label);
+        if (r >= 0 && job->answer_by_usec != U64_UNKNOWN)
+                r = append_pair_u64(m, "answer-by", job->answer_by_usec);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r >= 0)

@@ -211,6 +211,28 @@ static int parse_operator(const void *value, void *target, CallError *e) {
         return 0;
 }
 
+static int parse_serial(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->serial.serial = value;
+        return 0;
+}
+
+static int parse_serials(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->serial.serials = value;
+        return 0;
+}
+
+static int parse_first_mode(const void *value, void *target, CallError *e) {
+        unsigned mode;
+
+        if (!plan_first_mode_from_string(value, &mode))
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION,
+                                      "Option 'first-mode' cannot be '%.64s'. Possible: normal, gsm-cal, gsm-final, …, bbat, native-mmi, apk-mmi, upt, or "
+                                      "their numbers.",
+                                      (const char *) value);
+        ((FlashOptions *) target)->plan.first_mode = mode + 1;
+        return 0;
+}
+
 static int parse_family(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -273,6 +295,9 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"table-only", 'b', parse_table_only},
                 {"repair", 'b', parse_repair},
                 {"soft-entry", 'b', parse_soft_entry},
+                {"serial", 's', parse_serial},
+                {"serials", 's', parse_serials},
+                {"first-mode", 's', parse_first_mode},
                 {"package", 'o', parse_package},
                 {"family", 's', parse_family},
                 {"loaders", 's', parse_loaders},

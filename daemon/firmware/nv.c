@@ -329,16 +329,25 @@ int nv_merge(void *image, size_t size, const void *device, size_t device_size, c
 
 /* ---- calibrated? ---------------------------------------------------------------------------------------- */
 
-/* The flag is the last word of the item; bit 27 says nothing. */
-static int check_gsm(const Image *image, Failure *f) {
+/* The flag is the last word of the item. */
+static bool find_gsm_flag(const Image *image, size_t *ret) {
         size_t at, length;
         bool sound;
-        uint32_t flag;
 
         if (!find(image, ITEM_CALIBRATION, &at, &length, &sound) || length < 6 || length % 4 ||
             (word_at(image, at) == VERSION_FIRST && length != SIZE_FF0A))
+                return false;
+        *ret = at + length - 4;
+        return true;
+}
+
+/* Bit 27 says nothing. */
+static int check_gsm(const Image *image, Failure *f) {
+        uint32_t flag;
+        size_t at;
+
+        if (!find_gsm_flag(image, &at))
                 return 0; /* the merge says what is wrong with it */
-        at += length - 4;
         flag = image->order == ORDER_BIG ? (uint32_t) word_at(image, at) << 16 | word_at(image, at + 2)
                                          : (uint32_t) word_at(image, at + 2) << 16 | word_at(image, at);
         if (flag & 0xf7ffffff)
@@ -403,6 +412,14 @@ int nv_check_calibrated(const void *device, size_t size, const char *families, c
                 }
         }
         return r;
+}
+
+void nv_clear_calibrated(void *image, size_t size) {
+        Image i;
+        size_t at;
+
+        if (!open_image(&i, image, size) && find_gsm_flag(&i, &at))
+                memset((uint8_t *) image + at, 0, 4);
 }
 
 uint32_t nv_seal(void *image, size_t size) {

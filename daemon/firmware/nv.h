@@ -34,6 +34,9 @@ int nv_merge(void *image, size_t size, const void *device, size_t device_size, c
 int nv_check_calibrated(const void *device, size_t size, const char *families, const PacNvItem *items, size_t n_items,
                         Failure *f);
 
+/* For a unit that is to be calibrated anew: its flag says that it is not yet. Nothing happens where the image has no such flag. */
+void nv_clear_calibrated(void *image, size_t size);
+
 /* CRC-16/ARC of bytes [2, size) into bytes 0-1, high byte first; gives the byte sum of the whole (never 0 for a real
  * image). */
 uint32_t nv_seal(void *image, size_t size);

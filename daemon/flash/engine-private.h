@@ -66,6 +66,9 @@ typedef struct Engine {
         bool erased_all;         /* nothing is left of what was there */
         char differences[440];
         char unit[65];           /* chip UID, "" not told */
+        bool knows_layout;       /* of the phase-check area that the unit came with */
+        PhaseLayout layout;
+        char serial[PHASE_SERIAL_MAX + 1]; /* that it gets */
         EngineSaved *saved;      /* of a change of the table that did not come to its end */
         size_t n_saved;
         char put_back[160];      /* names, for people */
@@ -176,6 +179,13 @@ int engine_keep_charge(Engine *e);
 int engine_check(Engine *e);
 int engine_apr(Engine *e);
 
+/* engine-factory.c */
+/* What a BACKUP step read, if it is the phase-check area. */
+void engine_note_phase_check(Engine *e, const void *data, size_t size);
+int engine_serial(Engine *e);
+int engine_initialise(Engine *e);
+int engine_first_mode(Engine *e);
+
 /* engine-repartition.c: another table, and what must survive it */
 int engine_repartition(Engine *e);
 int engine_restore(Engine *e);
@@ -230,6 +240,8 @@ int engine_enable_write(Engine *e);
 int engine_erase(Engine *e);
 int engine_write(Engine *e);
 int engine_write_nv(Engine *e);
+/* What the step is for, from memory. */
+int engine_write_image(Engine *e, const uint8_t *image, size_t size);
 /* Any partition by name, from memory; `nv`: sealed and sent with its sum. */
 int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, bool nv);
 /* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so

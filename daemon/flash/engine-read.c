@@ -257,6 +257,8 @@ int engine_backup(Engine *e) {
         if (r == 0 && image->size == 0)
                 r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s",
                                 engine_subject(engine_step(e)));
+        if (r == 0)
+                engine_note_phase_check(e, image->data, image->size);
         if (r == 0 && (nv || engine_step(e)->checks_calibration))
                 r = check_nv_image(e, image);
         if (r == 0 && nv)

@@ -157,6 +157,10 @@ int engine_write(Engine *e) {
         return send_image(e, NULL, engine_step(e)->size, NULL);
 }
 
+int engine_write_image(Engine *e, const uint8_t *image, size_t size) {
+        return send_image(e, image, size, NULL);
+}
+
 static int merge_nv(Engine *e, const PlanStep *s, EngineImage *image) {
         const EngineImage *own = e->images + s->backup;
 
@@ -182,6 +186,8 @@ static int make_nv(Engine *e, const PlanStep *s, EngineImage *image) {
         r = s->exact ? 0 : nv_check(image->data, image->size, "the package", e->failure);
         if (r == 0 && s->backup >= 0)
                 r = merge_nv(e, s, image);
+        else if (r == 0 && e->plan->options.mode == FLASH_MODE_FACTORY)
+                nv_clear_calibrated(image->data, image->size);
         if (r != 0) {
                 e->text_complete = r == 1;
                 free(image->data);

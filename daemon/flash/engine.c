@@ -149,7 +149,12 @@ static int run_op(Engine *e) {
                 return bsl_reset(e->session, e->failure);
         case PLAN_POWER_OFF:
                 return bsl_power_off(e->session, e->failure);
+        case PLAN_SERIAL:
+                return engine_serial(e);
         case PLAN_INITIALISE:
+                return engine_initialise(e);
+        case PLAN_FIRST_MODE:
+                return engine_first_mode(e);
         case PLAN_OP_MAX:
                 break;
         }
@@ -171,6 +176,7 @@ bool engine_cancel_safe(const Plan *plan, unsigned step) {
         case PLAN_KEEP_CHARGE:
         case PLAN_CHECK:
         case PLAN_BACKUP:
+        case PLAN_SERIAL:
         case PLAN_READ:
         case PLAN_VERIFY:
         case PLAN_EXAMINE_TABLE:
@@ -201,6 +207,7 @@ static const char *doing(const PlanStep *s) {
                 return "erasing ";
         case PLAN_WRITE:
         case PLAN_WRITE_NV:
+        case PLAN_INITIALISE:
                 return "writing ";
         case PLAN_CHECK_NV:
         case PLAN_VERIFY:
@@ -237,6 +244,10 @@ static const char *doing(const PlanStep *s) {
                 return "writing the time stamp";
         case PLAN_APR:
                 return "writing the package's build time";
+        case PLAN_SERIAL:
+                return "asking for the serial number";
+        case PLAN_FIRST_MODE:
+                return "telling the unit what to start as";
         case PLAN_REENUMERATE:
                 return "waiting for the device to come back";
         default:
@@ -420,9 +431,9 @@ static int run_step(Engine *e) {
 static int check_step(const EngineInput *in, const PlanStep *s, size_t i) {
         const Plan *plan = in->plan;
         bool from_package = s->op == PLAN_LOAD || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV || s->op == PLAN_VERIFY;
-        bool in_memory = s->op == PLAN_BACKUP || s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV;
+        bool in_memory = s->op == PLAN_BACKUP || s->op == PLAN_INITIALISE || s->op == PLAN_WRITE_NV || s->op == PLAN_CHECK_NV;
 
-        if (s->op == PLAN_INITIALISE)
+        if (s->op == PLAN_FIRST_MODE && plan->options.first_mode == 0)
                 return -EINVAL;
         if (s->op == PLAN_CHECK_NV &&
             (s->write < 0 || (size_t) s->write >= i || plan->steps[s->write].op != PLAN_WRITE_NV))

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bsl/session.h"
+#include "firmware/phase-check.h"
 #include "flash/plan.h"
 #include "flash/trace.h"
 #include "flash/traits.h"
@@ -30,8 +31,12 @@ typedef struct EngineHooks {
         int (*backup)(void *userdata, unsigned step, const char *name, void *data, size_t size);
         /* What a READ step found, for its output; offsets begin with 0. 0 or -errno. */
         int (*output)(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size);
+        /* The serial number of the unit, at most `max` characters: blocks until it is known, which may be long. 0; 1 with *f: there is none to
+         * be had; -ECANCELED; -errno. NULL: plans that need one cannot be run. */
+        int (*serial)(void *userdata, size_t max, char ret[static PHASE_SERIAL_MAX + 1], Failure *f);
         /* Something learned: key "loader-version", "chip-uid", "storage", "table", "partitions" (lines "name bytes", may come in
-         * several), "read" ("output skip bytes sha256 whole|part partition"), "sparse", "note", "trait" ("loader's-hash trait value", see traits.h); clean UTF-8. */
+         * several), "serial" (of the unit as it came), "serial-written", "read" ("output skip bytes sha256
+         * whole|part partition"), "sparse", "note", "trait" ("loader's-hash trait value", see traits.h); clean UTF-8. */
         void (*fact)(void *userdata, const char *key, const char *value);
         /* What a change of the table of this unit (its chip UID, "" not told) that did not come to its end has saved; blocks. *ret
          * NULL: nothing is open. 0, -ECANCELED, -EKEYREJECTED something is open that may be this unit's but need not, or -errno. May
@@ -65,6 +70,7 @@ typedef struct EngineInput {
         uint32_t on_bus_ms;         /* how long the device has been on the bus at least: a ROM wakes up within seconds */
         uint64_t now_s;             /* seconds since 1970, for the time stamp that some packages write */
         bool raw;                   /* images go without frames to loaders that offer it (bsl-protocol §6.4) */
+        const char *stations;       /* names for the phase-check area, between blanks; NULL: DOWNLOAD */
         int64_t package_time_s;     /* when the package's file was last changed, for those that write that */
         const LoaderTraits *traits[2]; /* what is known of the plan's loaders, NULL nothing */
         char unit[65];              /* chip UID of the unit that must be there, "" whichever; one that tells none is believed */

@@ -300,6 +300,10 @@ static const char *step_remark(const PlanStep *step, char ret[static REMARK_MAX]
                                                   : "read twice, stored";
         case PLAN_WRITE_NV:
                 return step->backup >= 0 ? "merged with the unit's own" : "as in the package";
+        case PLAN_SERIAL:
+                return "given, from a list or a range, or asked for";
+        case PLAN_INITIALISE:
+                return "made anew, with the serial number; read back";
         case PLAN_CHECK_NV:
                 return "read back and compared, at most 3 rounds";
         case PLAN_REPARTITION:

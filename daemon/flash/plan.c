@@ -13,6 +13,8 @@
 #define NV_HEADER 512u /* what a loader keeps before the image, and gives nobody */
 #define NV_READ_DEFAULT 0x100000u
 #define PHASE_CHECK_READ_DEFAULT 0x2000u
+#define PHASE_CHECK_AREA 0x2000u   /* of miscdata, at its beginning; what lies behind it is the boot loader's */
+#define PHASE_CHECK_MODULE 0x100u
 
 #define ADDRESS_RUNNING_NV 0xfe000001u
 #define ADDRESS_PHASE_CHECK 0xfe000002u
@@ -477,6 +479,8 @@ static int find_backup(const Plan *plan, const PacFile *file) {
 }
 
 static uint64_t read_size(const PacFile *file) {
+        if (at_address(file, ADDRESS_PHASE_CHECK))
+                return PHASE_CHECK_MODULE;
         if (target_of(file)->size > 0)
                 return target_of(file)->size;
         return is_nv(file) ? NV_READ_DEFAULT : is_phase_check(file) ? PHASE_CHECK_READ_DEFAULT : 0;
@@ -504,6 +508,7 @@ static int add_backup(Maker *m, const PacFile *file) {
         step->size = size;
         step->block = READ_BLOCK;
         step->optional = !merged;
+        step->phase_check = is_phase_check(file);
         step->checks_calibration =
                 merged && !m->plan->options.table_only && m->plan->options.mode == FLASH_MODE_UPGRADE && m->kind->calibration_gate;
         if (is_nv(file) && calibration_check(m) != CHECK_NOT) {
@@ -597,9 +602,46 @@ static int add_table_backup(Maker *m, const PacPartition *p) {
         strcpy(step->partition, p->name);
         strcpy(step->id, p->name);
         step->size = nv ? bytes - NV_HEADER : bytes;
+        step->phase_check = same_partition(p->name, "miscdata");
         step->block = READ_BLOCK;
         step->optional = true;
         return 0;
+}
+
+/* Logical places of loaders that know no names. */
+static int add_place_backup(Maker *m, const char *id, uint64_t address, uint64_t size) {
+        PlanStep *step;
+
+        for (size_t i = 0; i < m->plan->n_steps; i++)
+                if (m->plan->steps[i].op == PLAN_BACKUP && !m->plan->steps[i].partition[0] && m->plan->steps[i].address == address)
+                        return 0;
+        step = add_step(m, PLAN_BACKUP, STAGE_BACKUP);
+        if (!step)
+                return -ENOMEM;
+        snprintf(step->id, sizeof(step->id), "%s", id);
+        step->address = address;
+        step->size = size;
+        step->block = READ_BLOCK;
+        step->optional = true;
+        step->phase_check = address == ADDRESS_PHASE_CHECK;
+        return 0;
+}
+
+/* Where everything is erased, or the place of calibration, what dies is saved although no file of the package is for it. */
+static int add_backups_of_the_lost(Maker *m) {
+        bool dies = m->plan->options.choice.erase_all == CHOICE_YES;
+        int r = 0;
+
+        for (size_t i = 0; i < m->pac->n_files; i++)
+                dies |= m->pac->files[i].selected && (erases_all(m->pac->files + i) || (is_erase(m->pac->files + i) && is_nv_place(m->pac->files + i)));
+        if (!dies || m->plan->options.table_only || m->plan->options.mode == FLASH_MODE_UPGRADE)
+                return 0;
+        for (size_t i = 0; r == 0 && m->kind->places == PLACES_NAMES && i < m->pac->n_partitions; i++)
+                r = add_table_backup(m, m->pac->partitions + i);
+        if (m->kind->places != PLACES_FLASH)
+                return r;
+        r = add_place_backup(m, "PhaseCheck", ADDRESS_PHASE_CHECK, PHASE_CHECK_MODULE);
+        return r == 0 ? add_place_backup(m, "NV", ADDRESS_FIXED_NV, m->kind->nv_max) : r;
 }
 
 static const PacFile *find_table_file(const Maker *m) {
@@ -936,29 +978,68 @@ static int add_nv(Maker *m, const PacFile *file) {
         r = LOSE(m, "%s: the unit's calibration and IMEIs are replaced by those of the package; a backup is stored.",
                  file->id);
         if (r == 0 && m->plan->options.mode == FLASH_MODE_FACTORY)
-                r = cannot_run(m, "mode",
-                               "Factory mode initialises the NV (%s) and clears its calibration flag, which this "
-                               "version cannot do yet.",
-                               file->id);
+                r = NOTE(m, "%s: the unit counts as not calibrated afterwards.", file->id);
         return r;
 }
 
-static int initialise(Maker *m, const PacFile *file) {
-        PlanStep *step = add_step(m, PLAN_INITIALISE, STAGE_WRITE);
-        int r;
+static bool initialised(const Plan *plan) {
+        for (size_t i = 0; i < plan->n_steps; i++)
+                if (plan->steps[i].op == PLAN_INITIALISE)
+                        return true;
+        return false;
+}
+
+static int stamp(Maker *m, const PacFile *file) {
+        PlanStep *step = add_step(m, PLAN_TIME_STAMP, STAGE_WRITE);
 
         if (!step)
                 return -ENOMEM;
         set_target(step, file);
-        step->size = read_size(file);
+        step->destructive = true;
+        return NOTE(m, "%s: the time is written beside it; a loader that does not know how leaves that out.", file->id);
+}
+
+/* What a package brings for this place, if anything, is that of no unit. */
+static int initialise(Maker *m, const PacFile *file) {
+        PlanStep *step;
+        int r;
+
+        if (initialised(m->plan))
+                return NOTE(m, "%s is left out: the phase-check area is made anew already.", file->id);
+        step = add_step(m, PLAN_INITIALISE, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        set_target(step, file);
+        step->size = MIN(read_size(file), (uint64_t) PHASE_CHECK_AREA);
+        step->block = block_of(m, file);
         mark(m, step, file);
+        if (step->size < PHASE_CHECK_MODULE)
+                return refuse(m, "serial", "%s has no room for a serial number.", file->id);
         r = LOSE(m, "%s: serial number and test results are initialised; a backup is stored.", file->id);
-        if (r != 0)
-                return r;
-        return cannot_run(
-                m, "mode",
-                "Factory mode initialises %s and writes a serial number into it, which this version cannot do yet.",
-                file->id);
+        return r == 0 && find_type(file->type)->kind == KIND_WRITE_AND_STAMP && m->kind->questions ? stamp(m, file) : r;
+}
+
+static int initialise_product_data(Maker *m, const PacFile *file) {
+        if (!by_name(file))
+                return refuse(m, "data", "%s has to be initialised but the package has no file for it.", file->id);
+        return add_erase(m, file);
+}
+
+/* The serial number comes before the first change: a job that waits for it, or gets none, has done nothing to the unit. */
+static int add_serial(Maker *m) {
+        PlanStep *step;
+
+        if (m->plan->options.mode != FLASH_MODE_FACTORY || m->plan->options.table_only)
+                return 0;
+        for (size_t i = 0; i < m->pac->n_files; i++) {
+                const PacFile *file = m->pac->files + i;
+
+                if (!file->selected || !find_type(file->type) || !is_phase_check(file) || is_erase(file))
+                        continue;
+                step = add_step(m, PLAN_SERIAL, STAGE_IDENTIFY);
+                return step ? 0 : -ENOMEM;
+        }
+        return NOTE(m, "The package has no place for a serial number (PhaseCheck): none is written.");
 }
 
 /* PhaseCheck, product data and the like: *ret_done if nothing more is to be done for the file. */
@@ -970,8 +1051,10 @@ static int add_protected(Maker *m, const PacFile *file, bool *ret_done) {
         case FLASH_MODE_UPGRADE:
                 return KEEP(m, "%s: %snot touched.", file->id, saved ? "read twice, stored, and " : "");
         case FLASH_MODE_FACTORY:
-                if (is_phase_check(file) || (is_product_data(file) && !file->has_data && !is_erase(file)))
+                if (is_phase_check(file) && !is_erase(file))
                         return initialise(m, file);
+                if (is_product_data(file) && !file->has_data && !is_erase(file))
+                        return initialise_product_data(m, file);
                 break;
         default:
                 /* Named by a person: written. */
@@ -1053,7 +1136,6 @@ static int add_variants(Maker *m, const PacFile *file, int (*add)(Maker *m, cons
 
 static int add_stamped(Maker *m, const PacFile *file) {
         size_t before = m->plan->n_steps;
-        PlanStep *step;
         int r = file->select_by_flash ? add_variants(m, file, add_write) : add_write(m, file);
 
         if (r != 0 || m->plan->n_steps == before)
@@ -1063,12 +1145,7 @@ static int add_stamped(Maker *m, const PacFile *file) {
         if (!m->kind->questions)
                 return refuse(m, "type", "%s (type %s) also sets a time stamp, which loaders of the family %s cannot do.",
                               file->id, file->type, m->plan->family);
-        step = add_step(m, PLAN_TIME_STAMP, STAGE_WRITE);
-        if (!step)
-                return -ENOMEM;
-        set_target(step, file);
-        step->destructive = true;
-        return NOTE(m, "%s: the time is written beside it; a loader that does not know how leaves that out.", file->id);
+        return stamp(m, file);
 }
 
 static int unknown_type(Maker *m, const PacFile *file) {
@@ -1233,6 +1310,23 @@ static int add_apr(Maker *m) {
                        "how leaves that out.");
 }
 
+static int add_first_mode(Maker *m) {
+        const PlanOptions *o = &m->plan->options;
+        PlanStep *step;
+
+        if (o->first_mode == 0)
+                return 0;
+        if (o->mode == FLASH_MODE_UPGRADE)
+                return refuse(m, "mode", "What the unit starts as the next time is told to it in factory and research mode only.");
+        if (!m->kind->questions)
+                return refuse(m, "mode", "Loaders of the family %s cannot be told what the unit shall start as the next time.", m->plan->family);
+        step = add_step(m, PLAN_FIRST_MODE, STAGE_WRITE);
+        if (!step)
+                return -ENOMEM;
+        step->destructive = true;
+        return NOTE(m, "The next start of the unit is told: %s.", plan_first_mode_to_string(o->first_mode - 1));
+}
+
 static int add_finish(Maker *m) {
         switch (m->plan->options.finish) {
         case FINISH_RESET:
@@ -1370,6 +1464,10 @@ static int fill(Maker *m) {
         if (r == 0)
                 r = add_backups(m);
         if (r == 0)
+                r = add_backups_of_the_lost(m);
+        if (r == 0)
+                r = add_serial(m);
+        if (r == 0)
                 r = add_erase_all(m);
         if (r == 0)
                 r = add_table(m);
@@ -1385,6 +1483,8 @@ static int fill(Maker *m) {
                 r = add_questions(m);
         if (r == 0 && !m->plan->options.table_only)
                 r = add_apr(m);
+        if (r == 0 && !m->plan->options.table_only)
+                r = add_first_mode(m);
         if (r == 0)
                 r = add_finish(m);
         if (r == 0)
@@ -1485,9 +1585,11 @@ const char *plan_op_to_string(PlanOp op) {
                 [PLAN_WRITE_NV] = "write-nv",
                 [PLAN_CHECK_NV] = "check-nv",
                 [PLAN_VERIFY] = "verify",
+                [PLAN_SERIAL] = "serial",
                 [PLAN_INITIALISE] = "initialise",
                 [PLAN_TIME_STAMP] = "time-stamp",
                 [PLAN_APR] = "apr",
+                [PLAN_FIRST_MODE] = "first-mode",
                 [PLAN_READ] = "read",
                 [PLAN_REPARTITION] = "repartition",
                 [PLAN_RESTORE] = "restore",

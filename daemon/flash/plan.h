@@ -29,10 +29,11 @@ typedef enum PlanOp {
                                 step, so that what does not fit is found while the unit is whole */
         PLAN_CHECK_NV,       /* read back and compare from byte 4, at most 3 rounds */
         PLAN_VERIFY,         /* read back and compare what the step before wrote; places that only the loader sees are named */
-        PLAN_INITIALISE,     /* areas that the host makes up itself (PhaseCheck of factory mode); never yet in a plan
-                                that may run */
+        PLAN_SERIAL,         /* the serial number that the unit will get: known before anything is changed */
+        PLAN_INITIALISE,     /* what the host makes up itself: the phase-check area, with that number */
         PLAN_TIME_STAMP,     /* when the unit was flashed, into its miscdata; a loader that does not know it is noted */
         PLAN_APR,            /* when the package was built, into its miscdata; the same */
+        PLAN_FIRST_MODE,     /* what the unit shall start as the next time: options.first_mode */
         PLAN_READ,           /* flash into an output of the job */
         PLAN_REPARTITION,    /* the package's table, if the device's differs; begins with its own intent */
         PLAN_RESTORE,        /* what the change of the table has moved: put back and read back */
@@ -73,6 +74,7 @@ typedef struct PlanStep {
         bool any_image;          /* WRITE: not refused for what the image looks like */
         bool exact;              /* WRITE_NV: these very bytes, sum and all */
         bool boot_chain;         /* WRITE: a part of the boot chain */
+        bool phase_check;        /* BACKUP: of the area that holds serial number and test results */
         bool critical;           /* boot chain, and all between erase and write of the first boot stage: a failure here
                                     leaves a unit that must be flashed again */
 } PlanStep;
@@ -87,6 +89,7 @@ typedef struct PlanOptions {
         bool repair;             /* only what is broken of table, headers, loaders and slot metadata is written */
         bool soft_entry;         /* begins with PLAN_ENTER; only plans that write the first boot stage may */
         bool check_only;         /* nothing is written: the device is compared with the package */
+        unsigned first_mode;     /* 0: not told to the unit; else the mode and 1 */
         VerifyLevel verify;      /* in calls of the station also VERIFY_LEVEL_INVALID: as the settings say */
         enum { RAW_DATA_UNSET, RAW_DATA_OFF, RAW_DATA_ON } raw; /* no part of the plan: JobSpec and EngineInput say what holds */
         PlanChoice choice;
@@ -148,6 +151,13 @@ uint64_t plan_step_bytes(const PlanStep *step);
 static inline bool plan_erases_all(const PlanStep *s) {
         return s->op == PLAN_ERASE && s->size == UINT32_MAX && (s->partition[0] ? streq(s->partition, "erase_all") : s->address == 0);
 }
+/* What a unit may start as, for factory tests. *ret: the number that the loader is told; words and numbers (0x11) are taken. False: there
+ * is none. */
+bool plan_first_mode_from_string(const char *word, unsigned *ret);
+const char *plan_first_mode_to_string(unsigned mode); /* NULL: there is none */
+/* Whether a unit gets a serial number. *ret_max: how many characters it may have at most, as far as the plan can know. */
+bool plan_writes_serial(const Plan *plan, size_t *ret_max);
+
 /* A part of the boot chain. `partition` "": by address. */
 bool plan_is_boot_chain(const char *partition, uint64_t address);
 

@@ -47,6 +47,9 @@ struct Worker {
         int go_error;
         Answer answer;
         UsbTarget target;
+        bool has_serial;               /* or knows why there is none */
+        char serial[PHASE_SERIAL_MAX + 1];
+        Failure no_serial;
         EngineSaved *saved;            /* what a recall brought, until it is taken */
         size_t n_saved;
 };
@@ -288,6 +291,32 @@ static int on_recall(void *userdata, const char *unit, EngineSaved **ret, size_t
         return r;
 }
 
+/* People take their time, and the main thread says when it is over. Should it say nothing, this ends all the same. */
+static int on_serial(void *userdata, size_t max, char ret[static PHASE_SERIAL_MAX + 1], Failure *f) {
+        Worker *w = userdata;
+        Letter *l = letter_new(w, RECORD_SERIAL);
+        struct timespec until = after_ms(w->spec->answer_timeout_ms + worker_go_timeout_ms);
+        int r = 0;
+
+        if (!l)
+                return -ENOMEM;
+        l->record.serial_max = (unsigned) max;
+        pthread_mutex_lock(&w->lock);
+        w->has_serial = false;
+        pthread_mutex_unlock(&w->lock);
+        post(w, l);
+        pthread_mutex_lock(&w->lock);
+        while (!w->has_serial && !w->cancelled && r == 0)
+                r = -pthread_cond_timedwait(&w->changed, &w->lock, &until);
+        if (w->has_serial && w->serial[0])
+                memcpy(ret, w->serial, sizeof(w->serial));
+        else if (w->has_serial)
+                *f = w->no_serial;
+        r = w->cancelled ? -ECANCELED : !w->has_serial ? r : w->serial[0] ? 0 : 1;
+        pthread_mutex_unlock(&w->lock);
+        return r;
+}
+
 static Answer wait_answer(Worker *w, uint32_t timeout_ms, UsbTarget *ret) {
         struct timespec until = after_ms(timeout_ms);
         Answer answer;
@@ -400,7 +429,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         const JobSpec *spec = w->spec;
         EngineHooks hooks = {
                 .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
-                .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
+                .recall = on_recall, .serial = on_serial, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
         EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting, .raw = spec->raw,
                              .traits = {spec->traits, spec->traits + 1},
@@ -417,6 +446,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
                 input.package_userdata = spec->package;
                 input.package_time_s = mapped_file_time(spec->package);
         }
+        input.stations = spec->stations[0] ? spec->stations : NULL;
         input.on_bus_ms = spec->on_bus_ms;
         input.now_s = (uint64_t) MAX(time(NULL), (time_t) 0);
         r = engine_run(&input, channel, &hooks, report, f);
@@ -596,6 +626,15 @@ void worker_answer_device(Worker *w, const UsbTarget *target) {
         w->answer = target ? ANSWER_BACK : ANSWER_NOT_BACK;
         if (target)
                 w->target = *target;
+        pthread_cond_broadcast(&w->changed);
+        pthread_mutex_unlock(&w->lock);
+}
+
+void worker_answer_serial(Worker *w, const char *serial, const Failure *f) {
+        pthread_mutex_lock(&w->lock);
+        snprintf(w->serial, sizeof(w->serial), "%s", serial ? serial : "");
+        w->no_serial = f ? *f : FAILURE_INIT;
+        w->has_serial = true;
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
 }

@@ -32,6 +32,8 @@ typedef struct JobSpec {
         char unit[65];          /* chip UID of the unit that must be there, "" whichever */
         EngineResting resting;  /* what the last job has left on this device */
         LoaderTraits traits[2]; /* of the plan's loaders */
+        char stations[PHASE_STATIONS_MAX]; /* names for the phase-check area */
+        uint32_t answer_timeout_ms; /* how long a serial number may take to come */
         size_t n_outputs;
         int *outputs;           /* owned: where READ steps go, output 1 first; written with pwrite from offset 0 of each reading */
 } JobSpec;
@@ -47,6 +49,7 @@ typedef enum RecordType {
         RECORD_BACKUP,       /* step, name in partition, blob; answered with worker_go() */
         RECORD_FACT,         /* key, value */
         RECORD_RECALL,       /* chip UID in value, "" none; answered with worker_recalled() */
+        RECORD_SERIAL,       /* serial_max; answered with worker_answer_serial() */
         RECORD_EXPECT_BACK,  /* device left and should return within timeout_ms; answered with worker_answer_device() */
         RECORD_DONE,         /* result, failure, report; of a failed job the trace in blob; the thread ends right after */
 } RecordType;
@@ -61,6 +64,7 @@ typedef struct WorkerRecord {
         char key[32];
         char value[512];
         uint32_t timeout_ms;
+        unsigned serial_max;    /* characters that the unit has room for */
         void *blob;             /* malloc'ed, moved to the receiver */
         size_t blob_size;
         int result;             /* DONE: as engine_run() */
@@ -91,6 +95,8 @@ void worker_answer_device(Worker *w, const UsbTarget *target); /* NULL: it did n
 Trace *worker_trace(const Worker *w);
 /* The trace as text. Any thread, as long as `spec` and `t` are there. */
 char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, size_t *ret_size);
+/* The number, or NULL and why there is none (class, detail, text). */
+void worker_answer_serial(Worker *w, const char *serial, const Failure *f);
 void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
 /* After RECORD_DONE was taken: joins (the thread is ending) and frees. */
 Worker *worker_reap(Worker *w);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/serial.h"
 #include "station/trail.h"
 
 #define QUICK_RETURN_USEC 3000000ULL /* nobody changes a unit in that time: it came back by itself */
@@ -324,6 +325,7 @@ static Job *make_job(Batch *b, Device *d, uint64_t id) {
         job->retry_of = slot->retry_of;
         job->options = cache->options;
         job->run->target = TARGET_SLOT;
+        snprintf(job->run->serial, sizeof(job->run->serial), "%.79s", b->policy.serials);
         job->run->smaller_blocks = slot->garbled_attempts;
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", b->operator_name);
         job_bind_package(job, b->package);
@@ -743,6 +745,17 @@ void batch_slot_added(Slot *slot) {
                 }
 }
 
+/* Where the numbers of its units come from; the numbers themselves lie in the store. */
+static int choose_serials(Batch *b, const BatchRequest *q, CallError *e) {
+        SerialWish wish = {.serials = q->serials ? q->serials : q->policy.serials};
+        char source[SERIAL_SOURCE_MAX];
+
+        if (serial_source(b->station, b->cache->plan, &wish, source, e) < 0)
+                return -1;
+        snprintf(b->policy.serials, sizeof(b->policy.serials), "%s", source);
+        return 0;
+}
+
 static int begin(Batch *b, const BatchRequest *q, CallError *e) {
         b->policy = q->policy;
         b->uid = q->uid;
@@ -757,7 +770,7 @@ static int begin(Batch *b, const BatchRequest *q, CallError *e) {
         snprintf(b->operator_name, sizeof(b->operator_name), "%s", q->operator_name ? q->operator_name : "");
         snprintf(b->digest, sizeof(b->digest), "%s", q->package->digest);
         snprintf(b->package_name, sizeof(b->package_name), "%s", q->package->name);
-        if (package_plan(b->package, &b->policy.plan, &b->cache, e) < 0)
+        if (package_plan(b->package, &b->policy.plan, &b->cache, e) < 0 || choose_serials(b, q, e) < 0)
                 return -1;
         for (size_t i = 0; i < q->n_slots; i++)
                 if (take_slot(b, q->slots[i]) < 0)

@@ -54,6 +54,7 @@ struct Batch {
 /* What a caller says beside the policy. */
 typedef struct BatchRequest {
         const char *name, *profile, *operator_name;
+        const char *serials;     /* NULL: as the policy says */
         Package *package;
         BatchPolicy policy;
         bool armed, all_slots;

@@ -100,6 +100,12 @@ typedef struct JobRun {
         bool loaders_started;    /* the last loader answered after this job had sent it */
         LoadersOutcome loaders_outcome;
         char loaders[65];        /* pair that was used, for the record */
+        char serial[SERIAL_SOURCE_MAX]; /* station/serial.h */
+        bool serial_pending;     /* its own number is not yet known to be free */
+        bool asking, answering;  /* its worker waits for a serial number; one that somebody said is being checked */
+        unsigned serial_max;
+        uint64_t asking_usec;    /* since then */
+        sd_event_source *answer_timer;
         int change_error;        /* why a change of the table could not be opened on disk */
         bool table_open;         /* a change of the unit's table is open, by this job or by one before */
         bool concluding;         /* over; the row is on its way to the disk */

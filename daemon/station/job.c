@@ -4,6 +4,7 @@
 #include "station/internal.h"
 #include "station/loaders.h"
 #include "station/record.h"
+#include "station/serial.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
 
@@ -39,7 +40,7 @@ Job *job_new(Station *s, uint64_t id, const char *kind) {
         job->state = JOB_STATE_DRAFT;
         job->stage = STAGE_INVALID;
         job->bytes_total = U64_UNKNOWN;
-        job->expected_end_usec = U64_UNKNOWN;
+        job->expected_end_usec = job->answer_by_usec = U64_UNKNOWN;
         job->failure = FAILURE_INIT;
         job->cancelable = true;
         job->created_usec = now_realtime();
@@ -81,6 +82,7 @@ Job *job_free(Job *job) {
                 unbind_package(job);
         unlink_job(job);
         sd_event_source_disable_unref(job->run->expect);
+        sd_event_source_disable_unref(job->run->answer_timer);
         steps_free(job);
         plan_free(job->run->own_plan);
         free(job->run->trail);
@@ -117,13 +119,15 @@ const Plan *job_plan(const Job *job) {
 
 #define OPTION_REPAIR 0x10000U
 #define OPTION_SOFT_ENTRY 0x20000U
+#define FIRST_MODE_SHIFT 10 /* five bits */
 
 static uint32_t pack_options(const PlanOptions *o) {
         /* Rows from before there was a level have 0 there: they get the usual one. */
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
         return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
-               verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (o->soft_entry ? OPTION_SOFT_ENTRY : 0U) | (uint32_t) o->raw << 8;
+               verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (o->soft_entry ? OPTION_SOFT_ENTRY : 0U) | (uint32_t) o->raw << 8 |
+               (o->first_mode & 31) << FIRST_MODE_SHIFT;
 }
 
 static void unpack_options(const StoreJob *row, PlanOptions *ret) {
@@ -136,6 +140,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
         ret->check_only = row->options & 128;
         ret->repair = row->options & OPTION_REPAIR;
         ret->soft_entry = row->options & OPTION_SOFT_ENTRY;
+        ret->first_mode = row->options >> FIRST_MODE_SHIFT & 31;
         ret->verify = (VerifyLevel) (((row->options >> 5 & 3) + VERIFY_CRITICAL) % VERIFY_LEVEL_MAX);
         ret->finish = finish == FINISH_POWER_OFF ? FINISH_POWER_OFF
                       : finish == FINISH_NOTHING ? FINISH_NOTHING
@@ -177,6 +182,7 @@ static void fill_row(const Job *job, StoreJob *ret) {
         snprintf(ret->statistics, sizeof(ret->statistics), "%s", job->statistics);
         snprintf(ret->operator_name, sizeof(ret->operator_name), "%s", job->operator_name);
         snprintf(ret->package_name, sizeof(ret->package_name), "%s", job->package_name);
+        snprintf(ret->serial, sizeof(ret->serial), "%s", run->serial);
         snprintf(ret->code, sizeof(ret->code), "%s", job->code);
         choice_to_text(&job->options.choice, ret->choice, sizeof(ret->choice));
 }
@@ -381,7 +387,9 @@ void job_set_action(Job *job, const char *action) {
         if (streq(job->user_action, action))
                 return;
         snprintf(job->user_action, sizeof(job->user_action), "%s", action);
-        NOTIFY(s, OBJECT_JOB, job, "UserAction");
+        if (!streq(action, USER_ACTION_SERIAL))
+                job->answer_by_usec = U64_UNKNOWN;
+        NOTIFY(s, OBJECT_JOB, job, "UserAction", "AnswerByUSec");
         if (action[0] && s->observer.user_action)
                 s->observer.user_action(s->observer.userdata, job, action);
 }
@@ -427,6 +435,7 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
         queue_remove(job);
         active_remove(job);
         run->expect = sd_event_source_disable_unref(run->expect);
+        serial_forget(job);
         run->destructive = false;
         run->result = result;
         run->concluding = true;
@@ -527,6 +536,7 @@ static void restore_queued(Job *job, const StoreJob *row) {
                 job->state = JOB_STATE_QUEUED;
                 count_state(s, JOB_STATE_QUEUED, 1);
                 queue_add(job);
+                serial_hold(job);
                 return;
         }
         Failure f = FAILURE_INIT;
@@ -549,6 +559,7 @@ void job_restore(Station *s, const StoreJob *row) {
         snprintf(job->note, sizeof(job->note), "%s", row->note);
         snprintf(job->run->unit, sizeof(job->run->unit), "%s", row->unit);
         snprintf(job->statistics, sizeof(job->statistics), "%s", row->statistics);
+        snprintf(job->run->serial, sizeof(job->run->serial), "%s", row->serial);
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", row->operator_name);
         job->slot = row->port[0] || row->target_port[0]
                             ? station_find_slot(s, row->port[0] ? row->port : row->target_port)

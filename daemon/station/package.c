@@ -11,7 +11,7 @@ static bool options_equal(const PlanOptions *a, const PlanOptions *b) {
         return a->mode == b->mode && a->allow_warnings == b->allow_warnings && a->finish == b->finish &&
                a->repartition == b->repartition && a->table_only == b->table_only && a->verify == b->verify &&
                a->check_only == b->check_only && a->repair == b->repair && a->soft_entry == b->soft_entry && a->raw == b->raw &&
-               choice_equal(&a->choice, &b->choice);
+               choice_equal(&a->choice, &b->choice) && a->first_mode == b->first_mode;
 }
 
 PlanOptions plan_options_complete(const Station *s, const PlanOptions *options) {

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/hex.h"
+#include "firmware/serials.h"
+
 void policy_default(BatchPolicy *p) {
         *p = (BatchPolicy){
                 .plan = {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_RESET, .verify = VERIFY_LEVEL_INVALID},
@@ -222,6 +225,28 @@ static int set_quarantine_after(BatchPolicy *p, const char *value) {
         return 0;
 }
 
+static int set_first_mode(BatchPolicy *p, const char *value) {
+        unsigned mode;
+
+        if (!plan_first_mode_from_string(value, &mode))
+                return -EINVAL;
+        p->plan.first_mode = mode + 1;
+        return 0;
+}
+
+/* A batch of the database names its stock. */
+static int set_serials(BatchPolicy *p, const char *value) {
+        char why[320];
+        size_t longest;
+        uint64_t n;
+
+        if (strlen(value) >= sizeof(p->serials) || (!streq(value, "ask") && !(strncmp(value, "stock:", 6) == 0 && is_lower_hex(value + 6, 32)) &&
+                                                    serials_check(value, &n, &longest, why, sizeof(why)) < 0))
+                return -EINVAL;
+        snprintf(p->serials, sizeof(p->serials), "%s", value);
+        return 0;
+}
+
 /* ---- and back ---- */
 
 static void print_yes(bool v, char *ret, size_t size) {
@@ -250,6 +275,14 @@ static void print_count(const BatchPolicy *p, char *ret, size_t size) {
 
 static void print_first_article(const BatchPolicy *p, char *ret, size_t size) {
         snprintf(ret, size, "%s", first_words[p->first_article]);
+}
+
+static void print_first_mode(const BatchPolicy *p, char *ret, size_t size) {
+        snprintf(ret, size, "%s", p->plan.first_mode > 0 ? plan_first_mode_to_string(p->plan.first_mode - 1) : "");
+}
+
+static void print_serials(const BatchPolicy *p, char *ret, size_t size) {
+        snprintf(ret, size, "%s", !p->serials[0] || streq(p->serials, "ask") ? p->serials : "list");
 }
 
 /* "": as the settings say. */
@@ -318,6 +351,8 @@ static const struct {
         {"Stamps", "stamps", "yes, no", set_stamps, print_stamps},
         {"TableCheck", "table-check", "yes, no", set_table_check, print_table_check},
         {"EraseAll", "erase-all", "yes, no", set_erase_all, print_erase_all},
+        {"FirstMode", "first-mode", "normal, gsm-cal, gsm-final, …, bbat, native-mmi, apk-mmi, upt, or the number", set_first_mode, print_first_mode},
+        {"Serials", "serials", "ask, a range like AB24:0001-0500, or a list", set_serials, print_serials},
         {"Count", "count", "a number of units; 0 for no end", set_count, print_count},
         {"FirstArticle", "first-article", "no, yes, confirm", set_first_article, print_first_article},
         {"StopAfter", "stop-after", "3/10 (so many alike among the last so many, 64 at most), never", set_stop_after, print_stop_after},
@@ -357,7 +392,7 @@ typedef struct Lines {
 static void add_line(const char *name, const char *value, void *userdata) {
         Lines *l = userdata;
 
-        if (value[0] && l->used < l->size)
+        if (value[0] && l->used < l->size && !streq(name, "serials"))
                 l->used += (size_t) snprintf(l->text + l->used, l->size - l->used, "%s=%s\n", name, value);
 }
 
@@ -366,6 +401,8 @@ void policy_to_text(const BatchPolicy *p, char *ret, size_t size) {
 
         ret[0] = '\0';
         policy_foreach(p, add_line, &l);
+        if (p->serials[0] && l.used < size)
+                snprintf(ret + l.used, size - l.used, "serials=%s\n", p->serials);
 }
 
 /* What this version does not know stays at its default. */

@@ -15,6 +15,7 @@ typedef enum StragglerPolicy { STRAGGLER_OFF, STRAGGLER_FLAG, STRAGGLER_PARK } S
 typedef struct BatchPolicy {
         char package[256];          /* name or beginning of the digest; "" the caller names one */
         PlanOptions plan;
+        char serials[256];          /* "", "ask", a list or range (firmware/serials.h); of a batch: station/serial.h. Personal */
         uint64_t count;             /* units that shall pass, 0 no end */
         FirstArticle first_article;
         unsigned stop_after, stop_window; /* so many failures of one kind among the last so many; 0 never */
@@ -30,6 +31,7 @@ void policy_default(BatchPolicy *p);
 /* One value, by its name in profiles or on the bus. 0; -ENOENT no such name; -EINVAL with *why (a sentence). */
 int policy_set(BatchPolicy *p, const char *name, const char *value, char *why, size_t why_size);
 /* Calls fn for every value, with its name on the bus. Values that policy_set() reads. */
+/* Of serial numbers only how they are had is told. */
 void policy_foreach(const BatchPolicy *p, void (*fn)(const char *name, const char *value, void *userdata), void *userdata);
 /* Lines "name=value" for the database, and back. */
 void policy_to_text(const BatchPolicy *p, char *ret, size_t size);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "station/internal.h"
+#include "station/serial.h"
 #include "station/steps-internal.h"
 
 /* ---- the queue: jobs that were submitted and not begun, in that order ---- */
@@ -83,7 +84,7 @@ static bool slot_occupied(const Slot *slot) {
 static bool is_prepared(const Job *job) {
         const JobRun *run = job->run;
 
-        return run->steps ? !run->preparing : !job->package || run->cache;
+        return !run->serial_pending && (run->steps ? !run->preparing : !job->package || run->cache);
 }
 
 static void show_waiting(Job *job, bool have_device) {
@@ -220,8 +221,10 @@ int queue_new_job(Station *s, const char *kind, const Target *target, uint32_t u
         return 0;
 }
 
-static int new_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                     Job **ret, CallError *e) {
+/* `source`: of the serial number (station/serial.h), NULL: as `wish` says. */
+static int new_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, const SerialWish *wish,
+                     const char *source, uint32_t uid, Job **ret, CallError *e) {
+        char serial[SERIAL_SOURCE_MAX] = "";
         PlanCache *cache;
         Job *job;
 
@@ -238,7 +241,10 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
                 asked_for = target->device->number;
         }
         target = &there;
-        if (queue_new_job(s, options->check_only ? "verify" : options->repair ? "repair" : "flash", target, uid, &job, e) < 0) {
+        if (source)
+                snprintf(serial, sizeof(serial), "%s", source);
+        if ((!source && serial_source(s, cache->plan, wish, serial, e) < 0) ||
+            queue_new_job(s, options->check_only ? "verify" : options->repair ? "repair" : "flash", target, uid, &job, e) < 0) {
                 plan_cache_unref(package, cache);
                 return -1;
         }
@@ -248,6 +254,7 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
                 job->run->needs_replug = there.slot->device->broken;
         }
         job->options = cache->options;
+        memcpy(job->run->serial, serial, sizeof(serial));
         job_bind_package(job, package);
         job->run->cache = cache;
         job->plan = cache->plan;
@@ -260,21 +267,22 @@ static int new_flash(Station *s, const Target *target, Package *package, const P
 static void submit(Job *job) {
         queue_add(job);
         job_enter_state(job, JOB_STATE_QUEUED);
+        serial_hold(job);
         if (job->slot)
                 slot_update(job->slot);
         queue_run(job->station);
 }
 
-int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                  Job **ret, CallError *e) {
-        if (new_flash(s, target, package, options, uid, ret, e) < 0)
+int station_flash_as(Station *s, const Target *target, Package *package, const PlanOptions *options, const SerialWish *wish,
+                     uint32_t uid, Job **ret, CallError *e) {
+        if (new_flash(s, target, package, options, wish, NULL, uid, ret, e) < 0)
                 return -1;
         submit(*ret);
         return 0;
 }
 
-int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
-                  uint32_t uid, Job **ret, CallError *e) {
+int station_draft_as(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                     const SerialWish *wish, uint32_t uid, Job **ret, CallError *e) {
         PlanOptions wanted = *options;
 
         if (!streq(kind, "flash") && !streq(kind, "verify"))
@@ -286,7 +294,7 @@ int station_draft(Station *s, const char *kind, const Target *target, Package *p
         if (s->n_drafts >= DRAFTS_MAX)
                 return call_error_set(e, BUS_ERROR_QUOTA, "%u drafts exist already. Submit or cancel some.",
                                       s->n_drafts);
-        if (new_flash(s, target, package, &wanted, uid, ret, e) < 0)
+        if (new_flash(s, target, package, &wanted, wish, NULL, uid, ret, e) < 0)
                 return -1;
         job_enter_state(*ret, JOB_STATE_DRAFT);
         return 0;
@@ -401,7 +409,7 @@ int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
                 return call_error_set(e, BUS_ERROR_NO_SUCH_PACKAGE,
                                       "The package of job %llu is no longer in the store. Import it again.",
                                       (unsigned long long) old->id);
-        if (new_flash(s, &target, package, &old->options, uid, &job, e) < 0)
+        if (new_flash(s, &target, package, &old->options, NULL, old->run->serial, uid, &job, e) < 0)
                 return -1;
         job->retry_of = old->id;
         snprintf(job->operator_name, sizeof(job->operator_name), "%s", old->operator_name);
@@ -415,13 +423,18 @@ static bool is_waiting_for_unit(const Job *job) {
         return (job->state == JOB_STATE_WAITING || job->state == JOB_STATE_QUEUED) && job->user_action[0];
 }
 
-int job_answer(Job *job, const char *action, CallError *e) {
+int job_answer(Job *job, const char *action, const char *value, JobAnswered fn, void *userdata, CallError *e) {
         if (!job->user_action[0])
                 return call_error_set(e, BUS_ERROR_WRONG_STATE,
                                       "Job %llu asks for nothing. Only what its property UserAction names can be answered.",
                                       (unsigned long long) job->id);
         if (!streq(action, job->user_action))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Job %llu asks for \"%s\".",
+                                      (unsigned long long) job->id, job->user_action);
+        if (streq(action, USER_ACTION_SERIAL))
+                return serial_answer(job, value, fn, userdata, e) < 0 ? -1 : 1;
+        if (value)
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Job %llu asks for \"%s\", which needs no value.",
                                       (unsigned long long) job->id, job->user_action);
         /* plug-in and replug answer themselves: what counts is what the bus shows */
         queue_run(job->station);

@@ -4,6 +4,7 @@
 #include "station/evidence.h"
 #include "station/internal.h"
 #include "station/loaders.h"
+#include "station/serial.h"
 #include "station/steps-internal.h"
 #include "station/trail.h"
 
@@ -99,6 +100,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         snprintf(spec->family, sizeof(spec->family), "%s", job->package && job->package->pac ? pac_family(job->package->pac) : "");
         snprintf(spec->speed, sizeof(spec->speed), "%s", d->speed);
         spec->public_data = !job->run->steps;
+        spec->answer_timeout_ms = job->station->settings.answer_timeout_ms;
+        memcpy(spec->stations, job->station->settings.stations, sizeof(spec->stations));
         spec->raw = job->options.raw == RAW_DATA_UNSET ? job->station->settings.raw_data : job->options.raw == RAW_DATA_ON;
         if (job->run->steps) {
                 r = steps_make_spec(job, spec);
@@ -667,11 +670,12 @@ void job_device_arrived(Job *job, Device *d) {
                 answer_device(job, d);
 }
 
-/* The worker finds out by itself; what it needs is only that nobody points to the object any more. */
+/* The worker finds out by itself, unless it waits for a person; what it needs is only that nobody points to the object any more. */
 void job_device_left(Job *job, Device *d) {
         if (job->device != d)
                 return;
         job->device = NULL;
+        serial_unit_left(job);
         NOTIFY(job->station, OBJECT_JOB, job, "Device");
 }
 
@@ -713,6 +717,9 @@ static void handle_record(Station *s, WorkerRecord *r) {
                 break;
         case RECORD_RECALL:
                 change_recall(job, r->value);
+                break;
+        case RECORD_SERIAL:
+                serial_wanted(job, r->serial_max);
                 break;
         case RECORD_EXPECT_BACK:
                 handle_expect_back(job, r);

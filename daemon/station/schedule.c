@@ -244,7 +244,7 @@ static bool is_late(const Job *job, unsigned factor) {
         const StageTimes *t;
         uint64_t now = now_realtime(), spent, median;
 
-        if (!trail || trail->current < 0 || job->run->gate != GATE_NONE)
+        if (!trail || trail->current < 0 || job->run->gate != GATE_NONE || job->run->asking)
                 return false;
         t = find_times(job->station, job->digest, trail->stages[trail->current].stage, false);
         if (!t || t->n < TIMES_LEAST || now < trail->since_usec)

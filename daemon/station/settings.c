@@ -27,7 +27,8 @@ static const struct {
 };
 
 void settings_default(Settings *s) {
-        *s = (Settings){.max_parallel_jobs = 64, .verify = VERIFY_CRITICAL, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30};
+        *s = (Settings){.max_parallel_jobs = 64, .verify = VERIFY_CRITICAL, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30, .stations = "DOWNLOAD",
+                        .answer_timeout_ms = 600000};
         s->limits = (UserLimits){.jobs = 256, .drafts = 64, .imports = 4, .bytes = 8ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
@@ -263,6 +264,23 @@ static int set_limit(Parser *p, const char *key, const char *value) {
         return 1;
 }
 
+static int set_factory(Parser *p, const char *key, const char *value) {
+        double ms;
+
+        if (streq(key, "Stations")) {
+                if (!phase_check_stations_valid(value))
+                        return conf_bad(&p->conf, "Stations= must be 1 to 15 names with blanks between them, each of 1 to 9 characters.");
+                snprintf(p->s->stations, sizeof(p->s->stations), "%s", value);
+                return 1;
+        }
+        if (!streq(key, "AnswerTimeoutSec"))
+                return conf_bad(&p->conf, "There is no setting %s= in [Factory].", key);
+        if (!parse_duration(value, false, &ms) || ms < 1000)
+                return conf_bad(&p->conf, "AnswerTimeoutSec=%s must be a time of 1 s at least. Write for example 90 or 10min; at most 24h.", value);
+        p->s->answer_timeout_ms = (uint32_t) ms;
+        return 1;
+}
+
 static int set_value(Parser *p, const char *key, const char *value) {
         const char *section = p->section;
 
@@ -272,6 +290,8 @@ static int set_value(Parser *p, const char *key, const char *value) {
                 return set_timeout(p, key, value);
         if (streq(section, "Limits"))
                 return set_limit(p, key, value);
+        if (streq(section, "Factory"))
+                return set_factory(p, key, value);
         if (streq(section, "Store")) {
                 if (!streq(key, "PackageQuota") && !streq(key, "SpoolQuota"))
                         return conf_bad(&p->conf, "There is no setting %s= in [Store].", key);
@@ -292,7 +312,7 @@ static int set_value(Parser *p, const char *key, const char *value) {
                        : streq(key, "AllowSoftEntry") ? parse_ids(p, key, value, add_slot_soft)
                                                       : conf_bad(&p->conf, "There is no setting %s= in [Slot …].", key);
         }
-        return conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
+        return conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Factory, Timeouts, Devices and Slot <port>.",
                    section);
 }
 
@@ -319,9 +339,9 @@ static void note_section(ConfFile *c, const char *line) {
         }
         memcpy(p->section, at + 1, n);
         p->section[n] = '\0';
-        if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Limits") || streq(p->section, "Timeouts") ||
+        if (!(streq(p->section, "Station") || streq(p->section, "Store") || streq(p->section, "Limits") || streq(p->section, "Timeouts") || streq(p->section, "Factory") ||
               streq(p->section, "Devices") || strncmp(p->section, "Slot ", 5) == 0))
-                conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Timeouts, Devices and Slot <port>.",
+                conf_bad(&p->conf, "There is no section [%.140s]; there are Station, Store, Limits, Factory, Timeouts, Devices and Slot <port>.",
                     p->section);
 }
 

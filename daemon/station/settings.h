@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bsl/session.h"
+#include "firmware/phase-check.h"
 #include "station/profile.h"
 
 /* What one user, other than root, may have at a time. */
@@ -29,6 +30,8 @@ typedef struct Settings {
         size_t n_soft_ids;
         bool resume_after_reboot; /* [Station] ResumeBatchesAfterReboot=no: batches are paused after a reboot */
         bool raw_data;            /* [Station] RawData=no */
+        char stations[PHASE_STATIONS_MAX]; /* [Factory] Stations=DOWNLOAD */
+        uint32_t answer_timeout_ms;        /* [Factory] AnswerTimeoutSec=600 */
         ProfileList profiles;     /* profiles.d */
 } Settings;
 

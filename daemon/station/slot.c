@@ -70,6 +70,8 @@ const char *slot_action(const Slot *slot) {
         case SLOT_STATE_QUARANTINED:
                 return "clear";
         case SLOT_STATE_BUSY:
+                if (slot->running && streq(slot->running->user_action, USER_ACTION_SERIAL))
+                        return USER_ACTION_SERIAL;
                 return slot->running && slot->running->run->gate == GATE_LOAD ? "wait" : "";
         case SLOT_STATE_DISABLED:
                 return "";

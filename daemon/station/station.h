@@ -131,7 +131,8 @@ struct Job {
         bool exported; /* among the objects of ObjectManager: `added` was called for it and `removed` not yet */
         Failure failure;
         char code[FAILURE_CODE_MAX];
-        char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug" */
+        char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug"; "serial-number" */
+        uint64_t answer_by_usec; /* the answer must have come by then (CLOCK_REALTIME), U64_UNKNOWN no limit */
         char verified[12];    /* the level of verification that was reached, "" not yet or not known any more */
         char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
         char statistics[512]; /* of a failure: what earlier records say, lines */
@@ -211,21 +212,39 @@ typedef struct Target {
         Device *device;
 } Target;
 
+/* What a caller says of the serial number that the unit shall get; valid during the call. */
+typedef struct SerialWish {
+        const char *serial;  /* this one; NULL or "" not said */
+        const char *serials; /* one of these (firmware/serials.h), or "ask" */
+} SerialWish;
+#define SERIAL_SOURCE_MAX 80
+#define USER_ACTION_SERIAL "serial-number"
+
 /* Start functions: 0 and a job that exists; -1 with *e and nothing changed. */
 int station_import(Station *s, int fd /* moved */, const char *name, uint32_t uid, Job **ret, CallError *e);
-int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                  Job **ret, CallError *e);
+int station_flash_as(Station *s, const Target *target, Package *package, const PlanOptions *options, const SerialWish *wish,
+                     uint32_t uid, Job **ret, CallError *e);
+static inline int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
+                                Job **ret, CallError *e) {
+        return station_flash_as(s, target, package, options, NULL, uid, ret, e);
+}
 int station_probe(Station *s, Device *device, uint32_t uid, Job **ret, CallError *e);
 int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job **ret, CallError *e);
 /* Drafts: made by CreateJob, started by Submit, dropped when their owner leaves the bus (the bus calls job_discard). */
-int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
-                  uint32_t uid, Job **ret, CallError *e);
+int station_draft_as(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                     const SerialWish *wish, uint32_t uid, Job **ret, CallError *e);
+static inline int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                                uint32_t uid, Job **ret, CallError *e) {
+        return station_draft_as(s, kind, target, package, options, NULL, uid, ret, e);
+}
 void job_add_note(Job *job, const char *text); /* for people, in its record */
 int job_submit(Job *job, CallError *e);
 void job_discard(Job *job);
 int job_cancel(Job *job, CallError *e); /* accepted, not over */
 int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e);
-int job_answer(Job *job, const char *action, CallError *e);
+/* 0: answered; 1: fn will be called, with NULL or what is wrong with the answer; -1 with *e. `value`: NULL none. */
+typedef void (*JobAnswered)(const CallError *e, void *userdata);
+int job_answer(Job *job, const char *action, const char *value, JobAnswered fn, void *userdata, CallError *e);
 /* Who stands at the station, for the record; clean text of at most 63 bytes. */
 void job_set_operator(Job *job, const char *name);
 

@@ -51,6 +51,12 @@ int database_open_change(Database *d, const StoreChange *c);
 int database_close_changes(Database *d, const StoreChange *c);
 int database_list_change(Database *d, const StoreChange *c, StoreBackup **ret, size_t *ret_n); /* each name once */
 
+/* database-serials.c: store.h says what each does */
+int database_put_stock(Database *d, const char *id, const char *text);
+int database_reserve_serial(Database *d, StoreSerial *serial);
+int database_settle_serials(Database *d, uint64_t job, bool used);
+int database_sweep_serials(Database *d);
+
 /* database-vault.c */
 int database_list_backups(Database *d, const StoreBackupFilter *filter, StoreBackup **ret, size_t *ret_n);
 /* One job is one unit: what its backups know of it is known of all of them. Fills backup->unit, or spreads it to the earlier rows. */

@@ -89,6 +89,7 @@ static const Field job_fields[] = {
         FIELD(TEXT, StoreJob, choice, "choice"),
         FIELD(TEXT, StoreJob, statistics, "statistics"),
         FIELD(TEXT, StoreJob, unit, "unit"),
+        FIELD(TEXT, StoreJob, serial, "serial"),
 };
 static const Field slot_fields[] = {
         FIELD(TEXT, StoreSlot, port, "port"),
@@ -289,6 +290,11 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "ALTER TABLE slots ADD COLUMN model TEXT NOT NULL DEFAULT '';",
         "ALTER TABLE jobs ADD COLUMN unit TEXT NOT NULL DEFAULT '';",
         "ALTER TABLE jobs ADD COLUMN choice TEXT NOT NULL DEFAULT '';",
+        "ALTER TABLE jobs ADD COLUMN serial TEXT NOT NULL DEFAULT '';"
+        "CREATE TABLE serial_stocks(id TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, next INTEGER NOT NULL) @STRICT@;"
+        "CREATE TABLE serials(value TEXT NOT NULL PRIMARY KEY, job INTEGER NOT NULL UNIQUE, used INTEGER NOT NULL,"
+        " stock TEXT NOT NULL, position INTEGER NOT NULL, usec INTEGER NOT NULL) @STRICT@;"
+        "CREATE INDEX serials_held ON serials(stock, position) WHERE used = 0;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

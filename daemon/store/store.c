@@ -46,6 +46,8 @@ typedef enum RequestKind {
         REQUEST_LIST_BACKUPS,
         REQUEST_READ_BACKUP,
         REQUEST_IMPORT_BACKUP,
+        REQUEST_STOCK,
+        REQUEST_SERIAL,
 } RequestKind;
 
 typedef struct Request Request;
@@ -95,6 +97,9 @@ struct Request {
         int fd;
         StoreBackupsCallback backups_cb;
         StoreBackupCallback backup_cb;
+        /* of serial numbers */
+        StoreSerial serial;
+        StoreSerialCallback serial_cb;
 };
 
 typedef struct RequestList {
@@ -374,12 +379,20 @@ static int execute_recall(Store *s, Request *r) {
         return 0;
 }
 
+/* With the job's last row: a number is used by a pass and by nothing else. */
+static int settle_serials(Store *s, const StoreJob *job) {
+        return job->serial[0] ? database_settle_serials(s->db, job->id, job->result == JOB_RESULT_DONE) : 0;
+}
+
 static int execute_one(Store *s, Request *r) {
         int e;
 
         switch (r->kind) {
         case REQUEST_PUT:
-                return database_put(s->db, r->table, r->data ? r->data : &r->row);
+                e = database_put(s->db, r->table, r->data ? r->data : &r->row);
+                if (e == 0 && r->table == TABLE_JOBS && r->row.job.state == JOB_STATE_FINISHED)
+                        e = settle_serials(s, &r->row.job);
+                return e;
         case REQUEST_REMOVE_PACKAGE:
                 return database_remove_package(s->db, r->row.package.digest);
         case REQUEST_BACKUP:
@@ -397,6 +410,8 @@ static int execute_one(Store *s, Request *r) {
                 e = database_statistics(s->db, &r->row.job, r->records);
                 if (e == 0)
                         e = database_put(s->db, TABLE_JOBS, &r->row);
+                if (e == 0)
+                        e = settle_serials(s, &r->row.job);
                 return e < 0 ? e : database_add_record(s->db, r->records);
         case REQUEST_LIST_RECORDS:
                 records_free(TAKE_PTR(r->records), r->n_records);
@@ -418,6 +433,10 @@ static int execute_one(Store *s, Request *r) {
                 return execute_read_backup(s, r);
         case REQUEST_IMPORT_BACKUP:
                 return execute_import_backup(s, r);
+        case REQUEST_STOCK:
+                return database_put_stock(s->db, r->serial.stock, r->data);
+        case REQUEST_SERIAL:
+                return database_reserve_serial(s->db, &r->serial);
         }
         return -EINVAL;
 }
@@ -690,6 +709,8 @@ static int open_database(Store *s, const char *directory, StoreSnapshot *snapsho
                 return -1;
         r = database_load(s->db, snapshot);
         if (r == 0)
+                r = database_sweep_serials(s->db);
+        if (r == 0)
                 r = adopt_packages(s, snapshot);
         if (r == 0)
                 r = find_next_id(s, lost);
@@ -828,6 +849,8 @@ static void call_back(Request *r) {
                 r->backup_cb(r->result, r->result == 0 ? r->backups : NULL, r->result == 0 ? TAKE_FD(r->fd) : -EBADF, r->userdata);
         else if (r->jobs_cb)
                 r->jobs_cb(r->result, r->result == 0 ? r->jobs : NULL, r->result == 0 ? r->n_jobs : 0, r->userdata);
+        else if (r->serial_cb)
+                r->serial_cb(r->result, &r->serial, r->userdata);
         else if (r->ids_cb)
                 r->ids_cb(r->result, r->result == 0 ? r->first : 0, r->result == 0 ? r->n : 0, r->userdata);
         else if (r->finish_cb)
@@ -1109,6 +1132,39 @@ int store_close_changes(Store *s, const StoreChange *change, StoreCallback cb, v
 
 int store_recall_change(Store *s, const StoreChange *change, StoreAreasCallback cb, void *userdata) {
         return change_request(s, REQUEST_RECALL_CHANGE, change, NULL, cb, userdata);
+}
+
+int store_put_stock(Store *s, const char *id, const char *text, StoreCallback cb, void *userdata) {
+        Request *r = request_new(REQUEST_STOCK, userdata);
+        char *copy = strdup(text);
+        int e;
+
+        if (!r || !copy) {
+                free(r);
+                free(copy);
+                return -ENOMEM;
+        }
+        snprintf(r->serial.stock, sizeof(r->serial.stock), "%s", id);
+        r->data = copy;
+        r->cb = cb;
+        e = enqueue(s, r);
+        if (e < 0)
+                free(copy);
+        return e;
+}
+
+int store_reserve_serial(Store *s, const StoreSerial *serial, StoreSerialCallback cb, void *userdata) {
+        Request *r;
+
+        if (!valid_id(serial->job) || !serial->value[0] == !serial->stock[0])
+                return -EINVAL;
+        r = request_new(REQUEST_SERIAL, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->serial = *serial;
+        r->serial.usec = now_usec();
+        r->serial_cb = cb;
+        return enqueue(s, r);
 }
 
 int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata) {

@@ -90,7 +90,18 @@ typedef struct StoreJob {
         char unit[65];             /* chip UID of the unit it ran on, "" not told; personal */
         char choice[1400];         /* flash/choice.h, lines */
         char statistics[512];      /* of a failure: what earlier records say, lines; filled by the store when the job is finished */
+        char serial[80];           /* where its serial number comes from (station/serial.h); personal */
 } StoreJob;
+
+/* A serial number for the unit of a job. */
+typedef struct StoreSerial {
+        uint64_t job;
+        char value[64];            /* this one; "" the first of the stock that is free */
+        char stock[33];            /* "" none */
+        uint64_t usec;             /* set by the store */
+        char held[64];             /* result: what the job has */
+        uint64_t other;            /* -EEXIST: the job that has it, or whose unit has it */
+} StoreSerial;
 
 typedef struct StoreBackup {
         char id[33];               /* random, hex: also the file's name in vault/ */
@@ -253,6 +264,12 @@ int store_check_records(Store *s, const StoreRecordCheck *from, StoreCheckCallba
  * a time: call again while n > 0. A checkpoint keeps the chain whole. */
 typedef void (*StorePruneCallback)(int error, uint64_t n, void *userdata);
 int store_prune_records(Store *s, uint64_t before_usec, StorePruneCallback cb, void *userdata);
+/* Numbers to choose from (firmware/serials.h); the same text is the same stock. `id`: 32 hex digits. */
+int store_put_stock(Store *s, const char *id, const char *text, StoreCallback cb, void *userdata);
+/* Held for the job until its last row is written: used for good if it is done, else free again. Asked again for the same job it gives the
+ * same. -EEXIST: the value is taken; -ENODATA: the stock is used up; -ENOENT: there is no such stock; -EBUSY: the job has another. */
+typedef void (*StoreSerialCallback)(int error, const StoreSerial *serial, void *userdata);
+int store_reserve_serial(Store *s, const StoreSerial *serial, StoreSerialCallback cb, void *userdata);
 /* Ids in durable blocks (n 1 … 1,000,000): the range [*first, *first+n) is on disk as handed out when the callback runs with it. */
 int store_reserve_ids(Store *s, unsigned n, void (*cb)(int error, uint64_t first, unsigned n, void *userdata), void *userdata);
 /* A finished or old job by id, for GetJob and the paged ListJobs. Rows newest first, id < before (0 = newest), at most 1,000.

@@ -346,8 +346,8 @@ static const char *target_text(const Target *t) {
         return t->kind == TARGET_ANY ? "any" : t->kind == TARGET_SLOT ? t->slot->port : t->device->sysfs;
 }
 
-int station_flash(Station *s, const Target *target, Package *package, const PlanOptions *options, uint32_t uid,
-                  Job **ret, CallError *e) {
+int station_flash_as(Station *s, const Target *target, Package *package, const PlanOptions *options, const SerialWish *wish _unused_,
+                     uint32_t uid, Job **ret, CallError *e) {
         if (ask(s, e, "flash target=%s package=%.4s mode=%s warnings=%d finish=%d uid=%u", target_text(target),
                 package->digest, flash_mode_to_string(options->mode), options->allow_warnings, (int) options->finish,
                 uid) < 0)
@@ -370,8 +370,8 @@ int station_reset(Station *s, Device *device, bool power_off, uint32_t uid, Job 
         return 0;
 }
 
-int station_draft(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
-                  uint32_t uid, Job **ret, CallError *e) {
+int station_draft_as(Station *s, const char *kind, const Target *target, Package *package, const PlanOptions *options,
+                     const SerialWish *wish _unused_, uint32_t uid, Job **ret, CallError *e) {
         if (ask(s, e, "draft kind=%s target=%s package=%.4s mode=%s uid=%u", kind, target_text(target), package->digest,
                 flash_mode_to_string(options->mode), uid) < 0)
                 return -1;
@@ -406,7 +406,7 @@ int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e) {
         return 0;
 }
 
-int job_answer(Job *job, const char *action, CallError *e) {
+int job_answer(Job *job, const char *action, const char *value _unused_, JobAnswered fn _unused_, void *userdata _unused_, CallError *e) {
         return ask(job->station, e, "answer %s", action);
 }
 

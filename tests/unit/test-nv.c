@@ -484,6 +484,8 @@ START_TEST(test_real) {
         ck_assert_int_eq(
                 nv_merge(data, images[_i].size, device, images[_i].size, usual_items, 1, FLASH_MODE_UPGRADE, &f), 0);
         ck_assert_mem_eq(data + 2, device + 2, images[_i].size - 2);
+        nv_clear_calibrated(device, images[_i].size);
+        ck_assert_int_eq(nv_check_calibrated(device, images[_i].size, "GSM", NULL, 0, &f), 1);
 }
 END_TEST
 

@@ -386,15 +386,30 @@ START_TEST(test_factory) {
 
         for (size_t k = 0; k < ELEMENTSOF(families); k++) {
                 Pac *pac = parse_maker(pm_new_family(families[k], 5));
-                PlanOptions options = {.mode = FLASH_MODE_FACTORY, .display_only = true};
+                PlanOptions options = {.mode = FLASH_MODE_FACTORY};
+                bool initialises = false, asks = false, changes = false;
                 Failure f = FAILURE_INIT;
                 Plan *plan = NULL;
-                bool initialises = false;
+                size_t max = 0;
 
-                refused_with(pac, (PlanOptions){.mode = FLASH_MODE_FACTORY}, "mode", "this version cannot do yet");
                 ck_assert_int_eq(plan_make(pac, &options, &plan, &f), 0);
-                ck_assert_ptr_nonnull(strstr(plan->not_executable, "cannot do yet"));
+                ck_assert_str_eq(plan->not_executable, "");
+                ck_assert(plan_writes_serial(plan, &max));
+                ck_assert_uint_eq(max, streq(families[k], "phone") ? 63 : 23);
                 for (size_t i = 0; i < plan->n_steps; i++) {
+                        const PlanStep *s = plan->steps + i;
+
+                        /* The number is known before anything changes, and after everything is saved. */
+                        if (s->op == PLAN_SERIAL) {
+                                ck_assert(!changes && !asks);
+                                asks = true;
+                        }
+                        ck_assert(s->op != PLAN_BACKUP || !asks);
+                        changes = changes || s->destructive;
+                        if (s->op == PLAN_INITIALISE) {
+                                ck_assert(asks && !initialises && s->destructive);
+                                ck_assert_uint_eq(s->size, streq(families[k], "phone") ? 0x2000 : 0x100);
+                        }
                         initialises = initialises || plan->steps[i].op == PLAN_INITIALISE;
                         ck_assert(plan->steps[i].op != PLAN_WRITE_NV || plan->steps[i].backup == -1);
                         ck_assert(plan->steps[i].op != PLAN_BACKUP || plan->steps[i].optional);
@@ -405,6 +420,31 @@ START_TEST(test_factory) {
                 plan_free(plan);
                 pac_free(pac);
         }
+}
+END_TEST
+
+/* What the unit starts as: asked for, after everything else; not of those that do not know it. */
+START_TEST(test_first_mode) {
+        Pac *phone = parse_maker(pm_new_family("phone", 5)), *module = parse_maker(pm_new_family("uis8910", 5));
+        PlanOptions options = {.mode = FLASH_MODE_FACTORY, .first_mode = 0x11 + 1};
+        Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
+        unsigned mode;
+
+        ck_assert_int_eq(plan_make(phone, &options, &plan, &f), 0);
+        ck_assert_int_eq(plan->steps[plan->n_steps - 2].op, PLAN_FIRST_MODE);
+        ck_assert_int_eq(plan->steps[plan->n_steps - 1].op, PLAN_RESET);
+        refused_with(phone, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .first_mode = 1}, "mode", "factory and research mode only");
+        refused_with(module, options, "mode", "cannot be told");
+        ck_assert(plan_first_mode_from_string("bbat", &mode) && mode == 0x11);
+        ck_assert(plan_first_mode_from_string("0x16", &mode) && mode == 0x16);
+        ck_assert(plan_first_mode_from_string("upt", &mode) && mode == 0x16);
+        ck_assert(plan_first_mode_from_string("normal", &mode) && mode == 0);
+        ck_assert(!plan_first_mode_from_string("0x17", &mode) && !plan_first_mode_from_string("", &mode) && !plan_first_mode_from_string("1x", &mode) &&
+                  !plan_first_mode_from_string("tea", &mode));
+        plan_free(plan);
+        pac_free(phone);
+        pac_free(module);
 }
 END_TEST
 
@@ -690,6 +730,7 @@ int main(void) {
         tcase_add_test(t, test_second_enumeration);
         tcase_add_test(t, test_finish);
         tcase_add_test(t, test_factory);
+        tcase_add_test(t, test_first_mode);
         tcase_add_test(t, test_research);
         tcase_add_test(t, test_types);
         tcase_add_test(t, test_dropped_type);

@@ -31,6 +31,8 @@ typedef struct Pending {
         StoreCallback cb;
         StoreRecordsCallback records;
         StoreFinishCallback finish;
+        StoreSerialCallback serial_cb;
+        StoreSerial serial;
         void (*ids)(int error, uint64_t first, unsigned n, void *userdata);
         void *userdata;
         unsigned n;
@@ -61,6 +63,8 @@ static struct {
         StoreTrait trait;           /* of a loader, the last one */
         unsigned n_traits;
         unsigned backup_room;       /* so many backups wait at once; 0: any number */
+        int serial_error;           /* of the next reservation */
+        unsigned n_stocks, n_reserved;
         bool change_open;           /* what a recall finds: one area of job 1 */
 } disk;
 
@@ -100,6 +104,8 @@ void store_dispatch(Store *s _unused_) {
                         p.records(disk.error, disk.found, disk.n_found, p.userdata);
                 else if (p.finish)
                         p.finish(disk.error, &(StoreJob) {.statistics = "as before"}, p.userdata);
+                else if (p.serial_cb)
+                        p.serial_cb(disk.serial_error, &p.serial, p.userdata);
                 else if (p.ids) {
                         p.ids(disk.error, disk.next_id, p.n, p.userdata);
                         disk.next_id += p.n;
@@ -111,6 +117,19 @@ int store_put_job(Store *s _unused_, const StoreJob *job, StoreCallback cb, void
         if (disk.n_rows < ELEMENTSOF(disk.rows))
                 disk.rows[disk.n_rows++] = *job;
         return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_put_stock(Store *s _unused_, const char *id, const char *text _unused_, StoreCallback cb, void *userdata) {
+        ck_assert_uint_eq(strlen(id), 32);
+        disk.n_stocks++;
+        return pend((Pending){.cb = cb, .userdata = userdata});
+}
+int store_reserve_serial(Store *s _unused_, const StoreSerial *serial, StoreSerialCallback cb, void *userdata) {
+        Pending p = {.serial_cb = cb, .serial = *serial, .userdata = userdata};
+
+        disk.n_reserved++;
+        snprintf(p.serial.held, sizeof(p.serial.held), "%s", serial->value[0] ? serial->value : "STOCK1");
+        p.serial.other = 4711;
+        return pend(p);
 }
 int store_put_loaders(Store *s _unused_, const StoreLoaders *loaders, StoreCallback cb, void *userdata) {
         disk.n_loaders++;
@@ -399,6 +418,8 @@ struct Worker {
         size_t n_saved;
         int answers; /* -1 it did not come back */
         UsbTarget answered;
+        char serial[64]; /* or why there is none */
+        unsigned n_serials;
         uint64_t done, total;
 };
 static struct {
@@ -459,6 +480,10 @@ void worker_recalled(Worker *w, int error, EngineSaved *saved, size_t n) {
         free(saved);
         w->n_saved = n;
         worker_go(w, error);
+}
+void worker_answer_serial(Worker *w, const char *serial, const Failure *f) {
+        snprintf(w->serial, sizeof(w->serial), "%s", serial ? serial : f->detail);
+        w->n_serials++;
 }
 void worker_answer_device(Worker *w, const UsbTarget *target) {
         w->answers += target ? 1 : -1;

@@ -1070,6 +1070,89 @@ START_TEST(a_missing_directory) {
 }
 END_TEST
 
+static StoreSerial reserved;
+static void on_serial(int e, const StoreSerial *serial, UNUSED void *userdata) {
+        on_done(e, NULL);
+        reserved = *serial;
+}
+
+static int reserve(uint64_t job, const char *value, const char *stock) {
+        StoreSerial q = {.job = job};
+
+        snprintf(q.value, sizeof(q.value), "%s", value);
+        snprintf(q.stock, sizeof(q.stock), "%s", stock);
+        return finish_one(store_reserve_serial(store, &q, on_serial, NULL));
+}
+
+static void job_ends(uint64_t id, JobResult result) {
+        StoreJob j = example_job(id);
+
+        j.result = result;
+        strcpy(j.serial, "ask");
+        ck_assert_int_eq(finish_one(store_put_job(store, &j, on_done, NULL)), 0);
+}
+
+static void job_runs(uint64_t id) {
+        StoreJob j = example_job(id);
+
+        j.state = JOB_STATE_RUNNING;
+        j.result = JOB_RESULT_NONE;
+        strcpy(j.serial, "ask");
+        ck_assert_int_eq(finish_one(store_put_job(store, &j, on_done, NULL)), 0);
+}
+
+#define STOCK_A "0123456789abcdef0123456789abcdef"
+
+/* Used by a pass alone; what is given back comes next; never two for one number. */
+START_TEST(serial_numbers) {
+        open_store();
+        ck_assert_int_eq(finish_one(store_put_stock(store, STOCK_A, "A:1-4", on_done, NULL)), 0);
+        ck_assert_int_eq(finish_one(store_put_stock(store, STOCK_A, "A:1-4", on_done, NULL)), 0);
+        ck_assert_int_eq(store_reserve_serial(store, &(StoreSerial){.job = 1}, on_serial, NULL), -EINVAL);
+        ck_assert_int_eq(reserve(1, "", "00000000000000000000000000000000"), -ENOENT);
+        for (uint64_t id = 1; id <= 3; id++) {
+                char expected[3] = {'A', (char) ('0' + id), '\0'};
+                job_runs(id);
+                ck_assert_int_eq(reserve(id, "", STOCK_A), 0);
+                ck_assert_str_eq(reserved.held, expected);
+                ck_assert_int_eq(reserve(id, "", STOCK_A), 0); /* the same once more */
+                ck_assert_str_eq(reserved.held, expected);
+        }
+        job_runs(4);
+        ck_assert_int_eq(reserve(4, "A2", ""), -EEXIST);
+        ck_assert_uint_eq(reserved.other, 2);
+        ck_assert_int_eq(reserve(3, "B", ""), -EBUSY);
+        job_ends(1, JOB_RESULT_DONE);
+        job_ends(2, JOB_RESULT_FAILED);
+        ck_assert_int_eq(reserve(4, "", STOCK_A), 0);
+        ck_assert_str_eq(reserved.held, "A2");
+        job_ends(4, JOB_RESULT_DONE);
+        /* A number that somebody typed is not given by the stock. */
+        job_runs(5);
+        ck_assert_int_eq(reserve(5, "A4", ""), 0);
+        job_runs(6);
+        ck_assert_int_eq(reserve(6, "", STOCK_A), -ENODATA);
+        job_ends(5, JOB_RESULT_CANCELED);
+        ck_assert_int_eq(reserve(6, "", STOCK_A), 0); /* but once it is free again */
+        ck_assert_str_eq(reserved.held, "A4");
+        job_ends(6, JOB_RESULT_FAILED);
+        reopen();
+        /* 3 still runs and holds its number, whoever restarts. */
+        job_runs(7);
+        ck_assert_int_eq(reserve(7, "A3", ""), -EEXIST);
+        ck_assert_int_eq(reserve(7, "A1", ""), -EEXIST);
+        ck_assert_int_eq(reserve(7, "A4", ""), 0);
+        job_ends(3, JOB_RESULT_INTERRUPTED);
+        ck_assert_int_eq(reserve(8, "", STOCK_A), 0); /* of a job that nobody wrote down */
+        ck_assert_str_eq(reserved.held, "A3");
+        reopen();
+        job_runs(9);
+        ck_assert_int_eq(reserve(9, "", STOCK_A), 0);
+        ck_assert_str_eq(reserved.held, "A3");
+        close_store();
+}
+END_TEST
+
 START_TEST(a_file_for_a_directory) {
         char kept[PATH_MAX];
 
@@ -1159,6 +1242,7 @@ int main(void) {
         tcase_add_test(t, left_overs_are_swept);
         tcase_add_test(t, a_second_daemon_is_kept_out);
         tcase_add_test(t, a_missing_directory);
+        tcase_add_test(t, serial_numbers);
         tcase_add_test(t, a_file_for_a_directory);
         tcase_add_test(t, a_directory_that_others_can_write);
         tcase_add_test(t, the_directory_of_somebody_else);
