@@ -583,7 +583,8 @@ bool bsl_listen(BslSession *s, uint32_t ms, Failure *f) {
                 alive = true;
                 until = MIN(until, channel_now(s->channel) + 50);
         }
-        alive = alive || s->heard.valid > 0;
+        /* Replies of PDL are no frames. */
+        alive = alive || s->heard.valid > 0 || (s->stage == BSL_STAGE_PDL && s->heard.garbage > 0);
         if (!alive)
                 return false;
         if (s->tainted && s->taint.class == CLASS_SILENT)

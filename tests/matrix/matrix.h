@@ -30,7 +30,7 @@
         X(NEVER, "never", "late=%u", "late", true)         /* answered when nobody listens any more */                   \
         X(HANG, "hang", "hang-after-ack", "hang", true)                                                                  \
         X(UNIT, "unit", "disconnect", "unit", false)       /* another unit is in the socket afterwards */                \
-        X(WRITE_ERROR, "write-error", "write-error", "flash", false)                                                     \
+        X(WRITE_ERROR, "write-error", "write-error", "flash", true)                                                     \
         X(BAD_FLASH, "bad-flash", "bad-readback", "flash", true)
 
 typedef enum Fault {
