@@ -310,6 +310,21 @@ int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f) {
         return r;
 }
 
+int bsl_read_flash_uid(BslSession *s, uint8_t *ret, size_t size, size_t *ret_size, Failure *f) {
+        const Command c = {
+                .code = BSL_CMD_READ_FLASH_UID, .deadline = s->deadlines.other, .want = BSL_REP_READ_FLASH_UID};
+        BslFrame frame;
+        int r;
+
+        *ret_size = 0;
+        r = session_command(s, &c, &frame, f);
+        if (r == 0) {
+                *ret_size = MIN(frame.size, size);
+                memcpy(ret, frame.payload, *ret_size);
+        }
+        return r;
+}
+
 int bsl_enable_write_flash(BslSession *s, Failure *f) {
         return command_ack(s, BSL_CMD_ENABLE_WRITE_FLASH, NULL, 0, s->deadlines.other, f);
 }

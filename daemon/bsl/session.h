@@ -209,6 +209,8 @@ int bsl_read_end(BslSession *s, Failure *f);
 /* *ret: malloc'ed array, at most 862 entries. */
 int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f);
 int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f);
+/* Bytes as they come, of no known layout; at most `size`, what is longer is cut. */
+int bsl_read_flash_uid(BslSession *s, uint8_t *ret, size_t size, size_t *ret_size, Failure *f);
 /* Where START or REPARTITION was answered with AC: the loader's switch against writing by mistake. */
 int bsl_enable_write_flash(BslSession *s, Failure *f);
 /* What kind of data partitions hold; changes nothing in flash. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flash/engine-private.h"
+#include "common/hex.h"
+#include "firmware/nv.h"
 #include "flash/family.h"
 
 #include <stdio.h>
@@ -106,6 +108,32 @@ static int read_chip_uid(Engine *e) {
                 return 0;
         }
         return r;
+}
+
+/* Only some loaders know it, and it is asked where the chip does not tell: the flash is soldered to the board as well. Written "flash:HEX";
+ * serials of flash have 8 to 16 bytes, and what follows repeats or inverts them. */
+#define FLASH_UID_MAX 28
+
+static int read_flash_uid(Engine *e) {
+        char hex[2 * FLASH_UID_MAX + 1];
+        uint8_t uid[FLASH_UID_MAX];
+        size_t n;
+        int r;
+
+        if (e->unit[0] || !engine_may_ask(e, Q_READ_FLASH_UID))
+                return 0;
+        r = bsl_read_flash_uid(e->session, uid, sizeof(uid), &n, e->failure);
+        if (engine_did_not_know(e, Q_READ_FLASH_UID, r)) {
+                engine_forget(e);
+                return 0;
+        }
+        if (r != 0 || nv_blank(uid, n))
+                return r;
+        bytes_to_hex(uid, n, hex);
+        e->report->identity_proven = true;
+        snprintf(e->unit, sizeof(e->unit), "flash:%s", hex);
+        engine_fact(e, "flash-uid", "%s", hex);
+        return 0;
 }
 
 /* The job goes on with what another one began on a unit: who took it out of the slot meanwhile must hear of it. */
@@ -236,6 +264,8 @@ int engine_identify(Engine *e) {
         r = read_table(e, &modern);
         if (r == 0 && modern)
                 r = read_chip_uid(e);
+        if (r == 0 && modern)
+                r = read_flash_uid(e);
         if (r == 0 && !e->report->identity_proven)
                 engine_fact(e, "note", "identity not proven: this loader offers none");
         if (r == 0)

@@ -151,7 +151,7 @@ void engine_learn(Engine *e, Loader which, const char *trait, const char *value)
 
 /* Questions and orders that not every last loader knows. Each goes through these two, whoever asks. */
 #define QUESTIONS(X)                                                                                                   \
-        X(DISABLE_TRANSCODE) X(READ_PARTITION) X(READ_START) X(READ_CHIP_UID) X(ENABLE_WRITE_FLASH) X(ENABLE_RAW_DATA) \
+        X(DISABLE_TRANSCODE) X(READ_PARTITION) X(READ_START) X(READ_CHIP_UID) X(READ_FLASH_UID) X(ENABLE_WRITE_FLASH) X(ENABLE_RAW_DATA) \
         X(SET_TIME_STAMP) X(WRITE_APR_INFO) X(EXTTABLE) X(READ_RF_TYPE) X(READ_FLASH_TYPE) X(READ_NAND_BLOCK_INFO)     \
         X(READ_CHIP_TYPE)
 typedef enum Question {

@@ -92,7 +92,7 @@ int engine_must_ask(Engine *e, Question q) {
 static bool is_unknown(const Failure *f, Question q) {
         if (f->class != CLASS_REFUSED || f->reply < 0)
                 return false;
-        return f->reply == 0xfe || f->reply == 0x82 || f->reply == 0x83 || q == Q_READ_PARTITION || q == Q_READ_CHIP_UID || q == Q_DISABLE_TRANSCODE ||
+        return f->reply == 0xfe || f->reply == 0x82 || f->reply == 0x83 || q == Q_READ_PARTITION || q == Q_READ_CHIP_UID || q == Q_READ_FLASH_UID || q == Q_DISABLE_TRANSCODE ||
                q == Q_ENABLE_WRITE_FLASH;
 }
 

@@ -595,6 +595,23 @@ START_TEST(identity_is_told) {
 }
 END_TEST
 
+/* A chip that does not tell its number: the flash may. */
+START_TEST(identity_of_the_flash) {
+        static const struct {
+                const char *spec;
+                bool proven;
+        } units[] = {{"phone-emmc,fast,unknown=chip-uid,flash-uid", true}, {"phone-emmc,fast,unknown=chip-uid,unknown-limit=3", false},
+                     {"phone-emmc,fast,flash-uid", true}};
+        Bench *b = planned(units[_i].spec, "phone");
+
+        must_pass(b);
+        ck_assert_int_eq(b->report.identity_proven, units[_i].proven);
+        ck_assert_int_eq(bench_event(b, EVENT_FACT, "flash-uid=") != NULL, _i == 0);
+        ck_assert_int_eq(bench_event(b, EVENT_FACT, "chip-uid=") != NULL, _i == 2);
+        bench_free(b);
+}
+END_TEST
+
 /* NV whose items have other lengths than the package's: found before the first erase. */
 START_TEST(nv_that_does_not_fit_is_refused_early) {
         static const PmNvEntry other[] = {{0x5, 8}, {0x179, 8}, {0x186, 8}, {0x1e4, 8}, {0x2, 6020}, {0x26d, 8192},
@@ -800,6 +817,7 @@ static void add_device_cases(Suite *s) {
         tcase_add_loop_test(t, another_table_is_refused, 0, (int) ELEMENTSOF(tables));
         tcase_add_test(t, a_file_larger_than_its_partition_is_refused);
         tcase_add_test(t, identity_is_told);
+        tcase_add_loop_test(t, identity_of_the_flash, 0, 3);
         tcase_add_loop_test(t, tables_are_compared_in_any_unit, 0, (int) ELEMENTSOF(listings));
         tcase_add_loop_test(t, steps_for_other_storage_are_skipped, 0, 3);
         tcase_add_test(t, nv_that_does_not_fit_is_refused_early);

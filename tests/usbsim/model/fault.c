@@ -57,6 +57,7 @@ static const struct {
         {CMD_POWER_OFF, "power-off"},
         {CMD_CHECK_ROOT, "check-root"},
         {CMD_CHIP_UID, "chip-uid"},
+        {CMD_FLASH_UID, "flash-uid"},
         {CMD_ENABLE_WRITE, "enable-write"},
         {CMD_PLAIN, "plain"},
         {CMD_DATE_TIME, "date-time"},

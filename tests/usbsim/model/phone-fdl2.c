@@ -818,6 +818,14 @@ static void settings(SimModel *m, unsigned type, const uint8_t *d, size_t n) {
         case CMD_CHIP_UID:
                 sim_send(m, REP_UID, m->uid, strlen(m->uid));
                 break;
+        case CMD_FLASH_UID:
+                if (!sim_flag(m, OPT_FLASH_UID)) {
+                        unsupported(m);
+                        break;
+                }
+                sim_random_fill(&random, cid, sizeof(cid));
+                sim_send(m, REP_FLASH_UID, cid, sizeof(cid));
+                break;
         case CMD_EMMC_CID:
                 sim_random_fill(&random, cid, sizeof(cid));
                 sim_send(m, REP_CID, cid, sizeof(cid));
