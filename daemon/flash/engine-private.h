@@ -10,6 +10,8 @@
 /* Even, and what every loader that can do without escaping is known to take. */
 #define ENGINE_BLOCK_UNESCAPED 0xF800U
 #define ENGINE_BLOCK_MAX 0x10000U
+/* What cures loaders that call the former too large. */
+#define ENGINE_BLOCK_SMALL 0x1000U
 /* Calibration images are below a megabyte on every known chip but UDX710 (7 MiB); an image is held in memory twice. */
 #define ENGINE_BACKUP_MAX (64U * 1024 * 1024)
 /* Rounds of writing again after a read-back that differs, as the vendor's CheckNVTimes. */
@@ -45,6 +47,7 @@ typedef struct Engine {
         Failure read_unknown;    /* it does not know READ_START: what it answered, so that it is not asked again; else class none */
         BslDeviceInfo info;
         enum { RAW_UNASKED, RAW_ON, RAW_REFUSED } raw; /* what the last loader said to raw data */
+        bool small_blocks;       /* the last loader called a large block too large */
         bool write_enabled;      /* the loader's switch against writing by mistake was turned */
         char flash_key[48], rf_key[48]; /* variants of files that are meant for this unit; "" not asked */
         uint32_t storage;        /* BSL_STORAGE_… as the unit's table shows it, where info does not say; else 0 */

@@ -26,17 +26,28 @@ static bool wanted(const Engine *e, const PlanStep *s) {
 static void go_without(Engine *e) {
         engine_fact(e, "note", "the loader offers raw data but refused them (%02X): written in frames", (unsigned) e->failure->reply);
         e->raw = RAW_REFUSED;
-        engine_forget(e);
         engine_learn(e, LOADER_LAST, "raw", "refused");
+        engine_forget(e);
+}
+
+/* It would only refuse again. */
+static bool known_to_refuse(Engine *e) {
+        const char *known = e->raw == RAW_UNASKED ? engine_known(e, LOADER_LAST, "raw") : NULL;
+
+        if (!known || !streq(known, "refused"))
+                return false;
+        engine_fact(e, "note", "the loader offers raw data but is known to refuse them: written in frames");
+        e->raw = RAW_REFUSED;
+        return true;
 }
 
 int engine_raw_begin(Engine *e, bool *ret) {
         int r;
 
         *ret = false;
-        if (!wanted(e, engine_step(e)))
+        if (!wanted(e, engine_step(e)) || known_to_refuse(e))
                 return 0;
-        if (e->raw == RAW_UNASKED && (engine_known(e, LOADER_LAST, "raw") || !engine_may_ask(e, Q_ENABLE_RAW_DATA))) {
+        if (e->raw == RAW_UNASKED && !engine_may_ask(e, Q_ENABLE_RAW_DATA)) {
                 e->raw = RAW_REFUSED;
                 return 0;
         }

@@ -78,7 +78,18 @@ static int start(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *ch
 }
 
 static uint32_t write_block(const Engine *e, const PlanStep *s) {
-        return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
+        const char *known;
+
+        if (!s->partition[0] || bsl_session_transcoding(e->session))
+                return s->block;
+        known = engine_known(e, LOADER_LAST, "block");
+        return e->small_blocks || (known && streq(known, "4096")) ? ENGINE_BLOCK_SMALL : ENGINE_BLOCK_UNESCAPED;
+}
+
+/* "Too much data" in answer to the very first large block: nothing of it was taken. */
+static bool wants_small_blocks(const Engine *e, const PlanStep *s, int r) {
+        return r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0x8a && e->offset == 0 && !bsl_session_tainted(e->session) &&
+               write_block(e, s) == ENGINE_BLOCK_UNESCAPED && s->size > ENGINE_BLOCK_SMALL;
 }
 
 /* A device that is addressed by name writes (and checks signatures) before it answers the last block: minutes may pass.
@@ -128,6 +139,16 @@ static void set_checking_deadline(Engine *e, const PlanStep *s, uint64_t size) {
         bsl_session_set_deadlines(e->session, &d);
 }
 
+/* A new START throws away what the one before announced. */
+static int begin_again(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *checksum) {
+        engine_fact(e, "note", "the loader takes no blocks of %u bytes: sent in blocks of %u", ENGINE_BLOCK_UNESCAPED, ENGINE_BLOCK_SMALL);
+        engine_learn(e, LOADER_LAST, "block", "4096");
+        e->small_blocks = true;
+        engine_forget(e);
+        engine_enter_stage(e, s->stage);
+        return start(e, s, size, checksum);
+}
+
 /* `image`: bytes in memory; NULL: those of the package. */
 static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint32_t *checksum) {
         const PlanStep *s = engine_step(e);
@@ -148,6 +169,11 @@ static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint
         }
         if (r == 0)
                 r = send_blocks(e, s, data, !image, size);
+        if (wants_small_blocks(e, s, r)) {
+                r = begin_again(e, s, size, checksum);
+                if (r == 0)
+                        r = send_blocks(e, s, data, !image, size);
+        }
         if (r == 0)
                 r = bsl_end(e->session, e->failure);
         return r;

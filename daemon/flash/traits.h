@@ -7,7 +7,8 @@
  * station for the SHA-256 of the loader's image (as it lies in the package). A word that is not there is not known. The words:
  *      "q:READ_CHIP_UID" …  one for each question or order that not every loader knows: "known", "unknown" (it said so), or
  *                           "fatal" (an FDL1 said nothing any more after it)
- *      "raw"                "refused": raw data are offered, but it does not take them */
+ *      "raw"                "refused": raw data are offered, but it does not take them
+ *      "block"              largest block that it takes without escaping, in bytes, where that is less than usual */
 
 typedef struct LoaderTrait {
         char trait[32], value[16];

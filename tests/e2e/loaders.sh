@@ -60,10 +60,7 @@ grep -q '\["1782:4d00",' before.json || fail "nobody said what this unit is, so 
 grep -q '"signature":"none"' before.json || fail "these loaders are not signed"
 stop_daemon
 start_daemon
-for _ in $(seq 200); do
-        fdlctl -j packages | grep -q '"Ready":false' || break
-        sleep 0.05
-done
+packages_ready
 fdlctl -j loaders >after.json
 cmp before.json after.json || fail "the catalogue is not what it was before the restart"
 expect 0 fdlctl history --loaders="${hash:0:8}"

@@ -107,6 +107,15 @@ start_daemon() {
         fail "fdld did not answer within 10 seconds"
 }
 
+# After a start the packages of the store are checked first.
+packages_ready() {
+        for _ in $(seq 400); do
+                fdlctl -j packages | grep -q '"Ready":false' || return 0
+                sleep 0.05
+        done
+        fail "the packages are still not checked"
+}
+
 # A daemon that was asked to stop ends well; what a sanitizer finds at the end is a failure too.
 stop_daemon() {
         local pid=${daemon_pid:-} status=0

@@ -137,6 +137,58 @@ START_TEST(falls_back_to_frames) {
 }
 END_TEST
 
+/* What the run told of a loader goes into the next one, as the station does it. */
+static void remember(Bench *b, LoaderTraits *t) {
+        for (size_t i = 0; i < b->n_events; i++) {
+                char loader[65], trait[32], value[16];
+                if (b->events[i].type == EVENT_FACT && sscanf(b->events[i].text, "trait=%64s %31s %15s", loader, trait, value) == 3 &&
+                    streq(loader, b->plan->loader[1]))
+                        traits_set(t, trait, value);
+        }
+        b->input.traits[1] = t;
+}
+
+START_TEST(a_refusal_is_remembered) {
+        Bench *b = planned("phone-emmc,fast,raw=1,unknown-limit=0");
+        LoaderTraits traits = {};
+
+        for (unsigned i = 0; i < 32; i++) { /* hashes of the plan are those of a package that was checked */
+                b->plan->loader[0][2 * i] = b->plan->loader[0][2 * i + 1] = 'a';
+                b->plan->loader[1][2 * i] = b->plan->loader[1][2 * i + 1] = 'b';
+        }
+        bench_fault(b, fallbacks[0]);
+        flash_and_compare(b);
+        ck_assert_uint_eq(told(b, "enable-raw"), 1);
+        remember(b, &traits);
+        ck_assert_str_eq(traits_get(&traits, "raw"), "refused");
+        bench_replug(b);
+        flash_and_compare(b);
+        ck_assert_uint_eq(told(b, "enable-raw"), 1);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "known to refuse them"));
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(large_blocks_are_refused) {
+        Bench *b = planned("phone-emmc,fast");
+        LoaderTraits traits = {};
+        unsigned starts;
+
+        memset(b->plan->loader[1], 'b', 64);
+        bench_fault(b, "at=fdl2:midst:#1 nak=8a count=1");
+        flash_and_compare(b);
+        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "sent in blocks of 4096"));
+        remember(b, &traits);
+        ck_assert_str_eq(traits_get(&traits, "block"), "4096");
+        starts = told(b, "start");
+        bench_replug(b);
+        flash_and_compare(b);
+        ck_assert_ptr_null(bench_event(b, EVENT_FACT, "sent in blocks of 4096"));
+        ck_assert_uint_lt(told(b, "start") - starts, starts);
+        bench_free(b);
+}
+END_TEST
+
 START_TEST(falls_back_at_level_2) {
         Bench *b = planned("phone-emmc,fast,raw=2,unknown-limit=0");
 
@@ -294,6 +346,8 @@ int main(void) {
         tcase_add_loop_test(tc, full_speed, 0, 2);
         tcase_add_loop_test(tc, falls_back_to_frames, 0, (int) ELEMENTSOF(fallbacks));
         tcase_add_test(tc, falls_back_at_level_2);
+        tcase_add_test(tc, a_refusal_is_remembered);
+        tcase_add_test(tc, large_blocks_are_refused);
         tcase_add_loop_test(tc, faults_have_names, 0, (int) ELEMENTSOF(faults));
         tcase_add_loop_test(tc, late_error, 0, 2);
         tcase_add_loop_test(tc, cable_pulled, 0, 6);
