@@ -9,6 +9,8 @@
 extern const char *arg_loaders;
 extern bool arg_erase_all;
 extern const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
+extern const char *arg_sparse;
+extern bool arg_skip_equal;
 extern const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 extern const char *arg_from;
 extern bool arg_all, arg_wait, arg_dry_run, arg_allow_warnings, arg_repartition, arg_table_only;

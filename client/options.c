@@ -14,6 +14,8 @@
 
 const char *arg_loaders;
 const char *arg_include, *arg_exclude, *arg_check_units, *arg_try_check, *arg_keep_charge, *arg_nv, *arg_stamps, *arg_table_check;
+const char *arg_sparse;
+bool arg_skip_equal;
 const char *arg_slot, *arg_device, *arg_mode, *arg_finish, *arg_verify, *arg_raw;
 const char *arg_from;
 bool arg_erase_all;
@@ -201,6 +203,8 @@ static const Option options[] = {
         { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition repair ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "raw", 0, "on|off", read_word, &arg_raw, " flash enter-download write ", "Images without frames where the loader offers it", "on|off" },
+        { "sparse", 0, "WAY", read_word, &arg_sparse, " flash write ", "Expand sparse images here: auto (super), expand, asis", "auto|expand|asis" },
+        { "skip-equal", 0, NULL, read_true, &arg_skip_equal, " flash write ", "Read first; do not write what is there already", NULL },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",
           "ack|sample|critical|full" },
@@ -230,7 +234,7 @@ static const Option options[] = {
         { "family", 0, "FAMILY", read_text, &arg_family, STEPS, "Of the loaders: phone, feature, uis8910, uis8850", NULL },
         { "offset", 0, "BYTES", read_size, &arg_offset, " read ", "Read from here on", NULL },
         { "length", 0, "BYTES", read_size, &arg_length, " read ", "Read so much", NULL },
-        { "any-image", 0, NULL, read_true, &arg_any_image, " write restore ", "Write a file whatever it looks like", NULL },
+        { "any-image", 0, NULL, read_true, &arg_any_image, " flash plan write restore ", "Write a file whatever it looks like", NULL },
         { "force", 0, NULL, read_true, &arg_force, " read backup vault trace bundle ", "Overwrite files that are there", NULL },
         { "unproven", 0, NULL, read_true, &arg_unproven, " vault restore ", "Restore to a unit that cannot prove who it is", NULL },
         { "yes", 'y', NULL, read_true, &arg_yes, NULL, "Do not ask before something is lost", NULL },

@@ -284,6 +284,10 @@ static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *
                 r = sd_bus_message_append(m, "{sv}", "verify", "s", arg_verify);
         if (r >= 0 && arg_raw)
                 r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
+        if (r >= 0 && arg_sparse)
+                r = sd_bus_message_append(m, "{sv}", "sparse", "s", arg_sparse);
+        if (r >= 0 && arg_skip_equal)
+                r = sd_bus_message_append(m, "{sv}", "skip-equal", "b", 1);
         if (r >= 0)
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", finish);
         if (r >= 0)

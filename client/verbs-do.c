@@ -313,6 +313,12 @@ static int append_options(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "verify", "s", arg_verify);
         if (r >= 0 && arg_raw)
                 r = sd_bus_message_append(m, "{sv}", "raw", "s", arg_raw);
+        if (r >= 0 && arg_sparse)
+                r = sd_bus_message_append(m, "{sv}", "sparse", "s", arg_sparse);
+        if (r >= 0 && arg_skip_equal)
+                r = sd_bus_message_append(m, "{sv}", "skip-equal", "b", 1);
+        if (r >= 0 && arg_any_image)
+                r = sd_bus_message_append(m, "{sv}", "any-image", "b", 1);
         for (size_t i = 0; r >= 0 && choice_name(i); i++)
                 if (streq(choice_name(i), "erase-all"))
                         r = arg_erase_all ? sd_bus_message_append(m, "{sv}", "erase-all", "b", 1) : 0;

@@ -73,7 +73,7 @@ int verb_inspect(int argc _unused_, char **argv) {
 
 int plan_arguments(PlanOptions *ret) {
         PlanOptions options = { .display_only = true, .mode = arg_mode ? flash_mode_from_string(arg_mode) : FLASH_MODE_UPGRADE,
-                                .allow_warnings = arg_allow_warnings, .repartition = arg_repartition,
+                                .allow_warnings = arg_allow_warnings, .repartition = arg_repartition, .any_image = arg_any_image,
                                 .verify = arg_verify ? verify_level_from_string(arg_verify) : VERIFY_CRITICAL,
                                 .finish = !arg_finish || streq(arg_finish, "reset") ? FINISH_RESET
                                           : streq(arg_finish, "power-off")          ? FINISH_POWER_OFF

@@ -5,6 +5,9 @@
 /* How much a call risks, where that depends on its arguments or on whose job it is. What is not known to be harmless is critical. */
 
 static Action flash_action(const PlanOptions *o) {
+        /* Files that look wrong for their partition. */
+        if (o->any_image)
+                return ACTION_FLASH_CRITICAL;
         return o->mode == FLASH_MODE_UPGRADE && !o->repartition && !o->repair && o->choice.erase_all != CHOICE_YES && !o->soft_entry ? ACTION_FLASH : ACTION_FLASH_CRITICAL;
 }
 

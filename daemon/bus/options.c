@@ -127,6 +127,31 @@ static int parse_table_only(const void *value, void *target, CallError *e _unuse
         return 0;
 }
 
+static int parse_any_image(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.any_image = *(const int *) value;
+        return 0;
+}
+
+static int parse_skip_equal(const void *value, void *target, CallError *e _unused_) {
+        ((FlashOptions *) target)->plan.skip_equal = *(const int *) value;
+        return 0;
+}
+
+static int parse_sparse(const void *value, void *target, CallError *e) {
+        FlashOptions *o = target;
+
+        if (streq(value, "auto"))
+                o->plan.sparse = SPARSE_AUTO;
+        else if (streq(value, "expand"))
+                o->plan.sparse = SPARSE_EXPAND;
+        else if (streq(value, "asis"))
+                o->plan.sparse = SPARSE_AS_IS;
+        else
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Option 'sparse' cannot be '%.64s'. Possible: auto, expand, asis.",
+                                      (const char *) value);
+        return 0;
+}
+
 static int parse_finish(const void *value, void *target, CallError *e) {
         FlashOptions *o = target;
 
@@ -281,6 +306,9 @@ int options_read_flash(sd_bus_message *m, bool with_package, FlashOptions *ret, 
                 {"finish", 's', parse_finish},
                 {"verify", 's', parse_verify},
                 {"raw", 's', parse_raw},
+                {"any-image", 'b', parse_any_image},
+                {"sparse", 's', parse_sparse},
+                {"skip-equal", 'b', parse_skip_equal},
                 {"operator", 's', parse_operator},
                 {"include", 's', parse_include},
                 {"exclude", 's', parse_exclude},

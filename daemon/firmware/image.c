@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "firmware/image.h"
 
+#include <stdio.h>
+
 #define DHTB_SIZE 512U
 
 static bool begins(const uint8_t *p, size_t have, size_t at, const void *magic, size_t n) {
@@ -110,6 +112,20 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
                 return kind == IMAGE_UNKNOWN;
         }
         return true;
+}
+
+bool image_check(ImageKind kind, ImageKind loaders, const char *partition, char *ret, size_t size) {
+        const char *wanted;
+
+        if (!image_fits(kind, partition, &wanted)) {
+                snprintf(ret, size, "the file for %s is %s, and %s belongs there; nothing was written", partition, image_kind_to_string(kind), wanted);
+                return false;
+        }
+        if (loaders != IMAGE_DHTB || kind != IMAGE_UNKNOWN || !partition_is_loader(partition))
+                return true;
+        snprintf(ret, size, "the file for %s has no signature (DHTB header), and the loaders of this unit have one: it would take it and not start; nothing was "
+                            "written", partition);
+        return false;
 }
 
 /* The first copy, which loaders check and mirror; the second is a partition like any other to them. */

@@ -30,6 +30,10 @@ const char *image_kind_to_string(ImageKind kind); /* for sentences: "an Android 
 /* True if an image of this kind may be written to the partition; else *ret_why says what belongs there ("a vbmeta image"). */
 bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
 
+/* The same, said in one sentence in `ret`. `loaders`: kind of the loaders that are used on the unit: where they are signed (DHTB), programs of
+ * the boot chain must be, too. True: it may be written. */
+bool image_check(ImageKind kind, ImageKind loaders, const char *partition, char *ret, size_t size);
+
 /* Partitions that loaders keep in two copies with a header, and whose images are written with a checksum (bsl-protocol §9.2):
  * "l_fixnv1", "nr_fixnv1_a", "l_runtimenv1". */
 bool partition_is_nv(const char *partition);

@@ -488,14 +488,22 @@ static int scan_loader(Parse *p) {
         return r;
 }
 
+/* Files that loaders write by name have a type; so much of each is looked at. */
 static int read_heads(Parse *p) {
+        uint8_t head[IMAGE_HEAD];
+
         for (size_t i = 0; i < p->pac->n_files; i++) {
                 PacFile *file = p->pac->files + i;
-                int r = file->has_data && file->size >= sizeof(file->head) && pac_file_is_loader(file)
-                                ? read_at(p->reader, file->head, sizeof(file->head), file->offset)
-                                : 0;
+                size_t n = (size_t) MIN(file->size, (uint64_t) sizeof(head));
+                int r;
+
+                if (!file->has_data || n < sizeof(file->head))
+                        continue;
+                r = read_at(p->reader, head, n, file->offset);
                 if (r != 0)
                         return r;
+                memcpy(file->head, head, sizeof(file->head));
+                file->kind = image_kind(head, n, file->size);
         }
         return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "common/failure.h"
+#include "firmware/image.h"
 #include "common/macro.h"
 
 /* Firmware package (.pac): read-only view of header, table and XML, all checked.
@@ -38,7 +39,8 @@ typedef struct PacFile {
         PacBlock blocks[PAC_BLOCKS_MAX];
         uint64_t offset, size; /* data within the package, size 0 for operations */
         uint8_t sha256[32];    /* of the data; valid after pac_verify() */
-        uint8_t head[4];       /* of loaders: the first bytes of the data, which tell how they are signed */
+        uint8_t head[4];       /* the first bytes of the data: of loaders they tell how they are signed */
+        ImageKind kind;        /* by its first bytes; UNKNOWN without data */
 } PacFile;
 
 typedef struct PacNvItem {

@@ -82,6 +82,8 @@ typedef struct Engine {
         uint64_t *sizes;         /* one for each step: what READ reads, known once the table is */
         bool *proven;            /* one for each step: what it wrote was read back */
         struct EngineRepair *repair;
+        bool *equal;             /* one for each step: it was there already and was not written again */
+        char skipped[360];       /* names of those, for people */
         unsigned unreadable;     /* refusals to show what was written */
 } Engine;
 
@@ -211,10 +213,19 @@ bool engine_puts_back(const Engine *e, unsigned step);
 /* engine-resolve.c: chosen steps against the device's table, NULL if nobody tells it */
 int engine_resolve(Engine *e, const Table *live);
 
+/* What an image is by its first bytes, against the partition that it is for. */
+int engine_fit_image(Engine *e, const PlanStep *s);
+
 /* engine-sparse.c: images that the loader expands */
 bool engine_is_sparse(const Engine *e, const PlanStep *s);
 /* All of the package, before anything is written. `live`: the table that will hold them, NULL not known. */
 int engine_check_sparse(Engine *e, const Table *live);
+
+/* engine-expand.c: sparse images that are expanded here */
+bool engine_expands(const Engine *e, const PlanStep *s);
+int engine_expanded_size(Engine *e, const PlanStep *s, uint64_t *ret);
+/* Between START and END. */
+int engine_send_expanded(Engine *e, const PlanStep *s, uint64_t total, uint32_t block);
 
 /* engine-read.c: out of flash */
 /* Any partition by name, whatever the step is. */
@@ -261,6 +272,8 @@ size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_
 void engine_diagnose(Engine *e);
 
 /* engine-verify.c: what was written, read back. */
+/* Before a WRITE step: the device holds all of it already, and its second copy too. */
+int engine_is_equal(Engine *e, bool *ret);
 int engine_verify(Engine *e);
 /* What is on the device against `s->size` bytes of the package from `s->offset` on, as a VERIFY step does it. */
 typedef struct EngineDifference {

@@ -131,23 +131,37 @@ static int fit_write(Engine *e, const PlanStep *s, uint64_t room) {
                            bytes_text(s->size, a), bytes_text(room, b));
 }
 
-static int fit_image(Engine *e, const PlanStep *s) {
+static int kind_at(Engine *e, uint64_t offset, uint64_t size, ImageKind *ret) {
         uint8_t head[IMAGE_HEAD];
-        size_t n = (size_t) MIN(s->size, sizeof(head));
-        const char *wanted;
-        ImageKind kind;
+        size_t n = (size_t) MIN(size, sizeof(head));
+        int r = engine_copy(e, offset, head, n);
+
+        *ret = r == 0 ? image_kind(head, n, size) : IMAGE_UNKNOWN;
+        return r;
+}
+
+/* Of the first loader: the ROM decides whether the unit wants signatures. */
+static int kind_of_loaders(Engine *e, ImageKind *ret) {
+        *ret = IMAGE_UNKNOWN;
+        for (size_t i = 0; i < e->plan->n_steps; i++)
+                if (e->plan->steps[i].op == PLAN_LOAD)
+                        return kind_at(e, e->plan->steps[i].offset, e->plan->steps[i].size, ret);
+        return 0;
+}
+
+int engine_fit_image(Engine *e, const PlanStep *s) {
+        ImageKind kind, loaders = IMAGE_UNKNOWN;
+        char text[256];
         int r;
 
-        if (s->any_image || !s->partition[0])
+        if (s->any_image || e->plan->options.any_image || !s->partition[0])
                 return 0;
-        r = engine_copy(e, s->offset, head, n);
-        if (r != 0)
+        r = kind_at(e, s->offset, s->size, &kind);
+        if (r == 0 && e->plan->chosen)
+                r = kind_of_loaders(e, &loaders);
+        if (r != 0 || image_check(kind, loaders, s->partition, text, sizeof(text)))
                 return r;
-        kind = image_kind(head, n, s->size);
-        if (image_fits(kind, s->partition, &wanted))
-                return 0;
-        return engine_fail(e, CLASS_PLAN, "image-type", "the file for %s is %s, and %s belongs there; nothing was written", s->partition,
-                           image_kind_to_string(kind), wanted);
+        return engine_fail(e, CLASS_PLAN, "image-type", "%s", text);
 }
 
 /* Without a table only the device knows whether a name exists. */
@@ -185,7 +199,7 @@ int engine_resolve(Engine *e, const Table *live) {
                 if (s->partition[0])
                         r = resolve_one(e, i, live);
                 if (r == 0 && (s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV))
-                        r = fit_image(e, s);
+                        r = engine_fit_image(e, s);
         }
         return r;
 }

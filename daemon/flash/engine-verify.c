@@ -15,6 +15,8 @@
 /* A third unknown command mutes some loaders. */
 #define UNREADABLE_MAX 2U
 #define ITEMS_MAX 8U
+/* Ends a comparison that is only to find out whether there is a difference. */
+#define DIFFERENT (-EUCLEAN)
 
 /* Places that loaders fill themselves: the block of the boot loader, fields that are cleared when miscdata was written. */
 static const struct {
@@ -34,6 +36,7 @@ typedef struct Check {
         uint64_t end;           /* of what is looked at, in the partition */
         uint64_t shift;         /* the loader put the image so far behind the start */
         bool answered;          /* the loader showed something */
+        bool stop;              /* at the first difference: nobody wants to know more */
         uint64_t first, last_block, n_blocks, n_differ; /* blocks of BLOCK bytes, by their place in the partition */
         bool last_differs;
 } Check;
@@ -125,6 +128,8 @@ static int compare(Check *c, const Want *w, uint64_t at, uint64_t size) {
                         return r;
                 if (read)
                         count(c, w, from, at + from, n);
+                if (c->stop && c->n_differ > 0)
+                        return DIFFERENT;
                 from += n;
                 c->done += n;
                 tell_progress(c);
@@ -345,7 +350,85 @@ static int verify_nv(Engine *e) {
         return r;
 }
 
+/* ---- before a write: is it there already? ------------------------------------------------------------------------ */
+
+/* Places that the loader makes itself cannot be compared, so they are written. */
+static bool comparable(const Engine *e, const PlanStep *s) {
+        uint64_t end;
+
+        return !is_spl(e, s) && next_made(s, 0, &end) == U64_UNKNOWN && e->unreadable < UNREADABLE_MAX && e->read_unknown.class == CLASS_NONE;
+}
+
+/* What loaders write along with a partition: its second copy, or that of the other slot. False: nobody tells whether there is one. */
+static bool find_twin(const Engine *e, const PlanStep *s, char ret[static 40]) {
+        size_t n = strlen(s->partition);
+
+        ret[0] = '\0';
+        if (!s->partition[0])
+                return true;
+        if (!e->live.entries)
+                return false;
+        snprintf(ret, 40, "%.35s_bak", s->partition);
+        if (n > 2 && streq(s->partition + n - 2, "_a"))
+                snprintf(ret, 40, "%.*s_b", (int) MIN(n - 2, (size_t) 34), s->partition);
+        if (!table_find(&e->live, ret))
+                ret[0] = '\0';
+        return true;
+}
+
+/* True: read and the same, all of it. What cannot be read is written. */
+static int image_equal(Engine *e, const PlanStep *s, bool *ret) {
+        Check c = {.e = e, .s = s, .stop = true};
+        int r = compare_all(&c);
+
+        *ret = false;
+        if (r == 1 && cannot_show(&c)) {
+                engine_forget(e);
+                e->unreadable++;
+                return 0;
+        }
+        if ((r == 0 || r == DIFFERENT) && s->partition[0]) {
+                *ret = r == 0 && c.n_differ == 0 && c.n_blocks > 0;
+                return bsl_read_end(e->session, e->failure);
+        }
+        *ret = r == 0 && c.n_differ == 0 && c.n_blocks > 0;
+        return r == DIFFERENT ? 0 : r;
+}
+
+static void note_skipped(Engine *e) {
+        size_t used = strlen(e->skipped);
+
+        snprintf(e->skipped + used, sizeof(e->skipped) - used, "%s%s", used > 0 ? ", " : "", engine_subject(engine_step(e)));
+        engine_fact(e, "skipped", "%s", e->skipped);
+}
+
+int engine_is_equal(Engine *e, bool *ret) {
+        PlanStep s = *engine_step(e);
+        char twin[40];
+        int r;
+
+        *ret = false;
+        if (!comparable(e, &s) || !find_twin(e, &s, twin))
+                return 0;
+        s.sample = 0;
+        engine_enter_stage(e, STAGE_VERIFY);
+        r = image_equal(e, &s, ret);
+        if (r == 0 && *ret && twin[0]) {
+                snprintf(s.partition, sizeof(s.partition), "%.36s", twin);
+                r = image_equal(e, &s, ret);
+        }
+        e->offset = U64_UNKNOWN;
+        if (r == 0 && *ret) {
+                e->proven[e->step] = e->equal[e->step] = true;
+                note_skipped(e);
+        } else if (r == 0)
+                engine_enter_stage(e, engine_step(e)->stage);
+        return r;
+}
+
 int engine_verify(Engine *e) {
+        if (engine_step(e)->write >= 0 && e->equal[engine_step(e)->write])
+                return 0;
         if (e->unreadable >= UNREADABLE_MAX)
                 return 0;
         if (!e->plan->options.check_only && e->plan->steps[engine_step(e)->write].op == PLAN_WRITE_NV)

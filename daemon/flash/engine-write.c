@@ -179,8 +179,27 @@ static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint
         return r;
 }
 
+static int write_expanded(Engine *e) {
+        const PlanStep *s = engine_step(e);
+        uint64_t total = 0;
+        int r = engine_expanded_size(e, s, &total);
+
+        e->offset = 0;
+        set_checking_deadline(e, s, total);
+        if (r == 0)
+                r = start(e, s, total, NULL);
+        if (r == 0)
+                r = engine_send_expanded(e, s, total, write_block(e, s));
+        return r == 0 ? bsl_end(e->session, e->failure) : r;
+}
+
 int engine_write(Engine *e) {
-        return send_image(e, NULL, engine_step(e)->size, NULL);
+        const PlanStep *s = engine_step(e);
+
+        if (!engine_expands(e, s))
+                return send_image(e, NULL, s->size, NULL);
+        engine_fact(e, "expanded", "%s", s->partition);
+        return write_expanded(e);
 }
 
 int engine_write_image(Engine *e, const uint8_t *image, size_t size) {

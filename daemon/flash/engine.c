@@ -392,6 +392,12 @@ static int do_step(Engine *e) {
                                     s->storage);
                 return 0;
         }
+        if (s->op == PLAN_WRITE && e->plan->options.skip_equal) {
+                bool equal = false;
+                r = engine_is_equal(e, &equal);
+                if (r != 0 || equal)
+                        return r;
+        }
         if (plan_erases_all(s))
                 r = engine_before_erase_all(e);
         else
@@ -502,10 +508,11 @@ static int engine_prepare(Engine *e) {
         e->sizes = calloc(plan->n_steps, sizeof(*e->sizes));
         e->proven = calloc(plan->n_steps, sizeof(*e->proven));
         e->repair = engine_repair_new(plan);
+        e->equal = calloc(plan->n_steps, sizeof(*e->equal));
         e->session = bsl_session_new(e->channel, &e->deadlines);
         if (e->session)
                 engine_trace_session(e, e->session);
-        return e->block && e->images && e->sizes && e->proven && e->repair && e->session ? 0 : -ENOMEM;
+        return e->block && e->images && e->sizes && e->proven && e->equal && e->repair && e->session ? 0 : -ENOMEM;
 }
 
 /* A plan that only wanted to know who answers. */
@@ -541,6 +548,7 @@ static void engine_done(Engine *e) {
         free(e->images);
         free(e->sizes);
         free(e->proven);
+        free(e->equal);
         free(e->block);
         engine_repair_free(e->repair, e->plan);
         table_clear(&e->live);

@@ -154,6 +154,16 @@ static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
         return s->partition[0] ? check_name(in, s, f) : check_address(in, s, f);
 }
 
+/* Once the file is there. What its device's table says is for the engine. */
+static int check_image(const StepsInput *in, const StepRequest *s, Failure *f) {
+        char text[256];
+
+        if (s->kind != STEP_WRITE || s->any_image || !s->partition[0] || image_check(s->kind_of_data, in->loader[0].kind, s->partition, text, sizeof(text)))
+                return 0;
+        snprintf(f->partition, sizeof(f->partition), "%s", s->partition);
+        return failure_set(f, CLASS_PLAN, "image-type", "%s", text);
+}
+
 int plan_steps_check(const StepsInput *in, Failure *f) {
         int r = check_loaders(in, f);
 
@@ -394,6 +404,8 @@ int plan_make_steps(const StepsInput *in, Plan **ret, Failure *f) {
         int r;
 
         r = plan_steps_check(in, f);
+        for (size_t i = 0; r == 0 && i < in->n_steps; i++)
+                r = check_image(in, in->steps + i, f);
         if (r != 0)
                 return r;
         plan = calloc(1, sizeof(*plan));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "firmware/image.h"
 #include "flash/plan.h"
 
 /* Plans of jobs whose steps a person chose: write this, read that. Loaders come from a package or from files; all bytes lie in one mapped
@@ -34,6 +35,7 @@ typedef struct StepRequest {
         char file[64];             /* key of the attached file or output, "" none */
         /* WRITE, once the file is there: */
         uint64_t data_offset, size;
+        ImageKind kind_of_data;    /* by its first bytes, UNKNOWN where nobody looked: then the engine does */
         unsigned output;           /* READ, 1 … */
 } StepRequest;
 
@@ -43,6 +45,7 @@ typedef struct StepRequest {
 typedef struct StepLoader {
         uint64_t address, offset, size; /* size 0: there is none */
         char sha256[65];                /* "" not known */
+        ImageKind kind;                 /* UNKNOWN: not signed, or nobody looked */
 } StepLoader;
 
 typedef struct StepsInput {

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <strings.h>
 
+#include "firmware/image.h"
 #include "flash/ext-table.h"
 #include "flash/family.h"
 #include "flash/plan-choice.h"
@@ -874,8 +875,19 @@ static int replaced(Maker *m, const PacFile *file) {
         return 0;
 }
 
+/* What is surely something else than its partition holds. */
+static int check_image(Maker *m, const PacFile *file) {
+        const char *wanted;
+
+        if (m->plan->options.any_image || !by_name(file) || image_fits(file->kind, target_of(file)->name, &wanted))
+                return 0;
+        return cannot_run(m, "image-type", "%s, which goes to %s, is %s, and %s belongs there.", file->id, target_of(file)->name,
+                          image_kind_to_string(file->kind), wanted);
+}
+
 static int add_write(Maker *m, const PacFile *file) {
         PlanStep *step;
+        int r;
 
         if (!file->has_data) {
                 if (file->flag == 1 && file->can_omit)
@@ -883,6 +895,9 @@ static int add_write(Maker *m, const PacFile *file) {
                 return refuse(m, "data", "%s (type %s) has to be written but the package has no file for it.", file->id,
                               file->type);
         }
+        r = check_image(m, file);
+        if (r != 0)
+                return r;
         step = add_step(m, PLAN_WRITE, STAGE_WRITE);
         if (!step)
                 return -ENOMEM;

@@ -81,6 +81,9 @@ typedef struct PlanStep {
 
 typedef struct PlanOptions {
         FlashMode mode;
+        bool any_image;          /* files of the package are written whatever they look like */
+        enum { SPARSE_AUTO, SPARSE_EXPAND, SPARSE_AS_IS } sparse; /* where sparse images are expanded: AUTO: "super" here, others by the loader */
+        bool skip_equal;         /* what the device holds already is not written again; read back to find out */
         bool allow_warnings;     /* go on although the package has warnings */
         bool repartition;        /* a table that differs from the package's is changed, not refused */
         bool table_only;         /* with repartition: nothing else is written */
@@ -157,6 +160,9 @@ bool plan_first_mode_from_string(const char *word, unsigned *ret);
 const char *plan_first_mode_to_string(unsigned mode); /* NULL: there is none */
 /* Whether a unit gets a serial number. *ret_max: how many characters it may have at most, as far as the plan can know. */
 bool plan_writes_serial(const Plan *plan, size_t *ret_max);
+
+/* engine-expand.c: a sparse image for this partition is expanded before it is sent. */
+bool plan_expands(const PlanOptions *options, const char *partition);
 
 /* A part of the boot chain. `partition` "": by address. */
 bool plan_is_boot_chain(const char *partition, uint64_t address);

@@ -121,11 +121,24 @@ const Plan *job_plan(const Job *job) {
 #define OPTION_SOFT_ENTRY 0x20000U
 #define FIRST_MODE_SHIFT 10 /* five bits */
 
+/* What is done with the bytes of images: bits 26 and up. */
+static uint32_t pack_images(const PlanOptions *o) {
+        return (o->any_image ? 1U << 26 : 0U) | (uint32_t) o->sparse << 27 | (o->skip_equal ? 1U << 29 : 0U);
+}
+
+static void unpack_images(uint32_t options, PlanOptions *ret) {
+        unsigned sparse = options >> 27 & 3;
+
+        ret->any_image = options & 1U << 26;
+        ret->sparse = sparse == SPARSE_EXPAND ? SPARSE_EXPAND : sparse == SPARSE_AS_IS ? SPARSE_AS_IS : SPARSE_AUTO;
+        ret->skip_equal = options & 1U << 29;
+}
+
 static uint32_t pack_options(const PlanOptions *o) {
         /* Rows from before there was a level have 0 there: they get the usual one. */
         uint32_t verify = (uint32_t) (o->verify + VERIFY_LEVEL_MAX - VERIFY_CRITICAL) % VERIFY_LEVEL_MAX;
 
-        return (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
+        return pack_images(o) | (o->allow_warnings ? 1U : 0U) | (uint32_t) o->finish << 1 | (o->repartition ? 8U : 0U) | (o->table_only ? 16U : 0U) |
                verify << 5 | (o->check_only ? 128U : 0U) | (o->repair ? OPTION_REPAIR : 0U) | (o->soft_entry ? OPTION_SOFT_ENTRY : 0U) | (uint32_t) o->raw << 8 |
                (o->first_mode & 31) << FIRST_MODE_SHIFT;
 }
@@ -137,6 +150,7 @@ static void unpack_options(const StoreJob *row, PlanOptions *ret) {
                              .allow_warnings = row->options & 1,
                              .repartition = row->options & 8,
                              .table_only = row->options & 16};
+        unpack_images(row->options, ret);
         ret->check_only = row->options & 128;
         ret->repair = row->options & OPTION_REPAIR;
         ret->soft_entry = row->options & OPTION_SOFT_ENTRY;

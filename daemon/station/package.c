@@ -8,6 +8,8 @@
 /* ---- plans ---- */
 
 static bool options_equal(const PlanOptions *a, const PlanOptions *b) {
+        if (a->any_image != b->any_image || a->sparse != b->sparse || a->skip_equal != b->skip_equal)
+                return false;
         return a->mode == b->mode && a->allow_warnings == b->allow_warnings && a->finish == b->finish &&
                a->repartition == b->repartition && a->table_only == b->table_only && a->verify == b->verify &&
                a->check_only == b->check_only && a->repair == b->repair && a->soft_entry == b->soft_entry && a->raw == b->raw &&

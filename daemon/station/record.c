@@ -289,6 +289,8 @@ static struct json_object *record_object(const Job *job, const StoreJob *row, co
                 add_text(o, "mode", flash_mode_to_string(job->options.mode));
         add_text(o, "plan", trail_find(job, "plan"));
         add_text(o, "verify", trail_find(job, "verify"));
+        add_text(o, "skipped", trail_find(job, "skipped"));
+        add_text(o, "expanded", trail_find(job, "expanded"));
         add(o, "unit", unit_object(job));
         add_outcome(o, job, row);
         add_files(o, job);

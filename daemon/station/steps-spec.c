@@ -50,6 +50,8 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
         add_number(o, "version", SPEC_VERSION);
         add_text(o, "family", in->family);
         add_text(o, "unit", in->unit);
+        add_number(o, "sparse", (uint64_t) in->options.sparse);
+        json_object_object_add(o, "skip-equal", json_object_new_boolean(in->options.skip_equal));
         add_text(o, "loaders", in->loaders);
         add_text(o, "product", in->product);
         add_text(o, "storage", in->storage);
@@ -150,7 +152,7 @@ static int read_steps(struct json_object *o, StepsInput *ret, StepRequest **ret_
 int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
         struct json_object *o = json_tokener_parse(text);
         StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH}};
-        uint64_t version = 0, finish = 0;
+        uint64_t version = 0, finish = 0, sparse = 0;
         char verify[16] = "";
         int r = -EBADMSG;
 
@@ -161,6 +163,9 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
             read_loader(o, "fdl1", in.loader) && read_loader(o, "fdl2", in.loader + 1)) {
                 in.second_enumeration = read_flag(o, "second-enumeration");
                 in.picked = read_flag(o, "picked");
+                in.options.skip_equal = read_flag(o, "skip-equal");
+                if (read_number(o, "sparse", &sparse))
+                        in.options.sparse = sparse == SPARSE_EXPAND ? SPARSE_EXPAND : sparse == SPARSE_AS_IS ? SPARSE_AS_IS : SPARSE_AUTO;
                 /* Not in those of earlier versions. */
                 (void) (read_text(o, "loaders", in.loaders, sizeof(in.loaders)) && read_text(o, "product", in.product, sizeof(in.product)) &&
                         read_text(o, "storage", in.storage, sizeof(in.storage)));

@@ -305,6 +305,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                 if (f) {
                         in->loader[i].offset = f->offset;
                         in->loader[i].size = f->size;
+                        in->loader[i].kind = f->kind;
                         memcpy(in->loader[i].sha256, f->sha256, sizeof(in->loader[i].sha256));
                 }
         }
@@ -313,6 +314,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                 if (f) {
                         steps[i].data_offset = f->offset;
                         steps[i].size = MIN(f->size, steps[i].length);
+                        steps[i].kind_of_data = f->kind;
                 }
         }
         hash_own(in, t);

@@ -179,6 +179,8 @@ static int copy_one(Spool *s, SpoolFile *f) {
                 if (r < 0)
                         return fail_errno(s, r, "An attached file cannot be read");
                 digest_update(digest, s->buffer, n);
+                if (at == 0)
+                        f->kind = image_kind(s->buffer, n, f->size);
                 /* Holes stay holes. */
                 r = cloned || all_zero(s->buffer, n) ? 0 : write_at(s->out, f->offset + at, s->buffer, n);
                 if (r < 0)

@@ -4,6 +4,7 @@
 #include "common/failure.h"
 #include "common/mapped-file.h"
 #include "common/pool.h"
+#include "firmware/image.h"
 
 /* Files that clients attached to a job, copied into one file of the state directory (spool/<job>.bin) so that nothing changes between
  * check and use and the job survives a restart; beside it what the job is (spool/<job>.json). Both are there or none. */
@@ -17,6 +18,7 @@ typedef struct SpoolFile {
         uint64_t size;             /* of data; of a descriptor it is found out */
         uint64_t offset;           /* in the spool, given by the task */
         char sha256[65];           /* given by the task */
+        ImageKind kind;            /* the same: what it is by its first bytes */
 } SpoolFile;
 
 typedef struct SpoolTask SpoolTask;

@@ -341,6 +341,143 @@ START_TEST(sparse_images_are_compared_expanded) {
 }
 END_TEST
 
+/* ---- sparse images expanded here, and files that are there already ---------------------------------------------- */
+
+static Bench *with_options(const char *spec, PacMaker *m, int sparse, bool skip_equal) {
+        PlanOptions o = {.mode = FLASH_MODE_UPGRADE, .verify = VERIFY_FULL, .skip_equal = skip_equal};
+        Bench *b = bench_new_made(spec, m);
+
+        o.sparse = sparse == SPARSE_EXPAND ? SPARSE_EXPAND : sparse == SPARSE_AS_IS ? SPARSE_AS_IS : SPARSE_AUTO;
+        bench_plan_with(b, &o);
+        return b;
+}
+
+static PacMaker *sparse_package(void) {
+        PacMaker *m = pm_new_family("phone", 11);
+
+        pm_find(m, "System")->data = PM_SPARSE;
+        pm_find(m, "System")->size = 8 * 1024 * 1024;
+        return m;
+}
+
+/* By the loader and by us, escaped or not: the same flash. */
+START_TEST(expanded_here_or_there) {
+        static const char *const specs[] = {"phone-emmc,fast", "phone-emmc,fast,hdlc=always", "phone-emmc,fast,raw=2"};
+        BenchFlash *want = NULL;
+
+        for (int way = SPARSE_AUTO; way <= SPARSE_AS_IS; way++) {
+                Bench *b = with_options(specs[_i], sparse_package(), way, false);
+                BenchFlash *have;
+
+                must_pass(b);
+                ck_assert_int_eq(says(b, "expanded=super"), way != SPARSE_AS_IS);
+                have = bench_flash(b);
+                if (want)
+                        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+                bench_flash_free(want);
+                want = have;
+                bench_free(b);
+        }
+        bench_flash_free(want);
+}
+END_TEST
+
+/* How much went into flash, by the unit's own count. */
+static uint64_t written(const Bench *b) {
+        static char buf[65536];
+        const char *at;
+
+        sim_describe(b->sim->model, buf, sizeof(buf));
+        at = strstr(buf, "\"bytes_written\":");
+        ck_assert_ptr_nonnull(at);
+        return strtoull(at + 16, NULL, 10);
+}
+
+START_TEST(what_is_there_is_not_written_again) {
+        Bench *b = with_options("phone-emmc,fast", sparse_package(), SPARSE_AUTO, true);
+        uint64_t first, before;
+        BenchFlash *want, *have;
+
+        before = written(b);
+        must_pass(b);
+        ck_assert(!says(b, "skipped="));
+        first = written(b) - before;
+        want = bench_flash(b);
+        bench_replug(b);
+        before = written(b);
+        must_pass(b);
+        ck_assert(says(b, "skipped="));
+        ck_assert(says(b, "verify=full"));
+        /* NV, the boot loader and what the loader changes by itself go every time. */
+        ck_assert_uint_lt(written(b) - before, first / 4);
+        have = bench_flash(b);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        bench_flash_free(have);
+
+        /* One byte in one partition: that one is written, and right again. */
+        damage.step = 0;
+        damage.file = "parts/boot";
+        damage.at[0] = 70000;
+        damage.n = 1;
+        b->before_step = do_damage;
+        bench_replug(b);
+        must_pass(b);
+        have = bench_flash(b);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        bench_flash_free(have);
+        bench_flash_free(want);
+        bench_free(b);
+}
+END_TEST
+
+/* Loaders write the other slot along: one that differs there has to be written too. */
+START_TEST(the_twin_counts) {
+        Bench *b = with_options("phone-ufs-ab,fast", pm_new_family("phone-ab", 11), SPARSE_AUTO, true);
+        BenchFlash *want, *have;
+
+        must_pass(b);
+        want = bench_flash(b);
+        damage.step = 0;
+        damage.file = "parts/uboot_b";
+        damage.at[0] = 5000;
+        damage.n = 1;
+        b->before_step = do_damage;
+        bench_replug(b);
+        must_pass(b);
+        have = bench_flash(b);
+        ck_assert_str_eq(bench_flash_differs(want, have, boot_areas), "");
+        bench_flash_free(have);
+        bench_flash_free(want);
+        bench_free(b);
+}
+END_TEST
+
+static void refuse_to_show_writes(Bench *b, int step) {
+        static bool once;
+
+        if (b->plan->steps[step].op == PLAN_WRITE && !once)
+                bench_fault(b, "at=fdl2:read-start nak=8c count=forever");
+        once = once || b->plan->steps[step].op == PLAN_WRITE;
+}
+
+/* A loader that shows nothing gets everything, as ever. */
+START_TEST(what_cannot_be_read_is_written) {
+        Bench *b = with_options("phone-emmc,fast,unknown-limit=0", pm_new_family("phone", 11), SPARSE_AUTO, true);
+        uint64_t before, first;
+
+        before = written(b);
+        must_pass(b);
+        first = written(b) - before;
+        b->before_step = refuse_to_show_writes;
+        bench_replug(b);
+        before = written(b);
+        must_pass(b);
+        ck_assert(!says(b, "skipped="));
+        ck_assert_uint_eq(written(b) - before, first);
+        bench_free(b);
+}
+END_TEST
+
 /* ---- loaders that do not show it ----------------------------------------------------------------------------- */
 
 static unsigned asked;
@@ -432,6 +569,10 @@ static Suite *verify_suite(void) {
         tcase_add_test(t, feature_phones_differ);
         tcase_add_test(t, the_block_of_the_loader_is_left_out);
         tcase_add_test(t, sparse_images_are_compared_expanded);
+        tcase_add_loop_test(t, expanded_here_or_there, 0, 3);
+        tcase_add_test(t, what_is_there_is_not_written_again);
+        tcase_add_test(t, the_twin_counts);
+        tcase_add_test(t, what_cannot_be_read_is_written);
         tcase_add_test(t, a_loader_that_shows_nothing_is_asked_twice);
         tcase_add_test(t, a_refusal_later_in_a_partition_is_a_failure);
         tcase_add_test(t, items_are_compared_wherever_they_stand);
