@@ -203,7 +203,7 @@ static const Option options[] = {
         { "all", 'a', NULL, read_true, &arg_all, " flash verify repartition repair ", "Every device in boot mode", NULL },
         { "mode", 0, "MODE", read_word, &arg_mode, FLASHES, "upgrade (default), factory, research", "upgrade|factory|research" },
         { "raw", 0, "on|off", read_word, &arg_raw, " flash enter-download write ", "Images without frames where the loader offers it", "on|off" },
-        { "sparse", 0, "WAY", read_word, &arg_sparse, " flash write ", "Expand sparse images here: auto (super), expand, asis", "auto|expand|asis" },
+        { "sparse", 0, "WAY", read_word, &arg_sparse, " flash write ", "Expand sparse images: auto (super), expand, asis", "auto|expand|asis" },
         { "skip-equal", 0, NULL, read_true, &arg_skip_equal, " flash write ", "Read first; do not write what is there already", NULL },
         { "finish", 0, "WAY", read_word, &arg_finish, FLASHES STEPS " reset ", "reset (default), power-off, nothing", "reset|power-off|nothing" },
         { "verify", 0, "LEVEL", read_word, &arg_verify, FLASHES BATCH_OR_ARM WRITES, "Read back ack (nothing), sample, critical, full",

@@ -88,7 +88,7 @@ static uint32_t write_block(const Engine *e, const PlanStep *s) {
 
 /* "Too much data" in answer to the very first large block: nothing of it was taken. */
 static bool wants_small_blocks(const Engine *e, const PlanStep *s, int r) {
-        return r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0x8a && e->offset == 0 && !bsl_session_tainted(e->session) &&
+        return r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0x8a && streq(e->failure->command, "MIDST_DATA") && e->offset == 0 && !bsl_session_tainted(e->session) &&
                write_block(e, s) == ENGINE_BLOCK_UNESCAPED && s->size > ENGINE_BLOCK_SMALL;
 }
 
