@@ -234,7 +234,7 @@ static void describe_failures(const StoreLoaderUse *use, char *ret, size_t size)
 
         if (use->worked > 0)
                 snprintf(worked, sizeof(worked), " and worked %llu times", (unsigned long long) use->worked);
-        snprintf(ret, size, "loaders %.8s are known to fail on %s: they failed %llu time%s, last with %.60s,%s", use->hash, use->model,
+        snprintf(ret, size, "loaders %.8s are known to fail on %.48s: they failed %llu time%s, last with %.48s,%s", use->hash, use->model,
                  (unsigned long long) use->failed, use->failed == 1 ? "" : "s", use->last_code, worked);
 }
 

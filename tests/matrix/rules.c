@@ -85,6 +85,9 @@ static const Rule rules[] = {
         /* What a loader does not show is no fault, if it has not shown a part of it before. */
         {"verify-first", "read read-start read-midst", "nak nak+", "*", DONE},
 
+        /* "Too much data" to the very first block of an image: the loader's buffer is smaller than blocks without escaping may be. */
+        {"write-large", "midst", "nak", "8a", DONE},
+
         /* Worn flash: eMMC loaders say A2 at the last block and 84 to an erase, modules 84, and 8B when their own check fails. */
         {"checking", "midst", "write-error", "*", REFUSED},
         {"erase", "erase", "write-error", "*", REFUSED},
@@ -169,10 +172,17 @@ static bool is_look_before(const Cell *c) {
         return true;
 }
 
+static bool is_first_large(const Cell *c) {
+        const WireCommand *w = c->clean->list + c->at;
+
+        return (streq(c->stage, "write") || streq(c->stage, "checking")) && streq(w->command, "midst") && w->named && w->from == 0 && w->size > 4096;
+}
+
 static Ruling ruling_of(const Cell *c) {
         const WireCommand *w = c->clean->list + c->at;
         const char *command = w->command, *stage = is_first_look(c) ? "verify-first" : is_optional(c) ? "backup-optional"
                             : is_look_before(c)                    ? "restore-first"
+                            : is_first_large(c)                    ? "write-large"
                             : c->world->second_enumeration         ? "exec-announced"
                                                                    : NULL;
         char fault[20], code[8] = "";
