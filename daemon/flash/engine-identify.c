@@ -114,6 +114,16 @@ static int read_chip_uid(Engine *e) {
  * serials of flash have 8 to 16 bytes, and what follows repeats or inverts them. */
 #define FLASH_UID_MAX 28
 
+/* What the package wants to be asked or told comes first, where it could be one unknown question too many. */
+static bool plan_has_questions(const Engine *e) {
+        for (size_t i = 0; i < e->plan->n_steps; i++) {
+                PlanOp op = e->plan->steps[i].op;
+                if (op == PLAN_TIME_STAMP || op == PLAN_APR || op == PLAN_EXT_TABLE || op == PLAN_RF_TYPE)
+                        return true;
+        }
+        return false;
+}
+
 static int read_flash_uid(Engine *e) {
         char hex[2 * FLASH_UID_MAX + 1];
         uint8_t uid[FLASH_UID_MAX];
@@ -121,6 +131,8 @@ static int read_flash_uid(Engine *e) {
         int r;
 
         if (e->unit[0] || !engine_may_ask(e, Q_READ_FLASH_UID))
+                return 0;
+        if (plan_has_questions(e) && !engine_known(e, LOADER_LAST, "q:READ_FLASH_UID"))
                 return 0;
         r = bsl_read_flash_uid(e->session, uid, sizeof(uid), &n, e->failure);
         if (engine_did_not_know(e, Q_READ_FLASH_UID, r)) {

@@ -160,6 +160,8 @@ static WorkerRecord finish(void) {
         WorkerRecord r = next(RECORD_DONE);
 
         worker = worker_reap(worker);
+        free(r.blob); /* the trace of a failure */
+        r.blob = NULL;
         return r;
 }
 
