@@ -106,6 +106,7 @@ typedef struct Maker {
         size_t questions; /* index of the step before which the unit can be asked what variants it takes */
         bool spl_missing; /* between the erase of the first boot stage and its write */
         char *replaced;   /* names of what is overwritten, for people */
+        const PacFile *late; /* phase check that comes behind the NV, see comes_late() */
 } Maker;
 
 static int refuse(Maker *m, const char *detail, const char *format, ...) _printf_(3, 4);
@@ -997,11 +998,24 @@ static int add_nv(Maker *m, const PacFile *file) {
         return r;
 }
 
-static bool initialised(const Plan *plan) {
+static bool has_step(const Plan *plan, PlanOp op) {
         for (size_t i = 0; i < plan->n_steps; i++)
-                if (plan->steps[i].op == PLAN_INITIALISE)
+                if (plan->steps[i].op == op)
                         return true;
         return false;
+}
+
+/* When all is erased, loaders of modules keep the phase-check area in RAM, answer from there, and put it back with the next NV
+ * (module-and-vendor-flow): what is written before that does not stay. */
+static bool comes_late(const Maker *m) {
+        bool all = m->plan->options.choice.erase_all == CHOICE_YES, nv = false;
+
+        for (size_t i = 0; i < m->pac->n_files; i++) {
+                const PacFile *file = m->pac->files + i;
+                all |= file->selected && erases_all(file);
+                nv |= file->selected && file->has_data && is_nv_place(file);
+        }
+        return m->kind->places == PLACES_FLASH && all && nv && !has_step(m->plan, PLAN_WRITE_NV);
 }
 
 static int stamp(Maker *m, const PacFile *file) {
@@ -1019,8 +1033,13 @@ static int initialise(Maker *m, const PacFile *file) {
         PlanStep *step;
         int r;
 
-        if (initialised(m->plan))
+        if (has_step(m->plan, PLAN_INITIALISE) || (m->late && m->late != file))
                 return NOTE(m, "%s is left out: the phase-check area is made anew already.", file->id);
+        if (comes_late(m)) {
+                m->late = file;
+                return 0;
+        }
+        m->late = NULL;
         step = add_step(m, PLAN_INITIALISE, STAGE_WRITE);
         if (!step)
                 return -ENOMEM;
@@ -1222,6 +1241,8 @@ static int add_files(Maker *m) {
                         r = NOTE(m, "%s is left out, as chosen.", file->id);
                 else
                         r = NOTE(m, "%s is not selected in the package: nothing is done for it.", file->id);
+                if (r == 0 && m->late && !comes_late(m))
+                        r = initialise(m, m->late);
         }
         if (r == 0 && m->replaced)
                 r = LOSE(m, "What the unit holds now is replaced: %s.", m->replaced);

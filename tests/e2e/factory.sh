@@ -158,6 +158,10 @@ for unit in m n; do
         file=$(area $unit phasecheck.bin)
         [ "$(bytes "$file" 0 4)" = 90PS ] && [ "$(bytes "$file" 4 24)" = "MOD$unit" ] && [ "$(bytes "$file" 66 10)" = CAL ] ||
                 fail "the phase-check area of $unit is wrong: $(xxd "$file")"
+        # Their loader puts the old area back with the NV when all is erased: the new one comes behind it.
+        replug $unit
+        expect 0 fdlctl -q flash "$WORK/$pac.pac" --mode=factory --serial="ALL$unit" --erase-all --slot="$(port_of $unit)"
+        [ "$(bytes "$file" 4 24)" = "ALL$unit" ] || fail "the serial number of $unit was undone: $(xxd "$file")"
 done
 expect 2 fdlctl -q flash uis8850.pac --mode=factory --serial="$(printf 'X%.0s' $(seq 24))"
 
