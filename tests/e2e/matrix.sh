@@ -107,7 +107,7 @@ round=0
 judge_neighbours() {
         local k i
         for k in 0 1; do
-                if ! fdlctl -q --timeout=60 wait "${neighbour_job[k]}" >"$WORK/out" 2>"$WORK/err" ||
+                if ! fdlctl -q --timeout=240 wait "${neighbour_job[k]}" >"$WORK/out" 2>"$WORK/err" ||
                         ! "$FDLD_BUILD/flashcheck" "$WORK/${neighbour_package[k]}" "$WORK/before/n$k.swap$round" "$WORK/flash/n$k.swap$round" >"$WORK/err" 2>&1; then
                         for ((i = $1; i < $2; i++)); do complain "$i" "a neighbour suffered"; done
                 fi
@@ -163,9 +163,10 @@ begin() {
         jobs[i]=$job
 }
 
+# However busy the machine: a wait that ends late is no finding.
 judge() {
         local i=$1 got=0 code
-        fdlctl -q --timeout=60 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
+        fdlctl -q --timeout=240 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
         left[i]=no
         simctl "{\"cmd\":\"describe\",\"device\":\"${unit[$i]}\"}" | grep -q '"present":true' || left[i]=yes
         code=$(fdlctl -j show "${jobs[$i]}" | grep -o '"code":"[^"]*"' | head -n 1 | cut -d'"' -f4 || true)
@@ -203,7 +204,7 @@ mend() {
         expect 0 fdlctl -j show "$job"
         grep -q '"UserAction":"replug"' "$WORK/out" || [ "${left[$i]}" = yes ] &&
                 simctl "{\"cmd\":\"replug\",\"device\":\"${unit[$i]}\"}" >/dev/null
-        fdlctl -q --timeout=60 wait "$job" >"$WORK/out" 2>"$WORK/err" || got=$?
+        fdlctl -q --timeout=240 wait "$job" >"$WORK/out" 2>"$WORK/err" || got=$?
         [ "$got" -eq 0 ] || complain "$i" "the retry ended with $got"
         [ "$got" -ne 0 ] || right "$i" || complain "$i" "not mended: $(cat "$WORK/out")"
 }
