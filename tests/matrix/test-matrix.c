@@ -107,9 +107,16 @@ static void print_table(void) {
 
 /* ---- where faults strike ---------------------------------------------------------------------------------- */
 
-/* The unit's own, which no upgrade writes: put back when the table was changed. */
-static bool restores(const WireCommand *c) {
-        return streq(c->target, "prodnv") || streq(c->target, "miscdata");
+/* The unit's own: put back when the table was changed. Its NV is written once more, merged with what is new. */
+static bool restores(const Wire *w, size_t i) {
+        const char *target = w->list[i].target;
+
+        if (streq(target, "prodnv") || streq(target, "miscdata"))
+                return true;
+        for (size_t k = i + 1; k < w->n && streq(target, "l_fixnv1"); k++)
+                if (streq(w->list[k].command, "start") && streq(w->list[k].target, target))
+                        return true;
+        return false;
 }
 
 const char *cell_stage(const World *world, const Wire *w, size_t i) {
@@ -124,7 +131,7 @@ const char *cell_stage(const World *world, const Wire *w, size_t i) {
                 return streq(c->command, "exec") ? "exec-fdl2" : "load-fdl2";
         if (streq(c->command, "reset") || streq(c->command, "power-off"))
                 return "finish";
-        if (world->new_table && wire_repartitioned(w, i) && (streq(c->command, "read-partition") || restores(c)))
+        if (world->new_table && wire_repartitioned(w, i) && (streq(c->command, "read-partition") || restores(w, i)))
                 return streq(c->command, "read-partition") ? "repartition" : "restore";
         if (streq(c->command, "erase") || streq(c->command, "repartition"))
                 return streq(c->command, "erase") ? "erase" : "repartition";
