@@ -117,14 +117,48 @@ static bool may_be_refused(const char *name) {
         return partition_is_nv(name) || partition_is_identity(name) || streq(name, "splloader");
 }
 
+/* Of devices without names the table says what they show by address. */
+static bool by_address(const char *name) {
+        return strncmp(name, "0x", 2) == 0;
+}
+
+static struct json_object *table_row(const Device *d, size_t i) {
+        return json_object_array_get_idx(d->table, i);
+}
+
+static const char *row_name(struct json_object *row) {
+        return json_object_get_string(json_object_array_get_idx(row, 0));
+}
+
+static uint64_t row_size(struct json_object *row) {
+        return json_object_get_uint64(json_object_array_get_idx(row, 1));
+}
+
+static bool has_addresses(const Device *d) {
+        return d->table && json_object_array_length(d->table) > 0 && by_address(row_name(table_row(d, 0)));
+}
+
+static int add_areas(const Device *d, const char *directory, StepJob *job) {
+        int code = 0;
+
+        for (size_t i = 0; code == 0 && i < json_object_array_length(d->table); i++) {
+                uint64_t address = strtoull(row_name(table_row(d, i)), NULL, 16);
+                code = add_read(directory, job, "", address, row_size(table_row(d, i)), false);
+        }
+        return code;
+}
+
 static int add_table(const Device *d, const char *directory, StepJob *job) {
         size_t n = d->table ? json_object_array_length(d->table) : 0;
         int code = 0;
 
         if (n == 0) {
-                fprintf(stderr, "fdlctl: This device shows no partition table. Say what is to be backed up: names of partitions, or ranges as 0x60000000+8M.\n");
+                fprintf(stderr, "fdlctl: This device shows no partition table, and nothing by address. Say what is to be backed up: names of partitions, "
+                                "as \"fdlctl backup DIR boot system\", or ranges, as \"fdlctl backup DIR 0x60000000+8M 0xfe000003+0x28000\".\n");
                 return EXIT_REFUSED;
         }
+        if (has_addresses(d))
+                return add_areas(d, directory, job);
         if (!named(d->table, "splloader"))
                 code = add_read(directory, job, "splloader", 0, UINT64_MAX, true);
         if (code == 0 && !named(d->table, "uboot") && !named(d->table, "uboot_a"))
@@ -270,10 +304,31 @@ int verb_backup(int argc, char **argv) {
 
 /* ---- restore ---- */
 
+/* Flash of another size is another device. Areas that are blank now are not shown, and NV is as long as what is in it. */
+static int check_areas(const Device *d, struct json_object *manifest) {
+        struct json_object *table = json_member(manifest, "table");
+
+        for (size_t i = 0; i < json_object_array_length(table); i++) {
+                struct json_object *want = json_object_array_get_idx(table, i);
+                const char *name = json_text(want, "name");
+                for (size_t k = 0; k < json_object_array_length(d->table); k++) {
+                        struct json_object *is = table_row(d, k);
+                        if (!streq(row_name(is), name) || row_size(is) == json_u64(want, "size") || address_is_identity(strtoull(name, NULL, 16)))
+                                continue;
+                        fprintf(stderr, "fdlctl: The device has %" PRIu64 " bytes at %s, and the backup is of one with %" PRIu64 "; nothing was written.\n",
+                                row_size(is), name, json_u64(want, "size"));
+                        return EXIT_MISMATCH;
+                }
+        }
+        return 0;
+}
+
 static int check_table(const Device *d, struct json_object *manifest) {
         struct json_object *table = json_member(manifest, "table");
         size_t n = json_object_array_length(table), have = d->table ? json_object_array_length(d->table) : 0;
 
+        if (has_addresses(d) && (n == 0 || by_address(json_text(json_object_array_get_idx(table, 0), "name"))))
+                return check_areas(d, manifest);
         for (size_t i = 0; i < MAX(n, have); i++) {
                 struct json_object *want = i < n ? json_object_array_get_idx(table, i) : NULL;
                 struct json_object *is = i < have ? json_object_array_get_idx(d->table, i) : NULL;
@@ -294,10 +349,24 @@ static bool same_unit(const Device *d, struct json_object *manifest) {
         return was[0] && streq(was, is);
 }
 
-static bool is_identity(struct json_object *file) {
+/* All of a module's flash: the file system with calibration and IMEIs lies somewhere in it. */
+static bool is_whole_flash(struct json_object *manifest, struct json_object *file) {
+        struct json_object *table = json_member(manifest, "table");
+        char address[32];
+
+        snprintf(address, sizeof(address), "0x%" PRIx64, json_u64(file, "address"));
+        for (size_t i = 0; json_u64(file, "address") < 0x80000000 && i < json_object_array_length(table); i++) {
+                struct json_object *row = json_object_array_get_idx(table, i);
+                if (streq(json_text(row, "name"), address) && json_u64(row, "size") == json_u64(file, "size"))
+                        return true;
+        }
+        return false;
+}
+
+static bool is_identity(struct json_object *manifest, struct json_object *file) {
         const char *name = json_text(file, "partition");
 
-        return name[0] ? partition_is_identity(name) : address_is_identity(json_u64(file, "address"));
+        return name[0] ? partition_is_identity(name) : address_is_identity(json_u64(file, "address")) || is_whole_flash(manifest, file);
 }
 
 /* Of two units that say who they are one never gets the other's. Where the device cannot say it, a person must. */
@@ -385,14 +454,14 @@ static uint64_t image_length(struct json_object *manifest, struct json_object *f
         return spl_length(path, json_u64(file, "size"));
 }
 
-static int add_write(const Device *d, struct json_object *file, const char *path, uint64_t length, StepJob *job) {
+static int add_write(const Device *d, struct json_object *manifest, struct json_object *file, const char *path, uint64_t length, StepJob *job) {
         Step *s = steps_add(job, "write");
 
         if (!s)
                 return client_report("restore", NULL, -ENOMEM);
         snprintf(s->name, sizeof(s->name), "%s", json_text(file, "partition"));
         s->address = json_u64(file, "address");
-        if (is_identity(file))
+        if (is_identity(manifest, file))
                 snprintf(job->unit, sizeof(job->unit), "%s", json_text(d->identity, "chip-uid"));
         s->any_image = s->exact = true;
         s->length = length;
@@ -412,7 +481,7 @@ static int add_writes(const Device *d, struct json_object *manifest, const char 
 
                 if (!wanted(f, n, places))
                         continue;
-                if (is_identity(f) && !same) {
+                if (is_identity(manifest, f) && !same) {
                         code = check_unit(d, manifest, f);
                         if (code)
                                 return code;
@@ -421,9 +490,9 @@ static int add_writes(const Device *d, struct json_object *manifest, const char 
                 length = image_length(manifest, f, directory);
                 seen = streq(json_text(f, "partition"), "splloader") ? file_length_without_blank(path, json_u64(f, "size")) : 0;
                 /* What stands behind the boot loader comes first: the loader makes its sum over what is written last. */
-                code = seen > length ? add_write(d, f, path, seen, job) : 0;
+                code = seen > length ? add_write(d, manifest, f, path, seen, job) : 0;
                 if (code == 0)
-                        code = add_write(d, f, path, length, job);
+                        code = add_write(d, manifest, f, path, length, job);
                 if (code)
                         return code;
         }

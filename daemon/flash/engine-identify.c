@@ -259,6 +259,14 @@ static int check_storage(Engine *e) {
         return 0;
 }
 
+/* A job that wants to know what there is. */
+static bool only_identifies(const Plan *plan) {
+        for (size_t i = 0; plan->chosen && i < plan->n_steps; i++)
+                if (plan->steps[i].stage > STAGE_IDENTIFY && plan->steps[i].stage != STAGE_FINISH)
+                        return false;
+        return plan->chosen && !plan->options.repair;
+}
+
 int engine_identify(Engine *e) {
         bool modern;
         int r;
@@ -286,5 +294,7 @@ int engine_identify(Engine *e) {
                 r = check_unit(e);
         if (r == 0)
                 r = engine_recall(e);
-        return r == 0 ? check_table(e) : r;
+        if (r == 0)
+                r = check_table(e);
+        return r == 0 && only_identifies(e->plan) ? engine_list_areas(e) : r;
 }

@@ -212,6 +212,11 @@ bool engine_puts_back(const Engine *e, unsigned step);
 
 /* engine-resolve.c: chosen steps against the device's table, NULL if nobody tells it */
 int engine_resolve(Engine *e, const Table *live);
+/* The table as facts for whoever looks at the device. */
+void engine_tell_table(Engine *e, const Table *live);
+
+/* engine-areas.c: what devices without named partitions show, by address, told in the same way. Nothing for those that have names. */
+int engine_list_areas(Engine *e);
 
 /* What an image is by its first bytes, against the partition that it is for. */
 int engine_fit_image(Engine *e, const PlanStep *s);

@@ -10,7 +10,7 @@
 /* Steps that a person chose, against the device's own table: every name, size and image is looked at before the first write. */
 
 /* The table as lines "name bytes", for whoever looks at the device; several facts, as one has little room. */
-static void tell_table(Engine *e, const Table *live) {
+void engine_tell_table(Engine *e, const Table *live) {
         char lines[480] = "";
         size_t used = 0;
 
@@ -189,7 +189,7 @@ int engine_resolve(Engine *e, const Table *live) {
         int r = 0;
 
         if (live)
-                tell_table(e, live);
+                engine_tell_table(e, live);
         for (unsigned i = 0; r == 0 && i < e->plan->n_steps; i++) {
                 const PlanStep *s = e->plan->steps + i;
 

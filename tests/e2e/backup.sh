@@ -73,9 +73,18 @@ cp whole/logo.img damaged/
 expect 5 fdlctl -q --device="$phone" --package=phone.pac --yes restore damaged
 says "is not that of the backup"
 
-# A module: ranges and the fixed NV.
-expect 9 fdlctl -q --device="$module" --package=module.pac backup ranges
-says "0x60000000"
+# A module: all that it shows, found by asking. Flash of another size is another device, and all of it holds calibration too.
+expect 0 fdlctl -q --device="$module" --package=module.pac backup all
+[ "$(stat -c %s all/0x60000000.img all/0xfe000002.img all/0xfe000003.img | xargs)" = "8388608 256 163840" ] || fail "not all: $(ls -l all)"
+cmp all/0x60000000.img flash/module/flash.bin || fail "the module's flash was not read as it is"
+expect 5 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing restore all 0x60000000
+says "add --unproven"
+sed -i 's/8388608/16777216/' all/manifest.json && truncate -s 16M all/0x60000000.img
+sed -i "s/$(head -c 8388608 all/0x60000000.img | sha256sum | cut -d' ' -f1)/$(sha256sum <all/0x60000000.img | cut -d' ' -f1)/" all/manifest.json
+expect 5 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing --unproven restore all
+says "the backup is of one with 16777216"
+rm -r all
+# Ranges, and the fixed NV.
 expect 0 fdlctl -q --device="$module" --package=module.pac backup ranges 0x60000000+256K 0xfe000003+0x28000
 expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing erase 0x60020000+0x20000
 expect 0 fdlctl -q --device="$module" --package=module.pac --yes --finish=nothing restore ranges 0x60000000

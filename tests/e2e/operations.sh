@@ -150,14 +150,6 @@ where() {
         uis*) echo 0x60700000 65536 flash.bin $((0x700000)) ;;
         esac
 }
-# What a backup of the whole unit names; nothing: the daemon knows.
-whole_of() {
-        case $1 in
-        feature-*) echo 0x80000000+0x10000 0x80000003+0x1d0000 0x90000009+0x40000 0x90000004+0x100000 0x80000004+0x40000 0x90000001+0x20000 0x90000002+0x1000 0x90000006+0x40000 ;;
-        uis8910) echo 0x60000000+8M 0xfe000002+256 0xfe000003+0x20000 ;;
-        uis8850) echo 0x60000000+8M 0xfe000002+256 0xfe000003+0x28000 ;;
-        esac
-}
 piece() { head -c $(($2 + $3)) "$root/flash/$family/$1" | tail -c "$3"; }
 written() { simctl "{\"cmd\":\"describe\",\"device\":\"$family\"}" | grep -o '"bytes_\(written\|erased\)":[0-9]*' | tr '\n' ' '; }
 ctl() { expect "${exit_of[$family.$operation]}" fdlctl -q --timeout=${FDLD_PATIENCE:-120} --device="$(port_of "$family")" "$@"; }
@@ -190,8 +182,7 @@ op_erase() {
 }
 op_backup() {
         cp -a --sparse=always "$root/flash/$family" "$WORK/saved"
-        # shellcheck disable=SC2046
-        steps backup "$WORK/backup" $(whole_of "$family")
+        steps backup "$WORK/backup"
 }
 op_compare() { steps verify "$WORK/backup"; }
 # Everything that the backup names is erased; what cannot be erased by itself is overwritten.

@@ -236,6 +236,38 @@ START_TEST(old_loaders_are_not_asked_again) {
 }
 END_TEST
 
+/* ---- what devices without names show ------------------------------------------------------------------------- */
+
+static const struct {
+        const char *spec, *package, *table;
+} shown[] = {
+        {"uis8910,fast,image-check=0", "uis8910", "partitions=0x60000000 8388608\n0xfe000002 256\n0xfe000003 131072\n"},
+        /* the store holds less than the longest image */
+        {"uis8850,fast,image-check=0,nv-short=100000", "uis8850", "partitions=0x60000000 8388608\n0xfe000002 256\n0xfe000003 100000\n"},
+        {"feature-nor,fast", "feature",
+         "partitions=0x80000000 65536\n0x80000003 1900544\n0x80000004 262144\n0x90000001 131072\n0x90000002 4096\n0x90000004 1048576\n"
+         "0x90000006 262144\n0x90000009 262144\n"},
+        {"phone-emmc,fast", "phone", NULL},
+};
+
+START_TEST(areas_are_found_by_asking) {
+        Bench *b = bench_new(shown[_i].spec, shown[_i].package);
+        const char *told = NULL;
+
+        plan_steps(b, NULL, 0);
+        must_pass(b);
+        for (size_t i = 0; i < b->n_events && !told; i++)
+                if (b->events[i].type == EVENT_FACT && strncmp(b->events[i].text, "partitions=", 11) == 0)
+                        told = b->events[i].text;
+        ck_assert_ptr_nonnull(told);
+        if (shown[_i].table)
+                ck_assert_str_eq(told, shown[_i].table);
+        else
+                ck_assert(!strstr(told, "0x"));
+        bench_free(b);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("steps");
         TCase *tc = tcase_create("steps");
@@ -251,6 +283,7 @@ int main(void) {
         tcase_add_loop_test(tc, nand_volumes_are_found_by_name, 0, 3);
         tcase_add_test(tc, blank_calibration_is_no_other_table);
         tcase_add_test(tc, old_loaders_are_not_asked_again);
+        tcase_add_loop_test(tc, areas_are_found_by_asking, 0, (int) ELEMENTSOF(shown));
         suite_add_tcase(suite, tc);
         srunner_run_all(runner, CK_NORMAL);
         failed = srunner_ntests_failed(runner);
