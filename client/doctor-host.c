@@ -66,7 +66,7 @@ static void check_owner(struct json_object *findings) {
 typedef struct Tail {
         char lines[LOG_LINES][LOG_LINE_MAX];
         size_t n;
-        bool power, errors;
+        bool power, dead;
 } Tail;
 
 /* Lines about USB that tell of trouble; others would only be noise. */
@@ -96,6 +96,7 @@ static void take_record(Tail *tail, char *record) {
         if (!is_trouble(text))
                 return;
         tail->power = tail->power || strcasestr(text, "over-current");
+        tail->dead = tail->dead || strcasestr(text, "unable to enumerate");
         snprintf(tail->lines[tail->n++ % LOG_LINES], LOG_LINE_MAX, "[%llu.%03llu] %.160s", usec / 1000000, usec / 1000 % 1000, text);
 }
 
@@ -134,6 +135,10 @@ static void check_kernel_log(struct json_object *findings) {
         if (tail.power)
                 doctor_find(findings, "usb-power", "bad", "journalctl -k --grep=over-current",
                             "A hub or port was overloaded (over-current): use a hub with a stronger power supply, or fewer devices at it.");
+        if (tail.dead)
+                doctor_find(findings, "usb-no-start", "note", "fdlctl explain finish-gone-no-return",
+                            "A device was plugged in whose port answers nothing (unable to enumerate). If it was flashed before, its boot chain is incomplete: "
+                            "take it off everything, battery too, then hold its boot key and plug it in. Else it is the cable, the socket or the hub.");
         for (size_t i = 0; i < shown; i++)
                 doctor_find(findings, "kernel-log", "note", i + 1 == shown ? "journalctl -k --grep=usb" : "", "%s", tail.lines[(tail.n - shown + i) % LOG_LINES]);
 }

@@ -332,6 +332,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
         slot->device = d;
         note_late(d);
         classify(d);
+        return_note(d);
         d->announced = true;
         notify_added(s, OBJECT_DEVICE, d);
         schedule_device_added(d);

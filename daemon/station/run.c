@@ -251,8 +251,13 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
 
         slot->running = NULL;
         job->device = NULL;
+        slot->reset_job = 0;
+        if (flash && word == JOB_RESULT_DONE && !job->options.check_only)
+                return_expect(slot, job);
         if (flash && word == JOB_RESULT_DONE && !d)
                 slot->passed_and_left = !slot->device;
+        if (!d && slot->device && slot->device->number != job->run->first_device)
+                return_note(slot->device); /* it was quicker than the record */
         if (!d)
                 return;
         d->job = NULL;

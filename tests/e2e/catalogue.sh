@@ -8,9 +8,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/station.sh"
 enter_world --fast --controllers=2 --device=phone-emmc,name=closed,perm=denied --device=phone-emmc,name=held,held-by=program \
         --device=phone-emmc,name=drops,plug=no --device=phone-emmc,name=short,plug=no --device=phone-emmc,name=blank,nv=both-bad,plug=no \
-        --device=phone-emmc,name=system,id=1782:4d03,plug=no --device=phone-emmc,name=key,brom-window=1500,plug=no
+        --device=phone-emmc,name=system,id=1782:4d03,plug=no --device=phone-emmc,name=chain,plug=no --device=phone-emmc,name=nospl,plug=no --device=phone-emmc,name=key,brom-window=1500,plug=no
 trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" --size=System=1M --size=BOOT=256K --size=Recovery=256K >/dev/null
+"$FDLD_BUILD/pacmaker" phone "$WORK/part.pac" --size=System=1M --size=BOOT=256K --size=Recovery=256K --seed=2 \
+        --remove=UBOOTLoader --remove=SPLLoader --remove=EraseSPL >/dev/null
+"$FDLD_BUILD/pacmaker" phone "$WORK/nouboot.pac" --size=System=1M --size=BOOT=256K --size=Recovery=256K --seed=3 --remove=UBOOTLoader >/dev/null
 mkdir -p "$WORK/etc"
 printf '[Timeouts]\nReadMSec=1000\n' >"$WORK/etc/fdld.conf"
 start_bus
@@ -56,6 +59,58 @@ fails_as F18 read-garbled "larger than the loader can send" "$(last_job)"
 reads blank 4 "" l_fixnv1
 fails_as F21 read-refused-84 "copies of the data are damaged" "$(last_job)"
 
+# blank UNIT FILE…: nothing is in these places of its flash any more.
+blank() {
+        local file unit=$1
+        shift
+        for file in "$@"; do
+                dd if=/dev/zero of="$WORK/flash/$unit/$file" bs=64K count=16 conv=notrunc status=none
+        done
+}
+# is_back ENTRY UNIT CODE CAUSE: the job was done, and the unit stands in download mode again instead of starting.
+is_back() {
+        for _ in $(seq 200); do
+                fdlctl -j show "$job" >out 2>&1
+                grep -q "$3" out && break
+                sleep 0.05
+        done
+        says '"Result":"done"'
+        grep -q "$3" out || fail "$1: nobody says that the unit does not start: $(cat out)"
+        grep -q -- "$4" out || fail "$1: the cause is not named: $(cat out)"
+        fdlctl -j explain "$3" | grep -o '"causes":\["[^"]*"' | grep -q -- "$4" || fail "$1: $3 is explained in another way"
+        expect 0 fdlctl -j show "$(port_of "$2")"
+        says '"failed"'
+        says "\"$3\""
+}
+blank chain parts/uboot parts/uboot_bak
+simctl '{"cmd":"plug","device":"chain"}' >/dev/null
+expect 0 fdlctl -q import "$WORK/part.pac" "$WORK/nouboot.pac"
+start_job flash nouboot.pac --slot="$(port_of chain)"
+expect 0 fdlctl -q --timeout=30 wait "$job"
+is_back F22 chain finish-mismatch-boot-rom "boot chain is incomplete"
+blank nospl boot1.bin boot2.bin
+simctl '{"cmd":"plug","device":"nospl"}' >/dev/null
+start_job flash part.pac --slot="$(port_of nospl)"
+expect 0 fdlctl -q --timeout=30 wait "$job"
+is_back F23 nospl finish-mismatch-autodloader "erased on purpose"
+# What the catalogue says is what helps: the whole package, boot loader included.
+start_job flash phone.pac --slot="$(port_of nospl)"
+expect 0 fdlctl -q --timeout=30 wait "$job"
+simctl '{"cmd":"describe","device":"nospl"}' | grep -q '"bootable":true' || fail "the unit does not start with the whole package"
+# A batch does not take for a new unit what it has flashed just now.
+chain=$(port_of chain)
+simctl '{"cmd":"unplug","device":"chain"}' >/dev/null
+expect 0 fdlctl -q start-batch part.pac --slots="$chain"
+simctl '{"cmd":"plug","device":"chain"}' >/dev/null
+for _ in $(seq 200); do
+        fdlctl -j show "$chain" >out 2>&1
+        grep -q '"Passed":2' out && grep -q 'finish-mismatch-autodloader' out && grep -q '"failed"' out && break
+        sleep 0.05
+done
+sleep 1
+expect 0 fdlctl -j show "$chain"
+says '"Passed":2'
+
 simctl '{"cmd":"plug","device":"system"}' >/dev/null
 for _ in $(seq 100); do
         fdlctl devices >out 2>&1
@@ -66,4 +121,4 @@ expect 0 fdlctl devices
 grep -qE '4d03 +not-boot' out || fail "F26: a device that is not in download mode is not told as such: $(cat out)"
 stop_station
 trap - EXIT
-echo "seven entries of the catalogue, each with its device and its cause"
+echo "nine entries of the catalogue, each with its device and its cause"

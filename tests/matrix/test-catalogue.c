@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The failure catalogue of the protocol description (§12), entry by entry: a simulated device that fails so, the code that its
- * job ends with, and the cause that a person reads first. What needs a USB stack or a job of another kind (F3, F17, F18, F26) is
+ * job ends with, and the cause that a person reads first. What needs a USB stack or a job of another kind (F3, F17, F18, F22, F23, F26) is
  * in catalogue.sh. */
 #include <check.h>
 #include <stdio.h>

@@ -189,6 +189,8 @@ static const struct {
         {"F21", "backup-refused-84", "copies of the data are damaged"},
         {"F21", "read-refused-84", "copies of the data are damaged"},
         {"F22", "finish-gone-no-return", "boot chain is incomplete"},
+        {"F22", "finish-mismatch-boot-rom", "boot chain is incomplete"},
+        {"F23", "finish-mismatch-autodloader", "erased on purpose"},
         {"F23", "handshake-mismatch-autodloader", "erased on purpose"},
         {"F24", "repartition-mismatch-table", "worn or failed flash"},
         {"F25", "handshake-slow", "loader of an earlier attempt"},
