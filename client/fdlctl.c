@@ -36,7 +36,7 @@ static const Verb verbs[] = {
         { NULL, NULL, "Do", 0, 0, NULL },
         { "import", "FILE.pac…", "Copy a package into the store and check it", 1, -1, verb_import },
         { "flash", "FILE.pac|PACKAGE", "Flash a device, or the next one plugged in", 1, 1, verb_flash },
-        { "repartition", "FILE.pac|PACKAGE", "Give a device a package's partition table, no more", 1, 1, verb_repartition },
+        { "repartition", "FILE.pac|PACKAGE|TABLE|DIR", "Give a device a partition table, no more", 1, 1, verb_repartition },
         { "enter-download", "FILE.pac|PACKAGE", "Ask a running system for download mode, and flash it", 1, 1, verb_enter_download },
         { "verify", "FILE.pac|PACKAGE|DIR", "Compare a device with a package or a backup", 1, 1, verb_verify },
         { "probe", "[DEVICE]", "Ask a device's loader who it is", 0, 1, verb_probe },

@@ -10,6 +10,7 @@
 #include "do.h"
 #include "find.h"
 #include "follow.h"
+#include "new-table.h"
 #include "options.h"
 #include "flash/plan-text.h"
 #include "output.h"
@@ -480,6 +481,10 @@ int verb_verify(int argc _unused_, char **argv) {
 
 /* The same work, but nothing except the table is written, and what has to survive it. */
 int verb_repartition(int argc, char **argv) {
+        if (new_table_is_meant(argv[1]))
+                return verb_new_table(argv[1]);
+        if (arg_package || arg_loaders || arg_fdl1 || arg_fdl2)
+                return usage_error("A package brings its own loaders; others can be named for a table from a file.");
         arg_repartition = arg_table_only = true;
         return verb_flash(argc, argv);
 }

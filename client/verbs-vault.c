@@ -8,6 +8,7 @@
 #include "common/macro.h"
 #include "fdlctl.h"
 #include "manifest.h"
+#include "new-table.h"
 #include "options.h"
 #include "output.h"
 #include "part-file.h"
@@ -294,6 +295,20 @@ static int start_restore(sd_bus *bus, struct json_object *entry, const StepJob *
         return code;
 }
 
+/* A table that a change replaced: the change is undone. */
+static int restore_table(sd_bus *bus, struct json_object *entry, int fd, StepJob *job) {
+        uint64_t size = json_u64(entry, "size");
+        _cleanup_free_ char *text = size < 1024 * 1024 ? calloc(1, size + 1) : NULL;
+        int code = check_entry(entry, job);
+
+        if (code)
+                return code;
+        if (!text || pread(fd, text, size, 0) != (ssize_t) size)
+                return client_report("vault", NULL, text ? -EIO : -ENOMEM);
+        code = new_table_from_text(text, "The partition table of the vault", job);
+        return code ? code : new_table_start(bus, job);
+}
+
 static int vault_restore(sd_bus *bus, int argc, char **argv) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         struct json_object *entry = NULL, *objects = NULL;
@@ -304,6 +319,10 @@ static int vault_restore(sd_bus *bus, int argc, char **argv) {
         if (argc != 1)
                 return usage_error("Say which entry: fdlctl vault restore ID.");
         code = read_entry(bus, argv[0], &reply, &fd, &entry);
+        if (code == 0 && streq(json_text(entry, "partition"), "partition-table")) {
+                code = restore_table(bus, entry, fd, &job);
+                goto end;
+        }
         if (code == 0)
                 code = client_objects(bus, &objects);
         if (code == 0)
@@ -319,6 +338,7 @@ static int vault_restore(sd_bus *bus, int argc, char **argv) {
                 code = add_write(entry, fd, &job);
         if (code == 0)
                 code = start_restore(bus, entry, &job, targets.items[0]);
+end:
         steps_free(&job);
         paths_clear(&targets);
         json_object_put(objects);

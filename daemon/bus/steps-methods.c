@@ -77,7 +77,7 @@ static int read_step(sd_bus_message *m, StepRequest *ret, CallError *e) {
                 return r;
         s.kind = step_kind_from_string(word);
         if (s.kind == STEP_KIND_MAX)
-                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "There is no step '%.32s'. Possible: write, read, erase; in jobs of kind repair: repair, table.", word);
+                return call_error_set(e, BUS_ERROR_INVALID_OPTION, "There is no step '%.32s'. Possible: write, read, erase; in jobs of kind repair: repair, table; of kind repartition: table.", word);
         if (options_read(m, specs, ELEMENTSOF(specs), &s, e) < 0)
                 return -1;
         if (!s.partition[0] == (s.address == U64_UNKNOWN))

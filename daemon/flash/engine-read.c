@@ -132,12 +132,17 @@ bool engine_holds_nv(const Plan *plan, unsigned step) {
         return false;
 }
 
-/* The package's word for the size may be that of another table, or count what the loader keeps to itself. */
+#define PUT_BACK_MAX (64U * 1024 * 1024)
+
+/* The package's word for the size may be that of another table, or count what the loader keeps to itself. What will be put back is read
+ * whole: whether there is room for it is another question. */
 static size_t backup_size(const Engine *e, const PlanStep *s) {
         const TableEntry *t = s->partition[0] && e->live.entries ? table_find(&e->live, s->partition) : NULL;
         uint64_t own = strstr(s->partition, "fixnv") ? 512 : 0; /* the loader's header is not given out */
 
-        return (size_t) (t && t->size > own && t->size - own < s->size ? t->size - own : s->size);
+        if (!t || t->size <= own || t->size == U64_UNKNOWN)
+                return (size_t) s->size;
+        return (size_t) (t->size - own < s->size || (engine_puts_back(e, e->step) && t->size <= PUT_BACK_MAX) ? t->size - own : s->size);
 }
 
 static int read_twice(Engine *e, EngineImage *image, bool nv) {

@@ -108,6 +108,17 @@ static int check_kept(Engine *e, const Table *want) {
         return 0;
 }
 
+/* How much of what was read has to come back into a place of `room` bytes: a larger one was blank at its end, or there is no room. */
+static size_t needed(const uint8_t *data, size_t size, uint64_t room) {
+        size_t at = size;
+
+        if (room >= size || room == 0 || (data[size - 1] != 0 && data[size - 1] != 0xff))
+                return size;
+        while (at > room && data[at - 1] == data[size - 1])
+                at--;
+        return at == room ? at : size;
+}
+
 /* What comes back must have its place, and fit. */
 static int check_places(Engine *e, const Table *want) {
         for (size_t i = 0; i < e->plan->n_steps; i++) {
@@ -121,7 +132,7 @@ static int check_places(Engine *e, const Table *want) {
                 if (is_nv_name(s->partition))
                         (void) nv_length(e->images[i].data, size, &size);
                 t = table_find(want, s->partition);
-                if (!t || (t->size != U64_UNKNOWN && t->size < size))
+                if (!t || (t->size != U64_UNKNOWN && t->size < needed(e->images[i].data, size, t->size)))
                         return engine_fail(e, CLASS_MISMATCH, "no-place",
                                            "the new partition table has no room for %s (%zu bytes), which holds data of this unit "
                                            "alone; nothing was changed",
@@ -313,6 +324,10 @@ int engine_repartition(Engine *e) {
                 engine_fact(e, "note", "the partition table is as in the package: not changed");
                 return 0;
         }
+        /* Once the job is over nobody knows which one to retry: only its unit can tell the next job that it is the one. */
+        if (e->plan->given_table && !e->report->identity_proven)
+                return engine_fail(e, CLASS_PLAN, "table", "this loader does not say which unit it is, so a change that is broken off could not be finished on "
+                                   "it later; nothing was changed. Use a package with that table instead");
         r = table_from_plan(e->plan, e->live.sector, &want);
         if (r == 0 && !e->erased_all) {
                 r = check_kept(e, &want);
@@ -407,8 +422,9 @@ static int put_back(Engine *e, const char *name, uint8_t *data, size_t size, boo
 
 /* An image as it was read goes on to the end of its partition: only what the items reach over is NV. */
 static int put_back_area(Engine *e, const char *name, uint8_t *data, size_t size) {
+        const TableEntry *t = e->live.entries ? table_find(&e->live, name) : NULL;
         bool nv = is_nv_name(name);
-        size_t length = size;
+        size_t length = size > 0 && t ? needed(data, size, t->size) : size;
 
         if (nv && !nv_length(data, size, &length)) {
                 engine_fact(e, "note", "%s: what was saved of it is no NV image and was not put back; it is stored", name);

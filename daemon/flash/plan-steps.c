@@ -92,7 +92,7 @@ static int check_name(const StepsInput *in, const StepRequest *s, Failure *f) {
                 return failure_set(f, CLASS_PLAN, "partition", "user_partition is the whole user area; loaders only read it.");
         if (streq(s->partition, "erase_all"))
                 return failure_set(f, CLASS_PLAN, "erase-all", "Erasing everything is not a step; it is an option of factory and research jobs.");
-        if (s->kind != STEP_READ && s->offset > 0)
+        if (s->kind != STEP_READ && s->kind != STEP_TABLE && s->offset > 0)
                 return failure_set(f, CLASS_PLAN, "offset",
                                    "%s: the protocol has no offset within a named partition; whole partitions are written and erased.", s->partition);
         return 0;
@@ -147,7 +147,7 @@ static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
                 return failure_set(f, CLASS_PLAN, "step", "There is no such step.");
         if (s->length == 0)
                 return failure_set(f, CLASS_PLAN, "length", "A length of 0 bytes does nothing.");
-        if (s->kind == STEP_TABLE && (!s->partition[0] || s->length == U64_UNKNOWN))
+        if (s->kind == STEP_TABLE && (!s->partition[0] || (s->length == U64_UNKNOWN && !in->options.repartition)))
                 return failure_set(f, CLASS_PLAN, "length", "A step table names a partition and its length.");
         if (s->kind != STEP_ERASE && s->kind != STEP_TABLE && !s->file[0])
                 return failure_set(f, CLASS_PLAN, "file", "A step %s needs a file.", step_kind_to_string(s->kind));
@@ -164,6 +164,22 @@ static int check_image(const StepsInput *in, const StepRequest *s, Failure *f) {
         return failure_set(f, CLASS_PLAN, "image-type", "%s", text);
 }
 
+/* A table to be made: what no device could have is known before one is there. */
+static int check_new_table(const StepsInput *in, Failure *f) {
+        if (in->picked)
+                return failure_set(f, CLASS_PLAN, "loaders", "Which loaders shall change the partition table? Name a package of exactly this model, or files.");
+        for (size_t i = 0; i < in->n_steps; i++) {
+                const StepRequest *s = in->steps + i;
+
+                if (s->length == U64_UNKNOWN && i + 1 < in->n_steps)
+                        return failure_set(f, CLASS_PLAN, "table", "%s takes the rest and is not the last partition.", s->partition);
+                for (size_t k = 0; k < i; k++)
+                        if (streq(in->steps[k].partition, s->partition))
+                                return failure_set(f, CLASS_PLAN, "table", "The partition %s stands twice in the table.", s->partition);
+        }
+        return 0;
+}
+
 int plan_steps_check(const StepsInput *in, Failure *f) {
         int r = check_loaders(in, f);
 
@@ -171,7 +187,7 @@ int plan_steps_check(const StepsInput *in, Failure *f) {
                 r = failure_set(f, CLASS_PLAN, "steps", "A job has at most %d steps.", STEPS_MAX);
         for (size_t i = 0; r == 0 && i < in->n_steps; i++)
                 r = check_step(in, in->steps + i, f);
-        return r;
+        return r == 0 && in->options.repartition ? check_new_table(in, f) : r;
 }
 
 /* ---- making ---- */
@@ -343,6 +359,8 @@ static int take_table(const StepsInput *in, Plan *plan) {
                 n += in->steps[i].kind == STEP_TABLE;
         if (n == 0 || as_in_package(in, plan))
                 return 0;
+        if (in->options.repartition)
+                return plan_give_table(in, plan);
         free(plan->partitions);
         plan->partitions = calloc(n, sizeof(PacPartition));
         if (!plan->partitions)
@@ -364,11 +382,13 @@ static int fill(Steps *m) {
         Plan *plan = m->plan;
         int r;
 
-        plan->steps = calloc(m->in->n_steps * 2 + 10, sizeof(PlanStep));
+        /* A new table: some of its partitions are backed up, and two steps make it. */
+        plan->steps = calloc(m->in->n_steps * 2 + 12, sizeof(PlanStep));
         if (!plan->steps)
                 return -ENOMEM;
         plan->options = m->in->options;
-        plan->chosen = true;
+        plan->chosen = !m->in->options.repartition;
+        plan->given_table = m->in->options.repartition;
         plan->protocol = family_find(m->in->family)->protocol;
         plan->single_loader = m->in->loader[1].size == 0;
         snprintf(plan->family, sizeof(plan->family), "%s", m->in->family);
@@ -389,6 +409,9 @@ static int fill(Steps *m) {
         if (!plan->single_loader)
                 add_loader(m, 1);
         add(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
+        r = plan->options.repartition ? plan_add_new_table(plan) : 0;
+        if (r < 0)
+                return r;
         add_backups(m);
         add_all_chosen(m);
         if (plan->options.finish != FINISH_NOTHING)

@@ -12,7 +12,8 @@ typedef enum StepKind {
         STEP_READ,
         STEP_ERASE,
         STEP_REPAIR, /* written only if what stands there is broken */
-        STEP_TABLE,  /* no work: the source has this partition with this length, in the order of the steps */
+        STEP_TABLE,  /* REPAIR: no work, the source has this partition with this length, in the order of the steps; in jobs that change the
+                        table: the new one has */
         STEP_KIND_MAX
 } StepKind;
 const char *step_kind_to_string(StepKind kind);
@@ -27,8 +28,9 @@ typedef struct StepRequest {
         StepKind kind;
         char partition[37];
         uint64_t address;
-        uint64_t offset;           /* READ: where it begins within the partition or range */
-        uint64_t length;           /* READ, ERASE of an address; WRITE: no more of the file than this; U64_UNKNOWN: all */
+        uint64_t offset;           /* READ: where it begins within the partition or range; TABLE: where the partition begins, 0 not known */
+        uint64_t length;           /* READ, ERASE of an address; WRITE: no more of the file than this; U64_UNKNOWN: all;
+                                    TABLE: U64_UNKNOWN the rest */
         bool any_image;            /* WRITE: whatever the file looks like */
         bool exact;                /* WRITE of NV: the very bytes, from a backup of the same unit; no sum is put into them */
         bool optional;             /* READ, ERASE: a refusal by the device is noted, and the job goes on */
@@ -67,5 +69,10 @@ typedef struct StepsInput {
 int plan_steps_loaders(const Pac *pac, StepsInput *ret, Failure *f);
 /* What can be said without the files: families, names, ranges, alignments. 0; 1 with *f (class plan). */
 int plan_steps_check(const StepsInput *input, Failure *f);
+/* plan-new-table.c: of jobs whose steps are a partition table. The list that the device shall have; the unit is the one of the package if
+ * the sizes allow it, since its loader is known to take that. 0 or -ENOMEM. */
+int plan_give_table(const StepsInput *input, Plan *plan);
+/* Backups of what is the unit's own, the change, and its return; there is room for them in plan->steps. 0. */
+int plan_add_new_table(Plan *plan);
 /* 0; 1 with *f; -ENOMEM. Without steps the plan ends after identify. */
 int plan_make_steps(const StepsInput *input, Plan **ret, Failure *f);

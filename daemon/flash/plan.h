@@ -116,6 +116,7 @@ typedef struct Plan {
         PacPartition *partitions;
         int partition_unit;
         bool unplaced;           /* the partitions are named with their sizes, where they begin is not known */
+        bool given_table;        /* the partitions are not the package's: somebody gave a table */
         bool chosen;             /* steps that a person chose: names are looked up in the device's table, and the table need
                                     not be that of the package */
         size_t n_nv_items;

@@ -419,15 +419,23 @@ void job_note(Job *job, const char *text) {
         NOTIFY(job->station, OBJECT_JOB, job, "Note");
 }
 
-/* How to finish or undo what a crash or a failure left behind. */
+/* How to finish or undo what a crash or a failure left behind. It stands first: where there is no room, other notes are cut. */
 void job_note_open_table(Job *job) {
-        char text[300];
+        char text[400], how[64], others[sizeof(job->note)], *rest = NULL;
 
+        if (streq(job->kind, "repartition"))
+                snprintf(how, sizeof(how), "the same fdlctl repartition again");
+        else
+                snprintf(how, sizeof(how), "fdlctl retry %llu", (unsigned long long) job->id);
         snprintf(text, sizeof(text),
-                 "The change of the partition table may be half done. The unit's own data and its old table are stored. To finish: fdlctl retry %llu, "
-                 "with the unit in boot mode. To undo: flash a package that has the old table, with --repartition.",
-                 (unsigned long long) job->id);
+                 "The change of the partition table may be half done. The unit's own data and its old table are stored. To finish: %s, with the unit in "
+                 "boot mode. To undo: fdlctl vault restore ID, of job %llu's partition-table (fdlctl vault lists it), then flash what the unit had.",
+                 how, (unsigned long long) job->id);
+        memcpy(others, job->note, sizeof(others));
+        job->note[0] = '\0';
         job_note(job, text);
+        for (char *line = strtok_r(others, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+                job_note(job, line);
 }
 
 /* ---- the end of a job ---- */

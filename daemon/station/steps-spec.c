@@ -52,6 +52,7 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
         add_text(o, "unit", in->unit);
         add_number(o, "sparse", (uint64_t) in->options.sparse);
         json_object_object_add(o, "skip-equal", json_object_new_boolean(in->options.skip_equal));
+        json_object_object_add(o, "repartition", json_object_new_boolean(in->options.repartition));
         add_text(o, "loaders", in->loaders);
         add_text(o, "product", in->product);
         add_text(o, "storage", in->storage);
@@ -164,6 +165,7 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
                 in.second_enumeration = read_flag(o, "second-enumeration");
                 in.picked = read_flag(o, "picked");
                 in.options.skip_equal = read_flag(o, "skip-equal");
+                in.options.repartition = in.options.table_only = read_flag(o, "repartition");
                 if (read_number(o, "sparse", &sparse))
                         in.options.sparse = sparse == SPARSE_EXPAND ? SPARSE_EXPAND : sparse == SPARSE_AS_IS ? SPARSE_AS_IS : SPARSE_AUTO;
                 /* Not in those of earlier versions. */
@@ -173,7 +175,7 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
                 in.options.verify = verify_level_from_string(verify);
                 r = (int) in.options.verify < 0 ? -EBADMSG : read_steps(o, &in, ret_steps);
                 for (size_t i = 0; r == 0 && i < in.n_steps; i++)
-                        in.options.repair = in.options.repair || in.steps[i].kind >= STEP_REPAIR;
+                        in.options.repair = !in.options.repartition && (in.options.repair || in.steps[i].kind >= STEP_REPAIR);
         }
         json_object_put(o);
         if (r == 0)

@@ -24,6 +24,7 @@ static const struct {
         {"restore", 1U << STEP_WRITE | 1U << STEP_ERASE},
         {"steps", 1U << STEP_READ | 1U << STEP_WRITE | 1U << STEP_ERASE},
         {"repair", 1U << STEP_REPAIR | 1U << STEP_TABLE},
+        {"repartition", 1U << STEP_TABLE},
         {"identify", 0},
 };
 
@@ -53,7 +54,7 @@ static const char *family_of(const StepsOptions *o) {
 static int check_options(const char *kind, Package *package, const StepsOptions *o, CallError *e) {
         if (!kind_has_steps(kind))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION,
-                                      "There are no jobs of kind '%.32s' to create. Possible: flash, verify, read, write, erase, backup, restore, repair, steps, identify.", kind);
+                                      "There are no jobs of kind '%.32s' to create. Possible: flash, verify, read, write, erase, backup, restore, repartition, repair, steps, identify.", kind);
         if (package && own_loaders(o))
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Loaders come from a package or from files, not from both.");
         if (!package && o->fdl1_address == U64_UNKNOWN)
@@ -82,6 +83,7 @@ int station_draft_steps(Station *s, const char *kind, const Target *target, Pack
         }
         steps->options = *options;
         steps->options.plan = plan_options_complete(s, &options->plan);
+        steps->options.plan.repartition = steps->options.plan.table_only = streq(kind, "repartition");
         job->run->steps = steps;
         job->options = steps->options.plan;
         if (package)

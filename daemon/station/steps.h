@@ -16,7 +16,7 @@ typedef struct StepsOptions {
         uint64_t fdl1_address, fdl2_address; /* U64_UNKNOWN: none; their files are attached as "fdl1" and "fdl2" */
 } StepsOptions;
 
-/* True if jobs of this kind are made of steps: read, write, erase, backup, restore, steps. */
+/* True if jobs of this kind are made of steps: read, write, erase, backup, restore, repartition, steps. */
 bool kind_has_steps(const char *kind);
 
 /* `package`: NULL with own loaders. */

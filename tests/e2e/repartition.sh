@@ -88,6 +88,35 @@ cp -a "$WORK/flash/left/." "$WORK/before/"
 expect 0 fdlctl -q --timeout=60 repartition ab.pac --slot="$(port_of left)"
 own left
 cmp "$WORK/left/boot1.bin" "$WORK/flash/left/boot1.bin" || fail "the boot stage was touched"
+
+# undone with the table that the vault has, and made again with one from a file; another unit does not get it
+sizes() { (cd "$WORK/flash/$1/parts" && stat -c '%n %s' miscdata nr_fixnv1_a nr_runtimenv1 calinv); }
+old=$(cd "$WORK/left/parts" && stat -c '%n %s' miscdata nr_fixnv1_a nr_runtimenv1 calinv) new=$(sizes left)
+expect 0 fdlctl -j vault
+id=$(grep -o '{[^{]*"partition":"partition-table"[^{]*}' "$WORK/out" | head -n 1 | grep -o '"id":"[^"]*"' | cut -d'"' -f4)
+simctl '{"cmd":"replug","device":"left"}' >/dev/null
+expect 0 fdlctl -q --timeout=60 --yes --package=ab.pac vault restore "$id" --slot="$(port_of left)"
+[ "$(sizes left)" = "$old" ] || fail "the table is not the old one: $(sizes left)"
+own left
+simctl '{"cmd":"replug","device":"left"}' >/dev/null
+sed -n 's/^\([a-z_0-9]*\) [0-9]* \([0-9]*\)$/\1 \2M/p; s/^\([a-z_0-9]*\) .* rest$/\1 rest/p' "$here/repartition.table" >"$WORK/table"
+expect 2 fdlctl -q --package=ab.pac repartition "$WORK/table" --slot="$(port_of left)"
+expect 0 fdlctl -q --timeout=60 --yes --package=ab.pac repartition "$WORK/table" --slot="$(port_of left)"
+[ "$(sizes left)" = "$new" ] || fail "the table is not that of the file: $(sizes left)"
+own left
+simctl '{"cmd":"replug","device":"left"}' >/dev/null
+grep -v calinv "$WORK/table" >"$WORK/without"
+expect 5 fdlctl -q --timeout=60 --yes --package=ab.pac repartition "$WORK/without" --slot="$(port_of left)"
+says "calinv holds data of this unit alone"
+(cat "$WORK/table" && echo boot 1M) >"$WORK/bad"
+expect 9 fdlctl -q --yes --package=ab.pac repartition "$WORK/bad" --slot="$(port_of left)"
+says "takes the rest and is not the last"
+echo "boot some" >"$WORK/bad"
+expect 2 fdlctl -q --yes --package=ab.pac repartition "$WORK/bad" --slot="$(port_of left)"
+simctl '{"cmd":"plug","device":"two"}' >/dev/null
+expect 5 fdlctl -q --timeout=60 --yes --package=ab.pac vault restore "$id" --slot="$(port_of two)"
+says "this is another one"
+simctl '{"cmd":"unplug","device":"two"}' >/dev/null
 simctl '{"cmd":"unplug","device":"left"}' >/dev/null
 
 fresh() { # a new unit in the socket of two
@@ -107,7 +136,12 @@ for point in "${points[@]}"; do
         first=$job
         fdlctl -q --timeout=60 wait "$first" >"$WORK/out" 2>"$WORK/err" && fail "$point: it passed"
         expect 0 fdlctl -j show "$first"
-        says "To finish: fdlctl retry $first"
+        if grep -q '"Stage":"\(identify\|backup\)"' "$WORK/out"; then # before the change
+                says '"verdict":"unchanged"'
+                diff -r "$WORK/before" "$WORK/flash/$flash" >&2 || fail "$point: the unit was changed"
+        else
+                says "To finish: fdlctl retry $first"
+        fi
         simctl '{"cmd":"replug","device":"two"}' >/dev/null
         expect 0 fdlctl -q --timeout=60 retry "$first"
         own "$flash"

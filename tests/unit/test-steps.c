@@ -268,6 +268,82 @@ START_TEST(areas_are_found_by_asking) {
 }
 END_TEST
 
+/* ---- a table that somebody gives ----------------------------------------------------------------------------- */
+
+static int give_table(const StepRequest *steps, size_t n, bool picked, Plan **ret, Failure *f) {
+        Bench *b = bench_new("phone-emmc,fast", "phone");
+        StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING, .repartition = true, .table_only = true}, .steps = steps, .n_steps = n};
+        int r;
+
+        *f = FAILURE_INIT;
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, f), 0);
+        in.picked = picked;
+        r = plan_make_steps(&in, ret, f);
+        bench_free(b);
+        return r;
+}
+
+static unsigned count(const Plan *plan, PlanOp op) {
+        unsigned n = 0;
+
+        for (size_t i = 0; i < plan->n_steps; i++)
+                n += plan->steps[i].op == op;
+        return n;
+}
+
+START_TEST(tables_are_given) {
+        static const uint64_t mib = 1024 * 1024;
+        StepRequest steps[] = {
+                {.kind = STEP_TABLE, .partition = "prodnv", .length = 5 * mib},
+                {.kind = STEP_TABLE, .partition = "l_fixnv1", .length = mib},
+                {.kind = STEP_TABLE, .partition = "l_fixnv2", .length = mib},
+                {.kind = STEP_TABLE, .partition = "splloader", .length = mib},
+                {.kind = STEP_TABLE, .partition = "userdata", .length = U64_UNKNOWN},
+        };
+        Plan *plan = NULL;
+        Failure f;
+
+        /* whole mebibytes: as old loaders take them; calibration once, for both copies */
+        ck_assert_msg(give_table(steps, ELEMENTSOF(steps), false, &plan, &f) == 0, "%s", f.text);
+        ck_assert_int_eq(plan->partition_unit, -1);
+        ck_assert_uint_eq(plan->n_partitions, 4);
+        ck_assert_uint_eq(plan->partitions[0].size, 5);
+        ck_assert_uint_eq(plan->partitions[3].size, U64_UNKNOWN);
+        ck_assert(!plan->chosen && plan->given_table);
+        ck_assert_uint_eq(count(plan, PLAN_BACKUP), 2);
+        ck_assert_uint_eq(count(plan, PLAN_REPARTITION), 1);
+        ck_assert_uint_eq(count(plan, PLAN_RESTORE), 1);
+        plan_free(plan);
+        /* one behind the other from the first mebibyte on: that is where they are put anyway */
+        steps[0].offset = mib, steps[1].offset = 6 * mib, steps[2].offset = 7 * mib, steps[4].offset = 8 * mib;
+        ck_assert_int_eq(give_table(steps, ELEMENTSOF(steps), false, &plan, &f), 0);
+        ck_assert_int_eq(plan->partition_unit, -1);
+        plan_free(plan);
+        /* with gaps, or not whole: in bytes */
+        steps[2].offset = 8 * mib;
+        ck_assert_int_eq(give_table(steps, ELEMENTSOF(steps), false, &plan, &f), 0);
+        ck_assert_int_eq(plan->partition_unit, 3);
+        ck_assert_int_eq(plan->partitions[0].gap, (int64_t) mib);
+        ck_assert_int_eq(plan->partitions[1].gap, 0);
+        ck_assert_int_eq(plan->partitions[2].gap, (int64_t) mib);
+        plan_free(plan);
+        steps[0].length = 5 * mib + 512;
+        steps[0].offset = 0;
+        ck_assert_int_eq(give_table(steps, ELEMENTSOF(steps), false, &plan, &f), 0);
+        ck_assert_int_eq(plan->partition_unit, 3);
+        ck_assert_uint_eq(plan->partitions[0].size, 5 * mib + 512);
+        plan_free(plan);
+        /* refused */
+        ck_assert_int_eq(give_table(steps, ELEMENTSOF(steps), true, &plan, &f), 1);
+        strcpy(steps[2].partition, "l_fixnv1");
+        ck_assert_int_eq(give_table(steps, ELEMENTSOF(steps), false, &plan, &f), 1);
+        ck_assert(strstr(f.text, "stands twice"));
+        steps[0].length = U64_UNKNOWN;
+        ck_assert_int_eq(give_table(steps, 2, false, &plan, &f), 1);
+        ck_assert(strstr(f.text, "takes the rest"));
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("steps");
         TCase *tc = tcase_create("steps");
@@ -283,6 +359,7 @@ int main(void) {
         tcase_add_loop_test(tc, nand_volumes_are_found_by_name, 0, 3);
         tcase_add_test(tc, blank_calibration_is_no_other_table);
         tcase_add_test(tc, old_loaders_are_not_asked_again);
+        tcase_add_test(tc, tables_are_given);
         tcase_add_loop_test(tc, areas_are_found_by_asking, 0, (int) ELEMENTSOF(shown));
         suite_add_tcase(suite, tc);
         srunner_run_all(runner, CK_NORMAL);
