@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -307,6 +308,15 @@ static int begin(Daemon *d) {
         return 0;
 }
 
+/* Memory must not grow with the devices that were here: what is large comes from the kernel and goes back to it when it is freed (by
+ * itself the C library would raise that limit to the largest block it has seen, and keep what is below in each thread's arena), and
+ * no worker has an arena to itself. Nothing is allocated for each frame, so this costs no time. */
+static void bound_memory(void) {
+        mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+        mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+        mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char *argv[]) {
         Daemon d = {};
         char program[PATH_MAX];
@@ -314,6 +324,7 @@ int main(int argc, char *argv[]) {
 
         if (r != 0)
                 return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+        bound_memory();
         umask(0077);
         log_setup();
         r = block_signals();

@@ -121,7 +121,7 @@ static int map_pages(MappedFile *m) {
         return 0;
 }
 
-int mapped_file_open(const char *path, MappedFile **ret) {
+int mapped_file_take(int fd, MappedFile **ret) {
         _cleanup_(mapped_file_freep) MappedFile *m = calloc(1, sizeof(*m));
         struct stat st;
         int r;
@@ -129,21 +129,34 @@ int mapped_file_open(const char *path, MappedFile **ret) {
         if (!m)
                 return -ENOMEM;
         atomic_init(&m->refs, 1);
-        m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (m->fd < 0)
-                return -errno;
-        if (fstat(m->fd, &st) < 0)
+        m->fd = -EBADF;
+        if (fstat(fd, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return S_ISDIR(st.st_mode) ? -EISDIR : -EBADF;
         m->size = (uint64_t) st.st_size;
         m->time = st.st_mtime;
         m->changed = st.st_mtim;
+        m->fd = fd;
         r = map_pages(m);
-        if (r < 0)
+        if (r < 0) {
+                m->fd = -EBADF; /* still the caller's */
                 return r;
+        }
         *ret = TAKE_PTR(m);
         return 0;
+}
+
+int mapped_file_open(const char *path, MappedFile **ret) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        int r;
+
+        if (fd < 0)
+                return -errno;
+        r = mapped_file_take(fd, ret);
+        if (r == 0)
+                fd = -EBADF;
+        return r;
 }
 
 MappedFile *mapped_file_ref(MappedFile *m) {

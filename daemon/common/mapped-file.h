@@ -9,6 +9,7 @@
 typedef struct MappedFile MappedFile;
 
 int mapped_file_open(const char *path, MappedFile **ret); /* 0 or -errno */
+int mapped_file_take(int fd, MappedFile **ret);              /* the same of a regular file that is open; fd becomes its own on success */
 MappedFile *mapped_file_ref(MappedFile *m);
 MappedFile *mapped_file_unref(MappedFile *m);
 DEFINE_CLEANUP(MappedFile *, mapped_file_unref)

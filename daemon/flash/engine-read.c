@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "flash/engine-private.h"
+#include "flash/engine-spool.h"
 
 #include "firmware/nv.h"
 
@@ -28,24 +28,42 @@ int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, s
         return read_part(e, s, at, data, n, false, &got);
 }
 
-/* Where a reading goes: into memory, or against what was read before. */
+/* Where a reading goes: into memory or a file, or against what was read before. */
 typedef struct Sink {
         uint8_t *data;
         const EngineImage *before; /* not NULL: only compared, no second copy of the whole is held */
+        EngineSpool *spool;        /* instead of the two */
+        bool again;                /* compared with what is in spool */
         bool differs;
 } Sink;
 
 static uint8_t *sink_room(Engine *e, const Sink *sink, size_t at) {
-        return sink->before ? e->block : sink->data + at;
+        return sink->data ? sink->data + at : e->block;
 }
 
-static void sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
-        const EngineImage *before = sink->before;
+static bool same_as_before(const EngineImage *before, size_t at, const uint8_t *data, size_t n) {
+        return at <= before->size && n <= before->size - at && memcmp(before->data + at, data, n) == 0;
+}
 
-        if (before && (at > before->size || n > before->size - at || memcmp(before->data + at, e->block, n) != 0)) {
+/* What could not be kept on our side. */
+static int spool_failed(Engine *e, int r) {
+        e->text_complete = true;
+        return failure_set_errno(e->failure, r, "what was read of %s could not be kept on disk (%s); nothing was changed",
+                                 engine_subject(engine_step(e)), strerror(-r));
+}
+
+static int sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
+        int r = 1;
+
+        if (sink->spool)
+                r = sink->again ? engine_spool_same(sink->spool, at, e->block, n) : engine_spool_put(sink->spool, e->block, n) ?: 1;
+        else if (sink->before)
+                r = same_as_before(sink->before, at, e->block, n);
+        if (r == 0) {
                 trace_differs(e->input->trace, at);
                 sink->differs = true;
         }
+        return r < 0 ? spool_failed(e, r) : 0;
 }
 
 /* Loaders refuse a reading that goes beyond the end; where that is, is found by smaller ones. */
@@ -79,7 +97,9 @@ static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, boo
                 if (r != 0)
                         return r;
                 got = MIN(got, n);
-                sink_take(e, sink, at, got);
+                r = sink_take(e, sink, at, got);
+                if (r != 0)
+                        return r;
                 at += got;
                 engine_progress(e, progress + at);
                 if (got < n)
@@ -145,9 +165,18 @@ static size_t backup_size(const Engine *e, const PlanStep *s) {
         return (size_t) (t->size - own < s->size || (engine_puts_back(e, e->step) && t->size <= PUT_BACK_MAX) ? t->size - own : s->size);
 }
 
+static int same_twice(Engine *e, const Sink *again, size_t first, size_t second) {
+        e->offset = U64_UNKNOWN;
+        if (first == second && !again->differs)
+                return 0;
+        return engine_fail(e, CLASS_MISMATCH, "backup",
+                           "%s was read twice and the two readings differ: what would be put back later could be "
+                           "wrong, so nothing was changed",
+                           engine_subject(engine_step(e)));
+}
+
 static int read_twice(Engine *e, EngineImage *image, bool nv) {
-        const PlanStep *s = engine_step(e);
-        size_t n = 0, size = backup_size(e, s);
+        size_t n = 0, size = backup_size(e, engine_step(e));
         Sink again = {.before = image};
         int r;
 
@@ -157,15 +186,26 @@ static int read_twice(Engine *e, EngineImage *image, bool nv) {
         r = engine_read(e, image->data, size, nv, 0, &image->size);
         if (r == 0)
                 r = read_into(e, &again, size, nv, size, &n);
+        return r == 0 ? same_twice(e, &again, image->size, n) : r;
+}
+
+/* The same by way of a file. image->data stays that of the spool. */
+static int spool_twice(Engine *e, EngineSpool *spool, EngineImage *image, bool nv) {
+        Sink first = {.spool = spool}, again = {.spool = spool, .again = true};
+        size_t n = 0, m = 0, size = backup_size(e, engine_step(e));
+        const uint8_t *data;
+        int r = read_into(e, &first, size, nv, 0, &n);
+
+        if (r == 0)
+                r = read_into(e, &again, size, nv, size, &m);
+        if (r == 0)
+                r = same_twice(e, &again, n, m);
         if (r != 0)
                 return r;
-        e->offset = U64_UNKNOWN;
-        if (n != image->size || again.differs)
-                return engine_fail(
-                        e, CLASS_MISMATCH, "backup",
-                        "%s was read twice and the two readings differ: what would be put back later could be "
-                        "wrong, so nothing was changed",
-                        engine_subject(s));
+        r = engine_spool_map(spool, &data, &image->size);
+        if (r < 0)
+                return spool_failed(e, r);
+        image->data = (uint8_t *) data;
         return 0;
 }
 
@@ -182,12 +222,24 @@ static int check_nv_image(Engine *e, const EngineImage *image) {
         return r;
 }
 
+/* What the vault's answer means for the job. */
+static int backup_stored(Engine *e, EngineImage *image, int r) {
+        image->stored = r >= 0;
+        if (r >= 0 || r == -ECANCELED)
+                return MIN(r, 0);
+        e->text_complete = true;
+        failure_set_errno(e->failure, r, "the backup of %s could not be stored on disk (%s); nothing was changed",
+                          engine_subject(engine_step(e)), strerror(-r));
+        if (r == -ETIMEDOUT)
+                snprintf(e->failure->detail, sizeof(e->failure->detail), "no-go");
+        return 1;
+}
+
 /* Gives the image away: what is merged with it has been made by now. What is put back later stays here too. */
 static int store_backup(Engine *e, EngineImage *image) {
         const PlanStep *s = engine_step(e);
         size_t size = image->size;
         uint8_t *data = image->data;
-        int r;
 
         if (!e->hooks->backup)
                 return 0;
@@ -198,16 +250,7 @@ static int store_backup(Engine *e, EngineImage *image) {
                 memcpy(data, image->data, size);
         } else
                 image->data = NULL;
-        r = e->hooks->backup(e->hooks->userdata, e->step, engine_subject(s), data, size);
-        image->stored = r >= 0;
-        if (r >= 0 || r == -ECANCELED)
-                return MIN(r, 0);
-        e->text_complete = true;
-        failure_set_errno(e->failure, r, "the backup of %s could not be stored on disk (%s); nothing was changed",
-                          engine_subject(s), strerror(-r));
-        if (r == -ETIMEDOUT)
-                snprintf(e->failure->detail, sizeof(e->failure->detail), "no-go");
-        return 1;
+        return backup_stored(e, image, e->hooks->backup(e->hooks->userdata, e->step, engine_subject(s), data, size));
 }
 
 static void drop_image(EngineImage *image) {
@@ -252,27 +295,41 @@ static int check_owner(Engine *e, const EngineImage *image) {
         return 0;
 }
 
+static int store_spooled(Engine *e, EngineSpool *spool, EngineImage *image) {
+        image->data = NULL; /* merged and checked is by now what has to be; could it be trusted? */
+        return engine_spool_ok(spool) ? backup_stored(e, image, engine_spool_store(e, spool, engine_subject(engine_step(e)))) : spool_failed(e, -EIO);
+}
+
+static void end_backup(Engine *e, EngineSpool *spool, EngineImage *image, int r) {
+        if (spool) {
+                image->data = NULL;
+                engine_spool_free(spool);
+        }
+        if (r != 0 || !engine_puts_back(e, e->step))
+                drop_image(image);
+}
+
 int engine_backup(Engine *e) {
         const EngineSaved *saved = engine_find_saved(e, engine_step(e)->partition);
         EngineImage *image = e->images + e->step;
-        bool nv = engine_holds_nv(e->plan, e->step), shorter = engine_step(e)->shorter;
+        bool nv = engine_holds_nv(e->plan, e->step), cali = engine_step(e)->checks_calibration, shorter = nv || cali || engine_step(e)->shorter;
+        EngineSpool *spool = saved ? NULL : engine_spool_for(e, backup_size(e, engine_step(e)));
         int r;
 
-        r = saved ? take_saved(saved, image) : read_twice(e, image, nv || shorter || engine_step(e)->checks_calibration);
+        r = saved ? take_saved(saved, image) : spool ? spool_twice(e, spool, image, shorter) : read_twice(e, image, shorter);
         if (r == 0 && image->size == 0)
                 r = engine_fail(e, CLASS_MISMATCH, "backup", "the device gave no data for %s",
                                 engine_subject(engine_step(e)));
         if (r == 0)
                 engine_note_phase_check(e, image->data, image->size);
-        if (r == 0 && (nv || engine_step(e)->checks_calibration))
+        if (r == 0 && (nv || cali))
                 r = check_nv_image(e, image);
         if (r == 0 && nv)
                 r = engine_prepare_nv(e, (int) e->step);
         if (r == 0 && e->plan->chosen)
                 r = check_owner(e, image);
         if (r == 0)
-                r = store_backup(e, image);
-        if (r != 0 || !engine_puts_back(e, e->step))
-                drop_image(image);
+                r = spool ? store_spooled(e, spool, image) : store_backup(e, image);
+        end_backup(e, spool, image, r);
         return r;
 }

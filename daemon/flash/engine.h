@@ -29,6 +29,10 @@ typedef struct EngineHooks {
         /* Calibration data that were read twice and agree: blocks until they are on disk. Takes ownership of
          * data (malloc). 0 or -errno. */
         int (*backup)(void *userdata, unsigned step, const char *name, void *data, size_t size);
+        /* The same for what is large: a new file for it (the caller's), or -errno; then the file, of `size` bytes, is given back whatever
+         * comes of it, with the SHA-256 that must be found in it. NULL: memory is all there is. */
+        int (*spool)(void *userdata, uint64_t size);
+        int (*backup_file)(void *userdata, unsigned step, const char *name, int fd, uint64_t size, const char *sha256);
         /* What a READ step found, for its output; offsets begin with 0. 0 or -errno. */
         int (*output)(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size);
         /* The serial number of the unit, at most `max` characters: blocks until it is known, which may be long. 0; 1 with *f: there is none to

@@ -45,6 +45,8 @@ Letter *letter_free(Letter *l) {
         if (!l)
                 return NULL;
         free(l->record.blob);
+        if (l->record.spooled)
+                close(l->record.fd);
         free(l);
         return NULL;
 }

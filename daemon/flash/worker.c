@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/closer.h"
+#include "common/scratch-file.h"
 #include "bsl/soft-entry.h"
 #include "flash/mailbox.h"
 #include "usb/host-causes.h"
@@ -255,19 +256,49 @@ static int on_intent(void *userdata, unsigned step, Stage stage, const char *par
         return r < 0 ? r : wait_go(w);
 }
 
+static Letter *backup_letter(const Worker *w, unsigned step, const char *name, size_t size) {
+        Letter *l = letter_new(w, RECORD_BACKUP);
+
+        if (!l)
+                return NULL;
+        l->record.step = (int) step;
+        l->record.stage = STAGE_BACKUP;
+        snprintf(l->record.partition, sizeof(l->record.partition), "%s", name);
+        l->record.blob_size = size;
+        return l;
+}
+
+static int on_spool(void *userdata, uint64_t size) {
+        const JobSpec *spec = ((Worker *) userdata)->spec;
+
+        return spec->spool[0] ? scratch_file_new(spec->spool, size) : -EOPNOTSUPP;
+}
+
+static int on_backup_file(void *userdata, unsigned step, const char *name, int fd, uint64_t size, const char *sha256) {
+        Worker *w = userdata;
+        Letter *l = backup_letter(w, step, name, size);
+
+        if (!l) {
+                close(fd);
+                return -ENOMEM;
+        }
+        l->record.spooled = true;
+        l->record.fd = fd;
+        snprintf(l->record.sha256, sizeof(l->record.sha256), "%s", sha256);
+        expect_go(w);
+        post(w, l);
+        return wait_go(w);
+}
+
 static int on_backup(void *userdata, unsigned step, const char *name, void *data, size_t size) {
         Worker *w = userdata;
-        Letter *l = letter_new(w, RECORD_BACKUP);
+        Letter *l = backup_letter(w, step, name, size);
 
         if (!l) {
                 free(data);
                 return -ENOMEM;
         }
-        l->record.step = (int) step;
-        l->record.stage = STAGE_BACKUP;
-        snprintf(l->record.partition, sizeof(l->record.partition), "%s", name);
         l->record.blob = data;
-        l->record.blob_size = size;
         expect_go(w);
         post(w, l);
         return wait_go(w);
@@ -428,7 +459,7 @@ static bool package_ok(void *userdata) {
 static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure *f) {
         const JobSpec *spec = w->spec;
         EngineHooks hooks = {
-                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
+                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .spool = on_spool, .backup_file = on_backup_file, .fact = on_fact, .output = on_output,
                 .recall = on_recall, .serial = on_serial, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = w,
         };
         EngineInput input = {.plan = spec->plan, .deadlines = spec->deadlines, .resting = spec->resting, .raw = spec->raw,

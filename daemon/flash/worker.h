@@ -34,6 +34,7 @@ typedef struct JobSpec {
         LoaderTraits traits[2]; /* of the plan's loaders */
         char stations[PHASE_STATIONS_MAX]; /* names for the phase-check area */
         uint32_t answer_timeout_ms; /* how long a serial number may take to come */
+        char spool[560];        /* folder for large backups on their way to the vault, "" none */
         size_t n_outputs;
         int *outputs;           /* owned: where READ steps go, output 1 first; written with pwrite from offset 0 of each reading */
 } JobSpec;
@@ -46,7 +47,7 @@ typedef enum RecordType {
         RECORD_GATE,         /* only if spec->gated: loader 1 is about to be sent, loader 2 to be started; answered with worker_go() at any time,
                                 as the device waits safely */
         RECORD_INTENT,       /* the same; answered with worker_go() */
-        RECORD_BACKUP,       /* step, name in partition, blob; answered with worker_go() */
+        RECORD_BACKUP,       /* step, name in partition, blob or file; answered with worker_go() */
         RECORD_FACT,         /* key, value */
         RECORD_RECALL,       /* chip UID in value, "" none; answered with worker_recalled() */
         RECORD_SERIAL,       /* serial_max; answered with worker_answer_serial() */
@@ -67,6 +68,9 @@ typedef struct WorkerRecord {
         unsigned serial_max;    /* characters that the unit has room for */
         void *blob;             /* malloc'ed, moved to the receiver */
         size_t blob_size;
+        bool spooled;           /* BACKUP: blob_size bytes with this hash are in `fd` instead of blob; moved to the receiver */
+        int fd;
+        char sha256[65];
         int result;             /* DONE: as engine_run() */
         Failure failure;
         EngineReport report;

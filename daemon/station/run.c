@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "common/closer.h"
 #include "station/evidence.h"
 #include "station/internal.h"
 #include "station/loaders.h"
@@ -100,6 +101,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         snprintf(spec->family, sizeof(spec->family), "%s", job->package && job->package->pac ? pac_family(job->package->pac) : "");
         snprintf(spec->speed, sizeof(spec->speed), "%s", d->speed);
         spec->public_data = !job->run->steps;
+        if (job->station->directory[0])
+                snprintf(spec->spool, sizeof(spec->spool), "%s/vault", job->station->directory);
         spec->answer_timeout_ms = job->station->settings.answer_timeout_ms;
         memcpy(spec->stations, job->station->settings.stations, sizeof(spec->stations));
         spec->raw = job->options.raw == RAW_DATA_UNSET ? job->station->settings.raw_data : job->options.raw == RAW_DATA_ON;
@@ -373,8 +376,9 @@ typedef struct GoContext {
 struct WaitingBackup {
         struct WaitingBackup *next;
         StoreBackup backup;
-        void *blob;
+        void *blob;   /* NULL: in fd */
         size_t size;
+        int fd;
         GoContext *context;
 };
 
@@ -398,8 +402,8 @@ void job_go_write(Job *job) {
 static void go(int error, void *userdata);
 
 /* 0; -ENOBUFS: there is no room, but there will be. */
-static int put_backup(Station *s, const StoreBackup *backup, void *blob, size_t size, GoContext *context) {
-        int e = store_put_backup(s->store, backup, blob, size, go, context);
+static int put_backup(Station *s, const StoreBackup *backup, void *blob, size_t size, int fd, GoContext *context) {
+        int e = blob ? store_put_backup(s->store, backup, blob, size, go, context) : store_put_backup_file(s->store, backup, fd, go, context);
 
         if (e >= 0) {
                 context->backup = true;
@@ -408,29 +412,35 @@ static int put_backup(Station *s, const StoreBackup *backup, void *blob, size_t 
         return e == -ENOBUFS && s->backups_in_store == 0 ? -EIO : e;
 }
 
-static int wait_for_room(Station *s, const StoreBackup *backup, void *blob, size_t size, GoContext *context) {
+static int wait_for_room(Station *s, const StoreBackup *backup, void *blob, size_t size, int fd, GoContext *context) {
         struct WaitingBackup *w = malloc(sizeof(*w)), **end = &s->waiting_backups;
 
         if (!w)
                 return -ENOMEM;
-        *w = (struct WaitingBackup){.backup = *backup, .blob = blob, .size = size, .context = context};
+        *w = (struct WaitingBackup){.backup = *backup, .blob = blob, .size = size, .fd = fd, .context = context};
         while (*end)
                 end = &(*end)->next;
         *end = w;
         return 0;
 }
 
+static void free_backup(struct WaitingBackup *w) {
+        free(w->blob);
+        if (!w->blob)
+                close_elsewhere(w->fd);
+}
+
 /* One that was before the store is through: perhaps there is room for the next. */
 static void put_waiting(Station *s) {
         while (s->waiting_backups) {
                 struct WaitingBackup *w = s->waiting_backups;
-                int e = put_backup(s, &w->backup, w->blob, w->size, w->context);
+                int e = put_backup(s, &w->backup, w->blob, w->size, w->fd, w->context);
 
                 if (e == -ENOBUFS)
                         return;
                 s->waiting_backups = w->next;
                 if (e < 0) {
-                        free(w->blob);
+                        free_backup(w);
                         go(e, w->context);
                 }
                 free(w);
@@ -442,7 +452,7 @@ void station_free_waiting_backups(Station *s) {
                 struct WaitingBackup *w = s->waiting_backups;
 
                 s->waiting_backups = w->next;
-                free(w->blob);
+                free_backup(w);
                 free(w->context);
                 free(w);
         }
@@ -531,16 +541,22 @@ static void handle_backup(Job *job, WorkerRecord *r) {
         snprintf(backup.name, sizeof(backup.name), "%s", r->partition);
         if (job->run->unit[0])
                 snprintf(backup.unit, sizeof(backup.unit), "chip:%s", job->run->unit);
-        e = put_backup(job->station, &backup, r->blob, r->blob_size, context);
+        if (r->spooled) {
+                backup.size = r->blob_size;
+                memcpy(backup.sha256, r->sha256, sizeof(backup.sha256));
+        }
+        e = put_backup(job->station, &backup, r->blob, r->blob_size, r->fd, context);
         if (e == -ENOBUFS) {
-                e = wait_for_room(job->station, &backup, r->blob, r->blob_size, context);
+                e = wait_for_room(job->station, &backup, r->blob, r->blob_size, r->fd, context);
                 if (e == 0)
                         worker_hold(job->run->worker); /* other units' data, not the disk, are what it waits for */
         }
         if (e < 0)
                 go(e, context);
-        else
+        else {
                 r->blob = NULL;
+                r->spooled = false;
+        }
 }
 
 /* ---- steps and facts ---- */
@@ -745,6 +761,8 @@ int mailbox_event(sd_event_source *source _unused_, int fd _unused_, uint32_t ev
         for (unsigned n = 0; n < RECORDS_MAX && mailbox_take(s->mailbox, &r); n++) {
                 handle_record(s, &r);
                 free(r.blob);
+                if (r.spooled)
+                        close_elsewhere(r.fd); /* the end of a large file takes time */
         }
         return 0;
 }

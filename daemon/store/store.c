@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "common/hex.h"
+#include "common/mapped-file.h"
 #include "firmware/digest.h"
 #include "firmware/nv.h"
 #include "store/database.h"
@@ -186,18 +187,55 @@ static void note_contents(StoreBackup *b, const void *data, size_t size) {
                 b->unit[0] = '\0';
 }
 
+static int keep_data(Store *s, Request *r) {
+        StoreBackup *b = &r->row.backup;
+        int e;
+
+        note_contents(b, r->data, r->size);
+        e = digest_hex(r->data, r->size, b->sha256);
+        return e == 0 ? state_file_write(s->vault_fd, b->id, 0600, r->data, r->size, false) : e;
+}
+
+/* What the disk gives back must be what was read out of the unit. */
+static int keep_spooled(Store *s, Request *r) {
+        _cleanup_(mapped_file_unrefp) MappedFile *m = NULL;
+        StoreBackup *b = &r->row.backup;
+        char sha256[65];
+        int fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 3), e;
+
+        if (fd < 0)
+                return -errno;
+        e = mapped_file_take(fd, &m);
+        if (e < 0) {
+                close(fd);
+                return e;
+        }
+        if (mapped_file_size(m) != b->size)
+                return -EIO;
+        e = digest_hex(mapped_file_data(m), b->size, sha256);
+        if (e == 0 && !streq(sha256, b->sha256))
+                e = -EIO;
+        if (e < 0)
+                return e;
+        note_contents(b, mapped_file_data(m), b->size);
+        e = state_file_write(s->vault_fd, b->id, 0600, mapped_file_data(m), b->size, false);
+        if (e < 0)
+                return e == -EFAULT ? -EIO : e;
+        if (mapped_file_ok(m))
+                return 0;
+        (void) unlinkat(s->vault_fd, b->id, 0);
+        return -EIO;
+}
+
 /* The file first: a row in the database says that the file is there. */
 static int execute_backup(Store *s, Request *r) {
         StoreBackup *b = &r->row.backup;
         int e;
 
         if (!r->in_vault) {
-                note_contents(b, r->data, r->size);
-                e = digest_hex(r->data, r->size, b->sha256);
+                e = random_hex(b->id, 16);
                 if (e == 0)
-                        e = random_hex(b->id, 16);
-                if (e == 0)
-                        e = state_file_write(s->vault_fd, b->id, 0600, r->data, r->size, false);
+                        e = r->fd >= 0 ? keep_spooled(s, r) : keep_data(s, r);
                 if (e < 0)
                         return e;
                 r->in_vault = true;
@@ -548,6 +586,9 @@ static void finish_batch(Store *s, Request *batch) {
                 s->vault_bytes -= batch->size;
                 batch->size = 0;
                 free(TAKE_PTR(batch->data));
+                /* The last of a large file costs time, which the main thread does not have. */
+                if (batch->kind == REQUEST_BACKUP && batch->fd >= 0)
+                        close(TAKE_FD(batch->fd));
                 list_append(&s->done, batch);
                 batch = next;
         }
@@ -1061,6 +1102,23 @@ int store_put_backup(Store *s, const StoreBackup *backup, void *data, size_t siz
         r->row.backup.usec = now_usec();
         r->data = data;
         r->size = size;
+        r->cb = cb;
+        return enqueue(s, r);
+}
+
+int store_put_backup_file(Store *s, const StoreBackup *backup, int fd, StoreCallback cb, void *userdata) {
+        Request *r;
+
+        if (!valid_id(backup->job) || backup->size == 0 || !is_lower_hex(backup->sha256, 64))
+                return -EINVAL;
+        if (backup->size > VAULT_FILE_MAX)
+                return -EFBIG;
+        r = request_new(REQUEST_BACKUP, userdata);
+        if (!r)
+                return -ENOMEM;
+        r->row.backup = *backup;
+        r->row.backup.usec = now_usec();
+        r->fd = fd;
         r->cb = cb;
         return enqueue(s, r);
 }

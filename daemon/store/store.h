@@ -232,6 +232,9 @@ int store_put_intent(Store *s, uint64_t job, int step, Stage stage, const char *
  * count; an unknown unit is taken from the calibration data that the job saves. At most 64 MiB (-EFBIG), not empty. On an error of
  * this call the data stay the caller's. */
 int store_put_backup(Store *s, const StoreBackup *backup, void *data, size_t size, StoreCallback cb, void *userdata);
+/* The same out of a file of ours, moved on success: all of it, backup->size bytes, whose hash is backup->sha256 (-EIO: it is not). Nothing
+ * of it is held in memory. */
+int store_put_backup_file(Store *s, const StoreBackup *backup, int fd, StoreCallback cb, void *userdata);
 /* Rows are valid within the callback only. */
 typedef void (*StoreBackupsCallback)(int error, const StoreBackup *backups, size_t n, void *userdata);
 int store_list_backups(Store *s, const StoreBackupFilter *filter, StoreBackupsCallback cb, void *userdata);
