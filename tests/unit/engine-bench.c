@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "firmware/digest.h"
+
 #define MS 1000000ull
 
 void bench_replug(Bench *b) {
@@ -123,6 +125,25 @@ static int on_backup(void *userdata, unsigned step, const char *name, void *data
         if (b->backup_error >= 0)
                 keep(b->fresh, &b->n_fresh, name, data, size);
         return b->backup_error;
+}
+
+/* The disk has room for every second one: what is read goes both ways in all tests. */
+static int on_spool(void *userdata, uint64_t size _unused_) {
+        Bench *b = userdata;
+
+        return b->n_spools++ % 2 == 1 ? -ENOSPC : memfd_create("spool", MFD_CLOEXEC);
+}
+
+static int on_backup_file(void *userdata, unsigned step, const char *name, int fd, uint64_t size, const char *sha256) {
+        uint8_t *data = malloc(size + 1);
+        char is[65];
+
+        ck_assert_int_eq(pread(fd, data, size + 1, 0), (ssize_t) size);
+        close(fd);
+        ck_assert_int_eq(digest_hex(data, size, is), 0);
+        ck_assert_str_eq(is, sha256);
+        ((Bench *) userdata)->n_spooled++;
+        return on_backup(userdata, step, name, data, size);
 }
 
 static void on_fact(void *userdata, const char *key, const char *value) {
@@ -316,7 +337,8 @@ static int on_output(void *userdata, unsigned output _unused_, uint64_t offset _
 
 int bench_run(Bench *b) {
         EngineHooks hooks = {
-                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup, .fact = on_fact, .output = on_output,
+                .step = on_step, .progress = on_progress, .intent = on_intent, .backup = on_backup,
+                .spool = on_spool, .backup_file = on_backup_file, .fact = on_fact, .output = on_output,
                 .recall = on_recall, .reenumerate = on_reenumerate, .cancelled = is_cancelled, .userdata = b,
         };
 

@@ -64,6 +64,7 @@ typedef struct Bench {
         size_t n_events;
         uint64_t progress, progress_total;
         uint64_t bytes_output;   /* of READ steps, over all runs */
+        unsigned n_spools, n_spooled; /* files asked for, and stored */
         bool progress_fell, cancelled;
         EngineReport report;
         Failure failure;

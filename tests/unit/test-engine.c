@@ -105,6 +105,7 @@ START_TEST(flashes_every_kind_of_phone) {
         Bench *b = planned(variants[_i], "phone");
 
         flash_and_compare(b);
+        ck_assert_uint_gt(b->n_spooled, 0);
         bench_free(b);
 }
 END_TEST

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "firmware/digest.h"
 #include "state-util.h"
 #include "store/store.h"
 
@@ -382,6 +383,38 @@ START_TEST(backups_go_to_the_vault) {
         close(fd);
         free(got);
         free(expected);
+        close_store();
+}
+END_TEST
+
+static int file_of(const uint8_t *data, size_t size, char sha256[static 65]) {
+        int fd = memfd_create("spool", MFD_CLOEXEC);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(write(fd, data, size), (ssize_t) size);
+        ck_assert_int_eq(digest_hex(data, size, sha256), 0);
+        return fd;
+}
+
+START_TEST(a_backup_in_a_file_is_what_was_read_or_none) {
+        StoreBackup b = {.job = 3, .port = "port", .name = "prodnv", .size = 300000};
+        uint8_t *data = bytes(300000, 1);
+        int fd = file_of(data, 300000, b.sha256);
+
+        open_store();
+        ck_assert_int_eq(finish_one(store_put_backup_file(store, &b, dup(fd), on_done, NULL)), 0);
+        ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 1);
+        /* a byte that the disk changed; one that it lost; what nobody has hashed */
+        ck_assert_int_eq(pwrite(fd, "x", 1, 150000), 1);
+        ck_assert_int_eq(finish_one(store_put_backup_file(store, &b, dup(fd), on_done, NULL)), -EIO);
+        ck_assert_int_eq(pwrite(fd, data + 150000, 1, 150000), 1);
+        ck_assert_int_eq(ftruncate(fd, 299999), 0);
+        ck_assert_int_eq(finish_one(store_put_backup_file(store, &b, dup(fd), on_done, NULL)), -EIO);
+        b.sha256[0] = '\0';
+        ck_assert_int_eq(store_put_backup_file(store, &b, fd, on_done, NULL), -EINVAL);
+        ck_assert_uint_eq(count_entries(in_directory("vault"), ""), 1);
+        close(fd);
+        free(data);
         close_store();
 }
 END_TEST
@@ -1221,6 +1254,7 @@ int main(void) {
         tcase_add_test(t, the_queue_has_an_end);
         tcase_add_test(t, close_executes_what_is_queued);
         tcase_add_test(t, backups_go_to_the_vault);
+        tcase_add_test(t, a_backup_in_a_file_is_what_was_read_or_none);
         tcase_add_test(t, files_are_private_with_umask_0);
         tcase_add_test(t, files_are_private_with_umask_0777);
         tcase_add_test(t, ids_are_never_given_twice);
