@@ -189,6 +189,7 @@ static void print_version(void) {
 
 #define FLASHES " flash enter-download plan repartition start-batch arm "
 #define WRITES " write restore verify "
+#define CHECKED " write read erase backup restore "
 #define BATCH " start-batch "
 #define BATCH_OR_ARM " start-batch arm "
 #define RECORDS " history export "
@@ -210,9 +211,9 @@ static const Option options[] = {
           "ack|sample|critical|full" },
         { "include", 0, "ID,…", read_text, &arg_include, FLASHES, "Also these files (all: the ticked ones)", NULL },
         { "exclude", 0, "ID,…", read_text, &arg_exclude, FLASHES, "Leave these files out", NULL },
-        { "keep-charge", 0, "HOW", read_word, &arg_keep_charge, FLASHES, "Let the unit charge: yes, try, no (default)", "yes|try|no" },
-        { "checks", 0, "CHECK,…", read_text, &arg_check_units, FLASHES, "Before anything is written: ddr, old-memory, …", NULL },
-        { "try-checks", 0, "CHECK,…", read_text, &arg_try_check, FLASHES, "Check that before, if the loader can", NULL },
+        { "keep-charge", 0, "HOW", read_word, &arg_keep_charge, FLASHES CHECKED, "Let the unit charge: yes, try, no (default)", "yes|try|no" },
+        { "checks", 0, "CHECK,…", read_text, &arg_check_units, FLASHES CHECKED, "Before anything is written: ddr, old-memory, …", NULL },
+        { "try-checks", 0, "CHECK,…", read_text, &arg_try_check, FLASHES CHECKED, "Check that before, if the loader can", NULL },
         { "nv", 0, "WHOSE", read_word, &arg_nv, FLASHES, "research: keep (own calibration) or package", "keep|package" },
         { "stamps", 0, "YES", read_word, &arg_stamps, FLASHES, "Time stamp, build time: yes or no (research)", "yes|no" },
         { "table-check", 0, "YES", read_word, &arg_table_check, FLASHES, "research: no: another partition table is fine", "yes|no" },

@@ -257,6 +257,7 @@ static int attach_all(sd_bus *bus, const StepJob *j, const char *job) {
 }
 
 static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *jobs) {
+        static const char *const choices[] = { "checks", "try-checks", "keep-charge" };
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         /* What only reads leaves the device as it is; after a write it shall start. */
         const char *finish = arg_finish ? arg_finish : streq(j->kind, "read") || streq(j->kind, "backup") || streq(j->kind, "identify") ? "nothing" : "reset";
@@ -288,6 +289,9 @@ static int create_job(sd_bus *bus, const StepJob *j, const char *target, Paths *
                 r = sd_bus_message_append(m, "{sv}", "sparse", "s", arg_sparse);
         if (r >= 0 && arg_skip_equal)
                 r = sd_bus_message_append(m, "{sv}", "skip-equal", "b", 1);
+        for (size_t i = 0; r >= 0 && !j->checked && i < ELEMENTSOF(choices); i++)
+                if (choice_argument(choices[i]))
+                        r = sd_bus_message_append(m, "{sv}", choices[i], "s", choice_argument(choices[i]));
         if (r >= 0)
                 r = sd_bus_message_append(m, "{sv}", "finish", "s", finish);
         if (r >= 0)

@@ -22,6 +22,7 @@ typedef struct StepJob {
                 char file[4096];   /* "" none */
                 uint64_t address;
         } fdl[2];
+        bool checked;              /* an earlier job of the same verb has made the chosen checks and left the last loader running */
         char unit[65];             /* chip UID of the only unit that it is for, "" any */
         Step *steps;
         size_t n, room;

@@ -56,6 +56,7 @@ static int identify(Device *d) {
         if (code == 0)
                 code = follow_started(d->bus, &jobs, true);
         paths_clear(&jobs);
+        d->loaders.checked = true;
         if (code == 0)
                 code = client_properties(d->bus, d->path, FDLD_IFACE("Device"), &properties);
         if (code == 0 && json_object_object_get_ex(properties, "Partitions", &table))

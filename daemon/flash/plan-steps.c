@@ -180,9 +180,30 @@ static int check_new_table(const StepsInput *in, Failure *f) {
         return 0;
 }
 
+/* Of what may be chosen for flashing a package: what is done before anything is written, the same for chosen steps. */
+static const char *const first_checks[] = {"ddr"}, *const last_checks[] = {"old-memory", "chip-type", "memory-type", "bad-blocks"};
+
+static int check_choice(const StepsInput *in, Failure *f) {
+        const PlanChoice *c = &in->options.choice;
+        const Family *family = family_find(in->family);
+        char value[CHOICE_TEXT_MAX];
+
+        if (choice_check(c, "calibration", value, sizeof(value)) != CHECK_NOT)
+                return failure_set(f, CLASS_PLAN, "choice", "Whether a unit is calibrated is checked when a package is flashed; jobs of chosen steps cannot.");
+        if (family->questions)
+                return 0;
+        if (c->keep_charge == CHOICE_YES && !c->keep_charge_try)
+                return failure_set(f, CLASS_PLAN, "unsupported", "Loaders of the family %s know no command that keeps a unit charging.", in->family);
+        if (c->check[0])
+                return failure_set(f, CLASS_PLAN, "unsupported", "The checks %.80s are not possible: loaders of the family %s do not know them.", c->check, in->family);
+        return 0;
+}
+
 int plan_steps_check(const StepsInput *in, Failure *f) {
         int r = check_loaders(in, f);
 
+        if (r == 0)
+                r = check_choice(in, f);
         if (r == 0 && in->n_steps > STEPS_MAX)
                 r = failure_set(f, CLASS_PLAN, "steps", "A job has at most %d steps.", STEPS_MAX);
         for (size_t i = 0; r == 0 && i < in->n_steps; i++)
@@ -220,6 +241,29 @@ static void add_loader(Steps *m, unsigned which) {
         s->protocol = pdl ? PLAN_PDL : PLAN_BSL;
         s->address = l->address;
         snprintf(s->id, sizeof(s->id), which == 0 ? "FDL1" : "FDL2");
+}
+
+static void add_checks(Steps *m, const char *const *words, size_t n, Stage stage) {
+        char value[CHOICE_TEXT_MAX];
+
+        for (size_t i = 0; i < n; i++) {
+                ChoiceCheck how = choice_check(&m->plan->options.choice, words[i], value, sizeof(value));
+                PlanStep *s = how == CHECK_NOT ? NULL : add(m, PLAN_CHECK, stage);
+
+                if (!s)
+                        continue;
+                snprintf(s->id, sizeof(s->id), "%s", words[i]);
+                s->optional = how == CHECK_TRY;
+        }
+}
+
+/* Between the loaders: the first one dies of what it does not know, so nothing is sent that nobody asked for. */
+static void add_first_questions(Steps *m) {
+        const PlanChoice *c = &m->plan->options.choice;
+
+        if (c->keep_charge == CHOICE_YES)
+                add(m, PLAN_KEEP_CHARGE, STAGE_EXEC_FDL1)->optional = c->keep_charge_try;
+        add_checks(m, first_checks, ELEMENTSOF(first_checks), STAGE_EXEC_FDL1);
 }
 
 static bool is_nv_step(const StepRequest *s) {
@@ -383,7 +427,7 @@ static int fill(Steps *m) {
         int r;
 
         /* A new table: some of its partitions are backed up, and two steps make it. */
-        plan->steps = calloc(m->in->n_steps * 2 + 12, sizeof(PlanStep));
+        plan->steps = calloc(m->in->n_steps * 2 + 20, sizeof(PlanStep));
         if (!plan->steps)
                 return -ENOMEM;
         plan->options = m->in->options;
@@ -406,9 +450,13 @@ static int fill(Steps *m) {
         add_loader(m, 0);
         if (m->in->second_enumeration)
                 add(m, PLAN_REENUMERATE, STAGE_REENUMERATE);
+        if (family_find(plan->family)->questions)
+                add_first_questions(m);
         if (!plan->single_loader)
                 add_loader(m, 1);
         add(m, PLAN_IDENTIFY, STAGE_IDENTIFY);
+        if (family_find(plan->family)->questions)
+                add_checks(m, last_checks, ELEMENTSOF(last_checks), STAGE_IDENTIFY);
         r = plan->options.repartition ? plan_add_new_table(plan) : 0;
         if (r < 0)
                 return r;

@@ -45,7 +45,7 @@ static struct json_object *step_object(const StepRequest *s) {
 
 char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_files) {
         struct json_object *o = json_object_new_object(), *steps = json_object_new_array(), *list = json_object_new_array();
-        char *text;
+        char *text, choice[CHOICE_LINES_MAX];
 
         add_number(o, "version", SPEC_VERSION);
         add_text(o, "family", in->family);
@@ -53,6 +53,8 @@ char *steps_describe(const StepsInput *in, const SpoolFile *files, size_t n_file
         add_number(o, "sparse", (uint64_t) in->options.sparse);
         json_object_object_add(o, "skip-equal", json_object_new_boolean(in->options.skip_equal));
         json_object_object_add(o, "repartition", json_object_new_boolean(in->options.repartition));
+        choice_to_text(&in->options.choice, choice, sizeof(choice));
+        add_text(o, "choice", choice);
         add_text(o, "loaders", in->loaders);
         add_text(o, "product", in->product);
         add_text(o, "storage", in->storage);
@@ -154,7 +156,7 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
         struct json_object *o = json_tokener_parse(text);
         StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH}};
         uint64_t version = 0, finish = 0, sparse = 0;
-        char verify[16] = "";
+        char verify[16] = "", choice[CHOICE_LINES_MAX];
         int r = -EBADMSG;
 
         if (json_object_is_type(o, json_type_object) && read_number(o, "version", &version) && version == SPEC_VERSION &&
@@ -169,6 +171,8 @@ int steps_parse(const char *text, StepsInput *ret, StepRequest **ret_steps) {
                 if (read_number(o, "sparse", &sparse))
                         in.options.sparse = sparse == SPARSE_EXPAND ? SPARSE_EXPAND : sparse == SPARSE_AS_IS ? SPARSE_AS_IS : SPARSE_AUTO;
                 /* Not in those of earlier versions. */
+                if (read_text(o, "choice", choice, sizeof(choice)))
+                        choice_from_text(&in.options.choice, choice);
                 (void) (read_text(o, "loaders", in.loaders, sizeof(in.loaders)) && read_text(o, "product", in.product, sizeof(in.product)) &&
                         read_text(o, "storage", in.storage, sizeof(in.storage)));
                 in.options.finish = finish == FINISH_RESET ? FINISH_RESET : finish == FINISH_POWER_OFF ? FINISH_POWER_OFF : FINISH_NOTHING;

@@ -59,6 +59,17 @@ cmp -n 32768 -i 516 "$WORK/flash/b/parts/l_fixnv1" "$WORK/before-b/parts/l_fixnv
 expect 0 fdlctl show "$(port_of b)"
 grep -Eq 'SafeToUnplug.*(yes|true)' "$WORK/out" || fail "it is not said that unit b may be unplugged"
 
+# The same where the steps are chosen, before the first of them; a whole backup makes them once, in its first job.
+head -c 70000 /dev/urandom >"$WORK/noise"
+simctl '{"cmd":"replug","device":"b"}' >/dev/null
+expect 5 fdlctl -q --package=phone.pac --yes --finish=nothing --keep-charge=yes --checks=old-memory write logo="$WORK/noise" --slot="$(port_of b)"
+says 'the memory of the unit was used before'
+simctl '{"cmd":"replug","device":"b"}' >/dev/null
+expect 0 fdlctl -q --package=phone.pac --keep-charge=yes --try-checks=ddr backup "$WORK/saved" miscdata --device="$(port_of b)"
+expect 0 fdlctl -j history --kind=identify --limit=1
+says 'told to let the unit charge'
+expect 9 fdlctl -q --package=phone.pac --checks=calibration read misc="$WORK/misc" --device="$(port_of b)"
+
 # A first loader that dies of an order, and one that finds bad RAM.
 expect 4 fdlctl -q flash phone.pac --keep-charge=yes --slot="$(port_of dies)"
 says 'exec-fdl1-silent-unknown'
@@ -68,5 +79,9 @@ simctl '{"cmd":"unplug","device":"dies"}' >/dev/null
 simctl '{"cmd":"plug","device":"dies"}' >/dev/null
 expect 9 fdlctl -q flash phone.pac --keep-charge=yes --slot="$(port_of dies)"
 says 'exec-fdl1-plan-unsupported'
+
+simctl '{"cmd":"replug","device":"ram"}' >/dev/null
+expect 4 fdlctl -q --package=phone.pac --yes --checks=ddr write logo="$WORK/noise" --slot="$(port_of ram)"
+says 'exec-fdl1-refused-b6'
 stop_station
 trap - EXIT

@@ -344,6 +344,46 @@ START_TEST(tables_are_given) {
 }
 END_TEST
 
+/* ---- what is checked first ----------------------------------------------------------------------------------- */
+
+START_TEST(checks_come_before_the_steps) {
+        static const struct {
+                const char *spec, *package, *checks, *refused;
+        } cases[] = {
+                {"phone-emmc,fast", "phone", "ddr,old-memory", NULL},
+                {"phone-emmc,fast", "phone", "calibration", "jobs of chosen steps cannot"},
+                {"uis8850,fast,image-check=0", "uis8850", "ddr", "do not know them"},
+        };
+
+        for (size_t c = 0; c < ELEMENTSOF(cases); c++) {
+                StepRequest s = {.kind = STEP_READ, .partition = "logo", .length = 4096, .file = "x", .output = 1};
+                StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}, .steps = &s, .n_steps = 1};
+                Bench *b = bench_new(cases[c].spec, cases[c].package);
+                Failure f = FAILURE_INIT;
+                Plan *plan = NULL;
+
+                snprintf(in.options.choice.check, sizeof(in.options.choice.check), "%s", cases[c].checks);
+                in.options.choice.keep_charge = CHOICE_YES;
+                in.options.choice.keep_charge_try = true;
+                ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+                if (cases[c].refused) {
+                        ck_assert_int_eq(plan_steps_check(&in, &f), 1);
+                        ck_assert_msg(strstr(f.text, cases[c].refused), "%s", f.text);
+                } else {
+                        unsigned at = 0;
+                        ck_assert_int_eq(plan_make_steps(&in, &plan, &f), 0);
+                        ck_assert_uint_eq(count(plan, PLAN_CHECK), 2);
+                        while (plan->steps[at].op != PLAN_KEEP_CHARGE)
+                                at++;
+                        ck_assert(plan->steps[at].optional && plan->steps[at + 1].op == PLAN_CHECK && plan->steps[at + 2].op == PLAN_LOAD);
+                        ck_assert(plan->steps[plan->n_steps - 2].op == PLAN_CHECK && plan->steps[plan->n_steps - 1].op == PLAN_READ);
+                        plan_free(plan);
+                }
+                bench_free(b);
+        }
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("steps");
         TCase *tc = tcase_create("steps");
@@ -360,6 +400,7 @@ int main(void) {
         tcase_add_test(tc, blank_calibration_is_no_other_table);
         tcase_add_test(tc, old_loaders_are_not_asked_again);
         tcase_add_test(tc, tables_are_given);
+        tcase_add_test(tc, checks_come_before_the_steps);
         tcase_add_loop_test(tc, areas_are_found_by_asking, 0, (int) ELEMENTSOF(shown));
         suite_add_tcase(suite, tc);
         srunner_run_all(runner, CK_NORMAL);
