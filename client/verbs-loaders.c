@@ -18,7 +18,7 @@ static const Column columns[] = {
         { "", "hash", CELL_TEXT, true },                { "", "package-name", CELL_TEXT, true },
         { "", "package", CELL_TEXT, true },             { "", "packages", CELL_NUMBER, true },
         { "", "fdl1-size", CELL_NUMBER, true },         { "", "fdl2-size", CELL_NUMBER, true },
-        { "", "models", CELL_TEXT, true },
+        { "", "models", CELL_TEXT, true },              { "LIMITS", "limits", CELL_TEXT, true },
 };
 
 /* "SIMPHONE 3:1": worked three times and failed once. */

@@ -8,10 +8,14 @@
 #define READ_MAX 0xfffe
 #define QUIET_MS 200
 
-static int command_ack(BslSession *s, int code, const void *payload, size_t size, uint32_t deadline, Failure *f) {
-        const Command c = {.code = code, .payload = payload, .size = size, .deadline = deadline, .want = BSL_REP_ACK};
+static int command_measured(BslSession *s, int code, const void *payload, size_t size, uint32_t deadline, uint32_t *slowest, Failure *f) {
+        const Command c = {.code = code, .payload = payload, .size = size, .deadline = deadline, .slowest = slowest, .want = BSL_REP_ACK};
 
         return session_command(s, &c, NULL, f);
+}
+
+static int command_ack(BslSession *s, int code, const void *payload, size_t size, uint32_t deadline, Failure *f) {
+        return command_measured(s, code, payload, size, deadline, NULL, f);
 }
 
 int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint32_t *checksum, Failure *f) {
@@ -23,7 +27,7 @@ int bsl_start_address(BslSession *s, uint32_t address, uint32_t size, const uint
         put_be32(payload + 4, size);
         if (checksum)
                 put_be32(payload + 8, *checksum);
-        return command_ack(s, BSL_CMD_START_DATA, payload, checksum ? 12 : 8, s->deadlines.start, f);
+        return command_measured(s, BSL_CMD_START_DATA, payload, checksum ? 12 : 8, s->deadlines.start, &s->slowest.start, f);
 }
 
 /* Name and size as FDL2 takes them; 64 bits only where needed, old loaders do not know that form. Returns the length,
@@ -53,23 +57,24 @@ static int put_name(uint8_t *payload, const char *name, uint64_t size, const uin
 }
 
 static int command_name(BslSession *s, int code, const char *name, uint64_t size, const uint32_t *checksum,
-                        uint32_t deadline, Failure *f) {
+                        uint32_t deadline, uint32_t *slowest, Failure *f) {
         uint8_t payload[NAME_BYTES + 20];
         int n = put_name(payload, name, size, checksum);
 
-        return n < 0 ? n : command_ack(s, code, payload, (size_t) n, deadline, f);
+        return n < 0 ? n : command_measured(s, code, payload, (size_t) n, deadline, slowest, f);
 }
 
 int bsl_start_name(BslSession *s, const char *name, uint64_t size, const uint32_t *checksum, Failure *f) {
         if (size == 0)
                 return -EINVAL;
-        return command_name(s, BSL_CMD_START_DATA, name, size, checksum, s->deadlines.start, f);
+        return command_name(s, BSL_CMD_START_DATA, name, size, checksum, s->deadlines.start, &s->slowest.start, f);
 }
 
 int bsl_midst_then(BslSession *s, const void *data, size_t size, bool last, const void *next, size_t next_size, Failure *f) {
         const Command c = {
                 .code = BSL_CMD_MIDST_DATA, .payload = data, .size = size, .want = BSL_REP_ACK, .next = next, .next_size = next_size,
                 .deadline = last ? s->deadlines.midst_last : s->deadlines.midst,
+                .slowest = last ? &s->slowest.midst_last : &s->slowest.midst,
         };
 
         return size == 0 ? -EINVAL : session_command(s, &c, NULL, f);
@@ -89,11 +94,11 @@ int bsl_raw_start(BslSession *s, bool whole, Failure *f) {
 }
 
 int bsl_end_raw(BslSession *s, Failure *f) {
-        return command_ack(s, BSL_CMD_END_DATA, NULL, 0, MAX(s->deadlines.end, s->deadlines.midst_last), f);
+        return command_measured(s, BSL_CMD_END_DATA, NULL, 0, MAX(s->deadlines.end, s->deadlines.midst_last), &s->slowest.midst_last, f);
 }
 
 int bsl_end(BslSession *s, Failure *f) {
-        return command_ack(s, BSL_CMD_END_DATA, NULL, 0, s->deadlines.end, f);
+        return command_measured(s, BSL_CMD_END_DATA, NULL, 0, s->deadlines.end, &s->slowest.end, f);
 }
 
 int bsl_exec_brom(BslSession *s, Failure *f) {
@@ -110,6 +115,7 @@ int bsl_exec_fdl2(BslSession *s, BslDeviceInfo *ret, Failure *f) {
         const Command c = {
                 .code = BSL_CMD_EXEC_DATA,
                 .deadline = s->deadlines.exec_fdl2,
+                .slowest = &s->slowest.exec_fdl2,
                 .want = BSL_REP_ACK,
                 .want2 = BSL_REP_INCOMPATIBLE_PARTITION, /* the normal answer of today's loaders */
                 .patient = true,
@@ -145,13 +151,15 @@ int bsl_erase_address(BslSession *s, uint32_t address, uint32_t size, Failure *f
 
         put_be32(payload, address);
         put_be32(payload + 4, size);
-        return command_ack(s, BSL_CMD_ERASE_FLASH, payload, sizeof(payload),
-                           all ? s->deadlines.erase_all : s->deadlines.erase, f);
+        return command_measured(s, BSL_CMD_ERASE_FLASH, payload, sizeof(payload), all ? s->deadlines.erase_all : s->deadlines.erase,
+                                all ? NULL : &s->slowest.erase, f);
 }
 
 int bsl_erase_name(BslSession *s, const char *name, uint64_t size, Failure *f) {
-        return command_name(s, BSL_CMD_ERASE_FLASH, name, size, NULL,
-                            streq(name, "erase_all") ? s->deadlines.erase_all : s->deadlines.erase, f);
+        bool all = streq(name, "erase_all");
+
+        return command_name(s, BSL_CMD_ERASE_FLASH, name, size, NULL, all ? s->deadlines.erase_all : s->deadlines.erase,
+                            all ? NULL : &s->slowest.erase, f);
 }
 
 static int wrong_length(BslSession *s, const Command *c, uint64_t since, size_t asked, size_t got, Failure *f) {
@@ -234,7 +242,7 @@ int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data,
 }
 
 int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f) {
-        return command_name(s, BSL_CMD_READ_START, name, size, NULL, s->deadlines.read, f);
+        return command_name(s, BSL_CMD_READ_START, name, size, NULL, s->deadlines.read, NULL, f);
 }
 
 int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f) {
@@ -423,7 +431,7 @@ int bsl_write_apr_info(BslSession *s, const void *info, size_t size, Failure *f)
 }
 
 int bsl_repartition(BslSession *s, const void *payload, size_t size, Failure *f) {
-        return command_ack(s, BSL_CMD_REPARTITION, payload, size, s->deadlines.repartition, f);
+        return command_measured(s, BSL_CMD_REPARTITION, payload, size, s->deadlines.repartition, &s->slowest.repartition, f);
 }
 
 int bsl_reset(BslSession *s, Failure *f) {

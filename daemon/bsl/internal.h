@@ -38,6 +38,7 @@ struct BslSession {
         char version[64];
         unsigned retries; /* commands that were sent once more */
         char log[200]; /* the last that the device logged */
+        BslSlowest slowest;
 
         bool tainted;
         Failure taint;
@@ -61,6 +62,7 @@ typedef struct Command {
         const void *payload;
         size_t size;
         uint32_t deadline;
+        uint32_t *slowest; /* where its time is noted if it is good, NULL nowhere */
         int want;     /* type of the answer */
         int want2;    /* another one that is as good, 0 none */
         const void *next;        /* MIDST only: what will follow, made ready while the device answers; NULL nothing */
@@ -90,6 +92,8 @@ typedef struct Wait {
         bool harmless; /* no later answer can be mistaken: no taint */
 } Wait;
 
+/* A good answer came: how long did it take? */
+void session_measure(const BslSession *s, uint64_t since, uint32_t *slowest);
 /* Turns the error of a wait into a typed failure and taints the session where the answer is still outstanding. Returns
  * 1, or -ECANCELED. */
 int session_fail(BslSession *s, const Wait *w, int error, Failure *f);

@@ -63,6 +63,20 @@ void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines) {
         bsl_deadlines_apply_floors(&s->deadlines);
 }
 
+BslSlowest bsl_session_take_slowest(BslSession *s) {
+        BslSlowest taken = s->slowest;
+
+        s->slowest = (BslSlowest) {};
+        return taken;
+}
+
+void session_measure(const BslSession *s, uint64_t since, uint32_t *slowest) {
+        uint64_t took = channel_now(s->channel) - since;
+
+        if (slowest)
+                *slowest = (uint32_t) MAX((uint64_t) *slowest, MIN(took, (uint64_t) UINT32_MAX));
+}
+
 BslStage bsl_session_stage(const BslSession *s) {
         return s->stage;
 }
@@ -519,6 +533,7 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
                 s->heard.valid++; /* a late answer to a sync */
         }
         s->raw_unproven = false;
+        session_measure(s, w.since, c->slowest);
         if (ret)
                 *ret = frame;
         return 0;
@@ -570,6 +585,8 @@ int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool 
         if (r > 0 && f)
                 session_copy_failure(f, &own);
         s->raw_unproven = r == 0 && !whole;
+        if (r == 0)
+                session_measure(s, w.since, last ? &s->slowest.midst_last : &s->slowest.midst);
         return r;
 }
 

@@ -65,6 +65,22 @@ typedef struct BslDeadlines {
 #undef X
 } BslDeadlines;
 
+/* Those of them whose time is the flash's, and differs with its age and kind. X(field, key of fdld.conf). */
+#define BSL_WAITS(X)                  \
+        X(start, "Start")             \
+        X(midst, "Midst")             \
+        X(midst_last, "MidstLast")    \
+        X(end, "End")                 \
+        X(exec_fdl2, "ExecFdl2")      \
+        X(erase, "Erase")             \
+        X(repartition, "Repartition")
+
+typedef struct BslSlowest {
+#define X(field, key) uint32_t field;
+        BSL_WAITS(X)
+#undef X
+} BslSlowest;
+
 void bsl_deadlines_default(BslDeadlines *ret);
 void bsl_deadlines_apply_floors(BslDeadlines *d); /* a session does this to its copy */
 
@@ -130,6 +146,8 @@ DEFINE_CLEANUP(BslSession *, bsl_session_free)
 /* Other deadlines from now on (copied): while nobody knows what runs, questions are short; afterwards the settings
  * hold. */
 void bsl_session_set_deadlines(BslSession *s, const BslDeadlines *deadlines);
+/* How long the slowest good answer of each kind took since this was asked last, ms. */
+BslSlowest bsl_session_take_slowest(BslSession *s);
 void bsl_session_set_trace(BslSession *s, BslTraceFunc fn, void *userdata);
 /* After re-enumeration: the same session goes on over a new channel. */
 void bsl_session_set_channel(BslSession *s, Channel *channel);

@@ -55,6 +55,13 @@ static int append_numbers(sd_bus_message *m, const LoaderPair *p) {
         return r < 0 ? r : append_pair_u64(m, "failed", p->failed);
 }
 
+static int append_limits(Call *c, sd_bus_message *m, const LoaderPair *p) {
+        char limits[400];
+
+        station_loader_limits(c->bus->station, p, limits, sizeof(limits));
+        return append_pair_string(m, "limits", limits);
+}
+
 static int append_loaders(Call *c, sd_bus_message *m, const LoaderPair *p, const StoreLoaderUse *uses, size_t n_uses) {
         /* After a start it is there before it was checked. */
         const Package *package = p->package ? p->package : station_find_package(c->bus->station, p->row.digest);
@@ -66,6 +73,8 @@ static int append_loaders(Call *c, sd_bus_message *m, const LoaderPair *p, const
                 r = append_pair_object(m, "package", OBJECT_PACKAGE, package);
         if (r >= 0)
                 r = append_numbers(m, p);
+        if (r >= 0)
+                r = append_limits(c, m, p);
         if (r >= 0)
                 r = append_models(m, uses, n_uses, p->row.hash);
         return r < 0 ? r : sd_bus_message_close_container(m);

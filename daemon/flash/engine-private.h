@@ -34,6 +34,8 @@ typedef struct Engine {
         Failure *failure;
 
         BslDeadlines deadlines;  /* the settings', and what the plan needs */
+        BslSlowest slowest;      /* the longest that the last loader needed, in steps that ended well */
+        uint32_t size_ms;        /* what the size of the image adds to the limit of its last block */
         Channel *channel;
         BslSession *session;
         EngineRuns runs;
@@ -115,6 +117,10 @@ int engine_package_fine(Engine *e, uint64_t offset);
 int engine_intent(Engine *e);
 /* Before the first intent of a job: what will be sent later and can be known to be wrong. */
 int engine_prepare_all(Engine *e);
+
+/* engine-patience.c: after a step that ended well, and after the last one */
+void engine_measure(Engine *e);
+void engine_tell_slowest(Engine *e);
 
 /* engine-enter.c: out of a running system */
 int engine_enter(Engine *e);

@@ -134,8 +134,10 @@ static void set_checking_deadline(Engine *e, const PlanStep *s, uint64_t size) {
         uint64_t mib = (size + 0xfffff) >> 20, scaled = e->deadlines.midst_last + mib * e->deadlines.checking_per_mib;
         BslDeadlines d = e->deadlines;
 
-        if (s->partition[0])
+        if (s->partition[0]) {
                 d.midst_last = (uint32_t) MIN(scaled, UINT32_MAX / 2);
+                e->size_ms = MAX(e->size_ms, d.midst_last - e->deadlines.midst_last);
+        }
         bsl_session_set_deadlines(e->session, &d);
 }
 

@@ -430,6 +430,7 @@ static int run_step(Engine *e) {
         e->base += s->op == PLAN_READ ? e->sizes[e->step] : plan_step_bytes(s);
         engine_progress(e, 0);
         e->report->steps_done++;
+        engine_measure(e);
         e->settled = e->last_flash_step >= 0 && (int) e->step >= e->last_flash_step;
         return 0;
 }
@@ -577,8 +578,10 @@ int engine_run(const EngineInput *input, Channel *channel, const EngineHooks *ho
                 if (r != 0)
                         break;
         }
-        if (r == 0)
+        if (r == 0) {
                 engine_tell_verified(&e);
+                engine_tell_slowest(&e);
+        }
         r = leave(&e, r);
         note_resting(&e);
         if (e.session)

@@ -8,6 +8,8 @@
  *      "q:READ_CHIP_UID" …  one for each question or order that not every loader knows: "known", "unknown" (it said so), or
  *                           "fatal" (an FDL1 said nothing any more after it)
  *      "raw"                "refused": raw data are offered, but it does not take them
+ *      "t:erase" …          one for each of BSL_WAITS: the longest that it needed in a job that ended well, in ms, where that is more than half of
+ *                           the limit that it had (patience.h)
  *      "block"              largest block that it takes without escaping, in bytes, where that is less than usual */
 
 typedef struct LoaderTrait {

@@ -199,7 +199,7 @@ static int take_unsaved(const struct Evidence *v, Reading *x) {
 /* What stands at the head of a running job's trace. */
 static void fill_head(const Job *job, JobSpec *head) {
         head->job_id = job->id;
-        head->deadlines = job->station->settings.deadlines;
+        head->deadlines = job->run->deadlines;
         snprintf(head->kind, sizeof(head->kind), "%s", job->kind);
         snprintf(head->package_name, sizeof(head->package_name), "%.79s", job->package_name);
         snprintf(head->family, sizeof(head->family), "%s", job->package && job->package->pac ? pac_family(job->package->pac) : "");

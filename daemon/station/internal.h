@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/mapped-file.h"
 #include "common/pool.h"
+#include "flash/patience.h"
 #include "flash/worker.h"
 #include "hotplug.h"
 #include "station/batch.h"
@@ -87,6 +88,7 @@ typedef struct JobRun {
         bool queued;                       /* in the queue */
         bool announced;                    /* counted */
         unsigned held;                     /* records of the worker that wait for the disk */
+        BslDeadlines deadlines;            /* that its worker was given */
         uint32_t limit_ms, erase_limit_ms; /* longest silence that the deadlines explain */
         Job *active_next;
         sd_event_source *expect; /* waits for re-enumeration */

@@ -131,6 +131,7 @@ static LoaderPair *new_pair(Station *s, const StoreLoaders *row) {
 
 void loaders_add_package(Package *p) {
         StoreLoaders row;
+        const PacFile *last;
         LoaderPair *pair;
 
         if (!p->pac || p->problem[0] || p->loaders || !describe(p, &row))
@@ -142,6 +143,8 @@ void loaders_add_package(Package *p) {
                 return;
         p->loaders = pair;
         pair->n_packages++;
+        last = find_loader(p->pac, false);
+        pac_file_hash(last ? last : find_loader(p->pac, true), pair->last);
         if (!pair->package || streq(p->digest, pair->row.digest))
                 pair->package = p;
 }
@@ -187,6 +190,15 @@ const LoaderPair *station_loaders(Station *s) {
 const StoreLoaderUse *station_loader_uses(Station *s, size_t *ret_n) {
         *ret_n = s->n_uses;
         return s->uses;
+}
+
+void station_loader_limits(const Station *s, const LoaderPair *p, char *ret, size_t size) {
+        BslDeadlines longer = s->settings.deadlines;
+        LoaderTraits traits;
+
+        station_loader_traits(s, p->last, &traits);
+        patience_apply(&longer, &traits);
+        patience_differ(&s->settings.deadlines, &longer, ret, size);
 }
 
 /* ---- how they did ---- */

@@ -11,6 +11,7 @@
 typedef struct LoaderPair LoaderPair;
 struct LoaderPair {
         StoreLoaders row;
+        char last[65];             /* SHA-256 of the image of its last loader, "" as long as no package of the store has the pair */
         Package *package;          /* the first in the store that has it, NULL: none any more, so it cannot be used */
         unsigned n_packages;
         uint64_t worked, failed;   /* jobs that got past them, or failed while they were loaded or started */
@@ -19,6 +20,8 @@ struct LoaderPair {
 
 /* Oldest first; valid until packages change. */
 const LoaderPair *station_loaders(Station *s);
+/* Which time limits are longer for this pair, as it has needed them: "EraseSec=820 instead of 600"; "" none. */
+void station_loader_limits(const Station *s, const LoaderPair *p, char *ret, size_t size);
 const StoreLoaderUse *station_loader_uses(Station *s, size_t *ret_n);
 
 /* The package whose loaders a job without one uses. `word`: a hash prefix, package, product, board or family; `family`: the only one that is

@@ -291,6 +291,7 @@ static struct json_object *record_object(const Job *job, const StoreJob *row, co
         add_text(o, "verify", trail_find(job, "verify"));
         add_text(o, "skipped", trail_find(job, "skipped"));
         add_text(o, "expanded", trail_find(job, "expanded"));
+        add_text(o, "limits", trail_find(job, "limits"));
         add(o, "unit", unit_object(job));
         add_outcome(o, job, row);
         add_files(o, job);

@@ -125,6 +125,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         }
         for (size_t i = 0; i < 2; i++)
                 station_loader_traits(job->station, spec->plan->loader[i], spec->traits + i);
+        patience_apply(&spec->deadlines, spec->traits + (spec->plan->single_loader ? 0 : 1));
+        job->run->deadlines = spec->deadlines;
         *ret = spec;
         return 0;
 }
@@ -179,6 +181,15 @@ static void note_late(Job *job, uint64_t late_job, uint64_t late_usec) {
         job_note(job, text);
 }
 
+/* The record says which limits were longer than the station's. */
+static void note_limits(Job *job) {
+        char text[400];
+
+        patience_differ(&job->station->settings.deadlines, &job->run->deadlines, text, sizeof(text));
+        if (text[0])
+                trail_fact(job, "limits", text);
+}
+
 /* Starts the thread first and tells everybody then: a boot ROM may wait for a moment only. */
 int job_start(Job *job, Device *d) {
         _cleanup_(job_spec_freep) JobSpec *spec = NULL;
@@ -194,7 +205,7 @@ int job_start(Job *job, Device *d) {
         }
         spec = NULL;
         queue_remove(job);
-        set_limits(job, &job->station->settings.deadlines);
+        set_limits(job, &run->deadlines);
         run->want_device = 0;
         run->link_since_usec = now_monotonic();
         run->needs_replug = false;
@@ -204,6 +215,7 @@ int job_start(Job *job, Device *d) {
         device_clear_facts(d);
         bind_device(job, d);
         trail_begin(job, d);
+        note_limits(job);
         loaders_job_starts(job, d);
         active_add(job);
         job->stage = STAGE_CLAIM;

@@ -81,7 +81,7 @@ size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]) {
 }
 
 bool trail_of_job(const char *key) {
-        return streq(key, "plan") || streq(key, "verify") || streq(key, "skipped") || streq(key, "expanded") || strncmp(key, "repair-", 7) == 0;
+        return streq(key, "plan") || streq(key, "verify") || streq(key, "skipped") || streq(key, "expanded") || streq(key, "limits") || strncmp(key, "repair-", 7) == 0;
 }
 
 const char *trail_find(const Job *job, const char *key) {

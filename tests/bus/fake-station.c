@@ -653,6 +653,9 @@ const StoreLoaderUse *station_loader_uses(Station *s _unused_, size_t *ret_n) {
         *ret_n = 1;
         return &use;
 }
+void station_loader_limits(const Station *s _unused_, const LoaderPair *p _unused_, char *ret, size_t size) {
+        snprintf(ret, size, "EraseSec=820 instead of 600");
+}
 Package *station_choose_loaders(Station *s, const Target *target _unused_, const char *word, const char *family _unused_, char ret_note[static 256],
                                 CallError *e) {
         ret_note[0] = '\0';

@@ -272,6 +272,9 @@ const PacFile *pac_find_file(const Pac *pac _unused_, const char *id _unused_) {
 bool pac_file_is_loader(const PacFile *file) {
         return strncmp(file->type, "FDL", 3) == 0;
 }
+void pac_file_hash(const PacFile *file _unused_, char ret[static 65]) {
+        snprintf(ret, 65, "%064d", 0);
+}
 int digest_hex(const void *data, size_t size, char ret[static 65]) {
         uint64_t sum = size;
 
@@ -1510,6 +1513,34 @@ START_TEST(what_a_loader_showed_is_told_to_the_next_job) {
 }
 END_TEST
 
+/* What it needed in a job is a fact like others; the next job gets longer limits, is watched for longer, and says so in its record. */
+START_TEST(a_loader_that_was_slow_gets_longer) {
+        WorkerRecord r = {.type = RECORD_FACT, .key = "trait"};
+        BslDeadlines set;
+        Job *job;
+
+        st->settings.deadlines.repartition = 100000;
+        set = st->settings.deadlines;
+        job = flash(any);
+        plug(1);
+        ck_assert_int_eq(memcmp(&worker_of(job)->spec->deadlines, &set, sizeof(set)), 0);
+        post(job, (WorkerRecord){.type = RECORD_STEP, .stage = STAGE_IDENTIFY});
+        snprintf(r.value, sizeof(r.value), "%s t:repartition 90000", worker_of(job)->spec->plan->loader[1]);
+        post(job, r);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_ptr_null(strstr(disk.record.json, "limits"));
+        unplug(1);
+        pass_time(10000000);
+        job = flash(any);
+        plug(1);
+        set.repartition = 180000;
+        ck_assert_int_eq(memcmp(&worker_of(job)->spec->deadlines, &set, sizeof(set)), 0);
+        ck_assert_int_eq(memcmp(&job->run->deadlines, &set, sizeof(set)), 0);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_msg(strstr(disk.record.json, "\"limits\":\"RepartitionSec=180 instead of 100\""), "%s", disk.record.json);
+}
+END_TEST
+
 START_TEST(probe_leaves_the_unit_fresh) {
         Device *d = plug(1);
         Job *job, *other;
@@ -2078,6 +2109,7 @@ static Suite *suite(void) {
         tcase_add_test(t, labels);
         tcase_add_test(t, probe_leaves_the_unit_fresh);
         tcase_add_test(t, what_a_loader_showed_is_told_to_the_next_job);
+        tcase_add_test(t, a_loader_that_was_slow_gets_longer);
         tcase_add_loop_test(t, a_restarted_unit_takes_nothing, 0, 2);
         tcase_add_test(t, a_failed_reset_leaves_the_unit);
         tcase_add_test(t, time_on_the_bus);
