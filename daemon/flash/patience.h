@@ -11,6 +11,8 @@
 #define PATIENCE_FACTOR 2U
 #define PATIENCE_CEILING 4U
 #define PATIENCE_MOST_MS 3600000U
+/* Any busy computer takes so long once in a while; it is not the flash. */
+#define PATIENCE_LEAST_MS 500U
 
 /* The limit, given the one that is set and what was needed, ms. */
 uint32_t patience_limit(uint32_t set_ms, uint32_t needed_ms);

@@ -197,7 +197,8 @@ void station_loader_limits(const Station *s, const LoaderPair *p, char *ret, siz
         LoaderTraits traits;
 
         station_loader_traits(s, p->last, &traits);
-        patience_apply(&longer, &traits);
+        if (!s->settings.fixed_deadlines)
+                patience_apply(&longer, &traits);
         patience_differ(&s->settings.deadlines, &longer, ret, size);
 }
 

@@ -82,6 +82,10 @@ static bool parse_duration(const char *value, bool ms, double *ret_ms) {
 }
 
 static int set_timeout(Parser *p, const char *key, const char *value) {
+        if (streq(key, "Learn")) {
+                p->s->fixed_deadlines = streq(value, "no");
+                return streq(value, "yes") || streq(value, "no") ? 1 : conf_bad(&p->conf, "Learn=%s must be yes or no.", value);
+        }
         for (size_t i = 0; i < ELEMENTSOF(timeouts); i++) {
                 double v;
                 bool ms;

@@ -20,6 +20,7 @@ typedef struct Settings {
         uint64_t spool_quota;       /* [Store] SpoolQuota= bytes of files attached to jobs; 16G */
         UserLimits limits;          /* [Limits] */
         BslDeadlines deadlines;     /* [Timeouts] SyncBromSec= … one key for each of BSL_DEADLINES, floors apply */
+        bool fixed_deadlines;       /* [Timeouts] Learn=no: they are not made longer by what loaders have shown to need */
         char slot_options[64][160]; /* [Slot <ID_PATH>] AllowIds=0525:a4a7 : opt-in of foreign ids, "port ids" */
         size_t n_slot_options;
         char allow_ids[8][10]; /* [Devices] AllowIds=0525:a4a7 1782:4d16 : opt-in for every slot */

@@ -18,7 +18,7 @@ enter_world --fast --hub 1-2,full --device=phone-emmc,name=perm,port=1-1,perm=de
 trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 mkdir -p "$WORK/etc"
-printf '[Timeouts]\nMidstMSec=1000\nMidstLastMSec=1000\nCheckingPerMibMSec=1\n' >"$WORK/etc/fdld.conf"
+printf '[Timeouts]\nLearn=no\nMidstMSec=1000\nMidstLastMSec=1000\nCheckingPerMibMSec=1\n' >"$WORK/etc/fdld.conf"
 start_bus
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"

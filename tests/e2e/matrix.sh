@@ -51,6 +51,7 @@ Verify=ack
 [Timeouts]
 SyncBromWindowSec=4
 SyncFdl1WindowSec=2
+Learn=no
 ConnectMSec=1000
 StartMSec=1500
 MidstMSec=1500

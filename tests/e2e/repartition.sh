@@ -22,6 +22,7 @@ cat >"$WORK/etc/fdld.conf" <<'CONF'
 [Timeouts]
 SyncBromWindowSec=4
 SyncFdl1WindowSec=2
+Learn=no
 ConnectMSec=1000
 StartMSec=1500
 MidstMSec=1500

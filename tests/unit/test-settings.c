@@ -72,7 +72,7 @@ END_TEST
 START_TEST(everything) {
         put("fdld.conf",
             "# comment\n[Station]\nName=Line 4 (east)\nMaxParallelJobs=8\nVerify=full\n\n[Store]\nPackageQuota=2G\n"
-            "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\n"
+            "[Timeouts]\nSyncBromMSec=10\nEraseSec=20min\nResetSec=0.5\nEraseAllSec=3600\nStartSec=700ms\nLearn=no\n"
             "[Devices]\nAllowIds=0525:a4a7 1782:4D16\nAllowSoftEntry=1782:4d03\n"
             "[Slot platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.2.3.4]\nAllowIds=0525:a4a7 1782:4d16\nAllowSoftEntry=2c7c:0901 1782:4D03\n");
         ck_assert_msg(settings_load(&s, directory, &e) == 0, "%s", e.text);
@@ -85,6 +85,7 @@ START_TEST(everything) {
         ck_assert_uint_eq(s.deadlines.reset, 500);
         ck_assert_uint_eq(s.deadlines.erase_all, 3600000);
         ck_assert_uint_eq(s.deadlines.start, 700);
+        ck_assert(s.fixed_deadlines);
         ck_assert_uint_eq(s.n_allow_ids, 2);
         ck_assert_str_eq(s.allow_ids[1], "1782:4d16");
         ck_assert_uint_eq(s.n_soft_ids, 1);
@@ -129,6 +130,7 @@ static const struct {
         {"[Timeouts]\nEraseSec=25h\n", ":2:", "not a time"},
         {"[Timeouts]\nErasSec=5\n", ":2:", "ErasSec="},
         {"[Timeouts]\nErase=5\n", ":2:", "Erase="},
+        {"[Timeouts]\nLearn=perhaps\n", ":2:", "yes or no"},
         {"[Devices]\nAllowIds=1782:4d00\n", ":2:", "1782:4d00"},
         {"[Devices]\nAllowIds=0525:a4a7,1782:4d16\n", ":2:", "not an id"},
         {"[Devices]\nAllowSoftEntry=1782:4d00\n", ":2:", "1782:4d03"},

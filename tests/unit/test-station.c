@@ -1538,6 +1538,12 @@ START_TEST(a_loader_that_was_slow_gets_longer) {
         ck_assert_int_eq(memcmp(&job->run->deadlines, &set, sizeof(set)), 0);
         done(job, 0, CLASS_NONE, STAGE_INVALID);
         ck_assert_msg(strstr(disk.record.json, "\"limits\":\"RepartitionSec=180 instead of 100\""), "%s", disk.record.json);
+        st->settings.fixed_deadlines = true;
+        job = flash(any);
+        plug(2);
+        ck_assert_int_eq(memcmp(&worker_of(job)->spec->deadlines, &st->settings.deadlines, sizeof(set)), 0);
+        done(job, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_ptr_null(strstr(disk.record.json, "limits"));
 }
 END_TEST
 
