@@ -19,6 +19,7 @@ static ImageKind plain_kind(const uint8_t *p, size_t n) {
                 {0, 8, "VNDRBOOT", IMAGE_VENDOR_BOOT},
                 {0, 4, "AVB0", IMAGE_VBMETA},
                 {0, 4, "\xd7\xb7\xab\x1e", IMAGE_DTBO},
+                {0, 4, "\xd0\x0d\xfe\xed", IMAGE_DTBO}, /* a single tree */
                 {0, 4, "\x3a\xff\x26\xed", IMAGE_SPARSE},
                 {1024, 4, "\xe2\xe1\xf5\xe0", IMAGE_EROFS},
                 {1024 + 0x38, 2, "\x53\xef", IMAGE_EXT4},
@@ -82,19 +83,29 @@ bool partition_is_loader(const char *name) {
         return false;
 }
 
+/* Partitions of the boot chain whose images begin with a magic, signed or not. */
+static const struct {
+        const char *name;
+        ImageKind kind;
+        const char *why;
+} places[] = {
+        {"boot", IMAGE_BOOT, "an Android boot image"},         {"recovery", IMAGE_BOOT, "an Android boot image"},
+        {"init_boot", IMAGE_BOOT, "an Android boot image"},    {"vendor_boot", IMAGE_VENDOR_BOOT, "an Android vendor boot image"},
+        {"vbmeta", IMAGE_VBMETA, "a vbmeta image"},            {"vbmeta_system", IMAGE_VBMETA, "a vbmeta image"},
+        {"vbmeta_vendor", IMAGE_VBMETA, "a vbmeta image"},     {"dtbo", IMAGE_DTBO, "a device tree overlay image"},
+};
+
+static bool has_magic(const char *partition, const char **ret_why) {
+        for (size_t i = 0; i < ELEMENTSOF(places); i++)
+                if (is_partition(partition, places[i].name)) {
+                        *ret_why = places[i].why;
+                        return true;
+                }
+        return false;
+}
+
 /* What an image that is surely something else must not be written to. Places that are not named here take anything. */
 bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
-        static const struct {
-                const char *name;
-                ImageKind kind;
-                const char *why;
-        } places[] = {
-                {"boot", IMAGE_BOOT, "an Android boot image"},         {"recovery", IMAGE_BOOT, "an Android boot image"},
-                {"init_boot", IMAGE_BOOT, "an Android boot image"},    {"vendor_boot", IMAGE_VENDOR_BOOT, "an Android vendor boot image"},
-                {"vbmeta", IMAGE_VBMETA, "a vbmeta image"},            {"vbmeta_system", IMAGE_VBMETA, "a vbmeta image"},
-                {"vbmeta_vendor", IMAGE_VBMETA, "a vbmeta image"},     {"dtbo", IMAGE_DTBO, "a device tree overlay image"},
-        };
-
         *ret_why = "the contents of the partition itself";
         if (kind == IMAGE_PACKAGE || kind == IMAGE_ARCHIVE)
                 return false;
@@ -114,10 +125,10 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
         return true;
 }
 
-bool image_check(ImageKind kind, ImageKind loaders, const char *partition, char *ret, size_t size) {
+bool image_check(ImageKind kind, ImageKind loaders, bool chosen, const char *partition, char *ret, size_t size) {
         const char *wanted;
 
-        if (!image_fits(kind, partition, &wanted)) {
+        if (!image_fits(kind, partition, &wanted) || (chosen && kind == IMAGE_UNKNOWN && has_magic(partition, &wanted))) {
                 snprintf(ret, size, "the file for %s is %s, and %s belongs there; nothing was written", partition, image_kind_to_string(kind), wanted);
                 return false;
         }

@@ -31,8 +31,9 @@ const char *image_kind_to_string(ImageKind kind); /* for sentences: "an Android 
 bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
 
 /* The same, said in one sentence in `ret`. `loaders`: kind of the loaders that are used on the unit: where they are signed (DHTB), programs of
- * the boot chain must be, too. True: it may be written. */
-bool image_check(ImageKind kind, ImageKind loaders, const char *partition, char *ret, size_t size);
+ * the boot chain must be, too. `chosen`: somebody named file and partition, and no package stands for it that a file without a known kind
+ * belongs there: where images have a magic it must have it. True: it may be written. */
+bool image_check(ImageKind kind, ImageKind loaders, bool chosen, const char *partition, char *ret, size_t size);
 
 /* Partitions that loaders keep in two copies with a header, and whose images are written with a checksum (bsl-protocol §9.2):
  * "l_fixnv1", "nr_fixnv1_a", "l_runtimenv1". */

@@ -159,7 +159,7 @@ int engine_fit_image(Engine *e, const PlanStep *s) {
         r = kind_at(e, s->offset, s->size, &kind);
         if (r == 0 && e->plan->chosen)
                 r = kind_of_loaders(e, &loaders);
-        if (r != 0 || image_check(kind, loaders, s->partition, text, sizeof(text)))
+        if (r != 0 || image_check(kind, loaders, e->plan->chosen && !e->plan->options.repair, s->partition, text, sizeof(text)))
                 return r;
         return engine_fail(e, CLASS_PLAN, "image-type", "%s", text);
 }

@@ -158,7 +158,7 @@ static int check_step(const StepsInput *in, const StepRequest *s, Failure *f) {
 static int check_image(const StepsInput *in, const StepRequest *s, Failure *f) {
         char text[256];
 
-        if (s->kind != STEP_WRITE || s->any_image || !s->partition[0] || image_check(s->kind_of_data, in->loader[0].kind, s->partition, text, sizeof(text)))
+        if (s->kind != STEP_WRITE || s->any_image || !s->partition[0] || image_check(s->kind_of_data, in->loader[0].kind, s->looked, s->partition, text, sizeof(text)))
                 return 0;
         snprintf(f->partition, sizeof(f->partition), "%s", s->partition);
         return failure_set(f, CLASS_PLAN, "image-type", "%s", text);

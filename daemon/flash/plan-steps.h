@@ -38,6 +38,7 @@ typedef struct StepRequest {
         /* WRITE, once the file is there: */
         uint64_t data_offset, size;
         ImageKind kind_of_data;    /* by its first bytes, UNKNOWN where nobody looked: then the engine does */
+        bool looked;               /* somebody did */
         unsigned output;           /* READ, 1 … */
 } StepRequest;
 

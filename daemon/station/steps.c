@@ -317,6 +317,7 @@ static void place(StepsInput *in, StepRequest *steps, const SpoolTask *t) {
                         steps[i].data_offset = f->offset;
                         steps[i].size = MIN(f->size, steps[i].length);
                         steps[i].kind_of_data = f->kind;
+                        steps[i].looked = true;
                 }
         }
         hash_own(in, t);

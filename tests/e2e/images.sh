@@ -31,6 +31,11 @@ expect 9 fdlctl --yes --package=signed.pac --slot="$port" write uboot=noise
 says "no signature (DHTB header)"
 expect 9 fdlctl flash --yes wrong.pac --slot="$port"
 says "BOOT, which goes to boot, is a vbmeta image, and an Android boot image belongs there."
+for name in boot vbmeta dtbo recovery; do
+        expect 9 fdlctl --yes --package=phone.pac --slot="$port" write "$name=noise"
+        says "the file for $name is data of no known kind"
+done
+says "--any-image"
 expect 9 fdlctl -q write --yes --package=phone.pac --slot="$port" boot=phone.pac
 simctl '{"cmd":"describe","device":"phone"}' | grep -q '"stage":"brom"' || fail "something was sent"
 expect 2 fdlctl flash phone.pac --sparse=perhaps

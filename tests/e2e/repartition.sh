@@ -163,7 +163,7 @@ for point in "${kills[@]}"; do
         kill -KILL "$daemon_pid"
         wait "$daemon_pid" 2>/dev/null || true
         start_daemon
-        for _ in $(seq 200); do # the package is looked at first
+        for _ in $(seq 600); do # the package is looked at first
                 fdlctl -q --no-wait retry "$first" >"$WORK/out" 2>"$WORK/err" && break
                 sleep 0.05
         done

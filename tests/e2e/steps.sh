@@ -76,7 +76,10 @@ printf 'AVB0%01000d' 0 >vbmeta.img
 expect 9 fdlctl $on_ab --yes write boot=boot.img
 says "boot_a or boot_b"
 # shellcheck disable=SC2086
-expect 0 fdlctl $on_ab --yes --finish=nothing write boot_b=boot.img
+expect 9 fdlctl $on_ab --yes --finish=nothing write boot_b=noise
+says "data of no known kind"
+# shellcheck disable=SC2086
+expect 0 fdlctl $on_ab --yes --finish=nothing --any-image write boot_b=boot.img
 # shellcheck disable=SC2086
 expect 0 fdlctl $on_ab read --length="$size" boot_b=boot_b.img
 cmp boot.img boot_b.img || fail "boot_b is not what was written"
