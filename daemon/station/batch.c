@@ -577,6 +577,13 @@ static void plan_retry(const Batch *b, Slot *slot, const Job *job) {
         slot->retry_now = d && !d->broken && b->state == BATCH_STATE_RUNNING;
 }
 
+/* Many a unit is silent after the daemon ended in the middle of a loader. That says nothing of the line. */
+static bool left_silent(const Job *job) {
+        const Job *old = job->retry_of > 0 ? station_find_job(job->station, job->retry_of) : NULL;
+
+        return old && old->result == JOB_RESULT_INTERRUPTED && job->failure.stage == STAGE_HANDSHAKE;
+}
+
 static void count_unit(Batch *b, const Job *job, JobResult result) {
         switch (result) {
         case JOB_RESULT_DONE:
@@ -586,6 +593,8 @@ static void count_unit(Batch *b, const Job *job, JobResult result) {
                 break;
         case JOB_RESULT_FAILED:
                 b->failed++;
+                if (left_silent(job))
+                        return;
                 break;
         case JOB_RESULT_SKIPPED:
                 b->skipped++;
@@ -613,7 +622,7 @@ void batch_job_ended(Job *job, JobResult result) {
                         forget_attempts(slot);
         }
         end_first_article(b, job, result);
-        if (result == JOB_RESULT_FAILED)
+        if (result == JOB_RESULT_FAILED && !left_silent(job))
                 check_line(b, job);
         (void) put_row(b);
         TELL(b, "Passed", "Failed", "Skipped", "Yield", "Running", "FirstArticle", "Action");

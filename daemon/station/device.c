@@ -144,20 +144,20 @@ void device_classify_all(Station *s) {
 
 /* The unit that was worked on when the last daemon ended. One that came later than the job began is another appearance: of the same
  * unit after a re-enumeration, or of another one; nobody can tell, so it is met like any new one. */
-static bool was_interrupted(const Device *d) {
+static const InterruptedPort *interruption_of(const Device *d) {
         const Station *s = d->station;
 
         for (size_t i = 0; i < s->n_interrupted_ports; i++)
                 if (streq(s->interrupted_ports[i].port, d->port))
-                        return d->initialized_usec <= 1 || s->interrupted_ports[i].started_usec > d->appeared_usec;
-        return false;
+                        return d->initialized_usec <= 1 || s->interrupted_ports[i].started_usec > d->appeared_usec ? s->interrupted_ports + i : NULL;
+        return NULL;
 }
 
 /* Found at start: was this very unit used before the daemon stopped? Then it is nobody's "next unit". */
 static bool used_before_start(const Device *d) {
         const Station *s = d->station;
 
-        if (was_interrupted(d))
+        if (interruption_of(d))
                 return true;
         if (d->initialized_usec <= 1) /* not known */
                 return false;
@@ -328,7 +328,9 @@ static void device_add(Station *s, const HotplugDevice *h) {
         d->touched = !s->enumerated && used_before_start(d);
         if (d->touched && h->initialized_usec <= 1)
                 d->since_usec = 0; /* it was there before this daemon */
-        d->resumable = d->touched && was_interrupted(d);
+        d->resumable = d->touched && interruption_of(d);
+        if (d->resumable && slot->batch && slot->batch->id == interruption_of(d)->batch)
+                slot->retry_of = interruption_of(d)->job; /* the batch goes on with it */
         slot->device = d;
         note_late(d);
         classify(d);

@@ -124,6 +124,12 @@ typedef struct JobRun {
         unsigned n_samples;
 } JobRun;
 
+/* A socket in which a job was running when the daemon ended. */
+typedef struct InterruptedPort {
+        char port[128];
+        uint64_t started_usec, job, batch;
+} InterruptedPort;
+
 struct Station {
         sd_event *event;
         Settings settings;
@@ -171,10 +177,7 @@ struct Station {
         void *stopped_userdata;
         sd_event_source *stopped_source;
         struct Evidence *evidence;
-        struct {
-                char port[128];
-                uint64_t started_usec;
-        } *interrupted_ports; /* found at start: sockets in which a job was running */
+        InterruptedPort *interrupted_ports; /* found at start */
         size_t n_interrupted_ports;
 };
 

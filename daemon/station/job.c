@@ -440,6 +440,14 @@ void job_note_open_table(Job *job) {
 
 /* ---- the end of a job ---- */
 
+/* A retry that gets nowhere leaves the unit as the attempt before it did: half written, if it was that. */
+static bool half_written_before(const Job *job) {
+        const Job *old = job->retry_of > 0 ? station_find_job(job->station, job->retry_of) : NULL;
+
+        return old && old->result != JOB_RESULT_DONE && old->failure.must_reflash &&
+               (!old->run->unit[0] || !job->run->unit[0] || streq(old->run->unit, job->run->unit));
+}
+
 void job_conclude(Job *job, JobResult result, const Failure *f) {
         Station *s = job->station;
         JobRun *run = job->run;
@@ -448,8 +456,10 @@ void job_conclude(Job *job, JobResult result, const Failure *f) {
 
         if (run->concluding || job->state == JOB_STATE_FINISHED)
                 return;
-        if (f)
+        if (f) {
                 job->failure = *f;
+                job->failure.must_reflash |= half_written_before(job);
+        }
         if (f && !streq(job->kind, "import"))
                 failure_complete_verdict(&job->failure);
         if (f && f->class != CLASS_NONE)
@@ -506,7 +516,8 @@ static void restore_interrupted(Job *job) {
         f.stage = job->stage == STAGE_INVALID ? STAGE_CLAIM : job->stage;
         f.step = job->step;
         f.must_reflash = job->stage == STAGE_ERASE || job->stage == STAGE_REPARTITION || job->stage == STAGE_WRITE ||
-                         job->stage == STAGE_RESTORE || job->stage == STAGE_CHECKING || job->stage == STAGE_VERIFY;
+                         job->stage == STAGE_RESTORE || job->stage == STAGE_CHECKING || job->stage == STAGE_VERIFY ||
+                         half_written_before(job);
         failure_set(&f, CLASS_HOST, "interrupted", "The daemon stopped while this job was at step %d of %d (%s).%s",
                     job->step + 1, job->step_count, stage_to_string(f.stage),
                     f.must_reflash ? " The unit must be flashed again." : "");

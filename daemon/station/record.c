@@ -212,14 +212,27 @@ static struct json_object *package_object(const Job *job) {
         return o;
 }
 
+/* Of a job that the end of the daemon broke off only its row is left, and what that tells of the unit. */
+#define FLASH_MARK "flash:"
+
+static const char *chip_of(const Job *job) {
+        if (job->run->trail)
+                return trail_find(job, "chip-uid");
+        return strncmp(job->run->unit, FLASH_MARK, strlen(FLASH_MARK)) == 0 ? "" : job->run->unit;
+}
+
 /* Facts that say who the unit is; the rest is kept under its own keys. */
 static struct json_object *unit_object(const Job *job) {
         struct json_object *o = json_object_new_object();
         const JobTrail *t = job->run->trail;
         char id[16];
 
-        if (!t)
+        if (!t) {
+                add_text(o, "chip-uid", chip_of(job));
+                if (!chip_of(job)[0] && job->run->unit[0])
+                        add_text(o, "flash-uid", job->run->unit + strlen(FLASH_MARK));
                 return o;
+        }
         snprintf(id, sizeof(id), "%04x:%04x", t->vendor, t->product);
         add_text(o, "usb_id", id);
         add_text(o, "usb_speed", t->speed);
@@ -329,7 +342,7 @@ static void fill_columns(const Job *job, const StoreJob *row, StoreRecord *r) {
         snprintf(r->digest, sizeof(r->digest), "%s", job->digest);
         snprintf(r->serial, sizeof(r->serial), "%.64s", written[0] ? written : seen);
         snprintf(r->serial_seen, sizeof(r->serial_seen), "%.64s", seen);
-        snprintf(r->chip, sizeof(r->chip), "%.128s", trail_find(job, "chip-uid"));
+        snprintf(r->chip, sizeof(r->chip), "%.128s", chip_of(job));
         memcpy(r->loaders, job->run->loaders, sizeof(r->loaders));
         memcpy(r->model, job->run->model, sizeof(r->model));
         r->outcome = job->run->loaders_outcome;

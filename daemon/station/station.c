@@ -239,13 +239,25 @@ static int add_sources(Station *s) {
 
 /* ---- begin ---- */
 
+/* The last thing that happened in its socket. */
+static bool is_newest(const StoreSnapshot *snapshot, const StoreJob *j) {
+        for (size_t i = 0; i < snapshot->n_jobs; i++)
+                if (snapshot->jobs[i].id > j->id && streq(snapshot->jobs[i].port, j->port))
+                        return false;
+        return true;
+}
+
+/* Also those that an earlier start has recorded already: that daemon may have ended before it could go on with the unit. */
 static void note_interrupted(Station *s, const StoreSnapshot *snapshot) {
         s->interrupted_ports = calloc(snapshot->n_jobs + 1, sizeof(s->interrupted_ports[0]));
         for (size_t i = 0; s->interrupted_ports && i < snapshot->n_jobs; i++) {
                 const StoreJob *j = snapshot->jobs + i;
-                if ((j->state != JOB_STATE_RUNNING && j->state != JOB_STATE_CANCELLING) || !j->port[0])
+                bool running = j->state == JOB_STATE_RUNNING || j->state == JOB_STATE_CANCELLING;
+                if (!j->port[0] || (!running && !(j->state == JOB_STATE_FINISHED && j->result == JOB_RESULT_INTERRUPTED && is_newest(snapshot, j))))
                         continue;
                 snprintf(s->interrupted_ports[s->n_interrupted_ports].port, sizeof(s->interrupted_ports[0].port), "%s", j->port);
+                s->interrupted_ports[s->n_interrupted_ports].batch = j->batch;
+                s->interrupted_ports[s->n_interrupted_ports].job = j->id;
                 s->interrupted_ports[s->n_interrupted_ports++].started_usec = j->started_usec;
         }
 }
@@ -282,8 +294,11 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
         read_boot_id(s);
         for (size_t i = 0; i < snapshot->n_batches; i++)
                 batch_restore(s, snapshot->batches + i);
-        for (size_t i = 0; i < snapshot->n_jobs; i++)
-                job_restore(s, snapshot->jobs + i);
+        /* What is finished first: a retry looks at the attempt before it. */
+        for (int finished = 1; finished >= 0; finished--)
+                for (size_t i = 0; i < snapshot->n_jobs; i++)
+                        if ((snapshot->jobs[i].state == JOB_STATE_FINISHED) == finished)
+                                job_restore(s, snapshot->jobs + i);
         spool_sweep(s->directory, is_unfinished, s);
 }
 

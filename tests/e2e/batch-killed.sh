@@ -26,6 +26,31 @@ says '"Failed":0'
 expect 0 fdlctl history --no-legend
 [ "$(grep -c interrupted "$WORK/out")" -eq 1 ] && [ "$(grep -c ' done ' "$WORK/out")" -eq 1 ] || fail "not one record for each attempt: $(cat "$WORK/out")"
 expect 0 fdlctl history --check
+
+# It passed. Now it is flashed by hand, and that is broken off: it is no longer a unit that passed, and a batch does not skip it.
+expect 0 fdlctl stop-batch "$batch"
+chip=$(fdlctl -j history --result=done | grep -o '"chip-uid":"[^"]*"' | cut -d'"' -f4)
+[ -n "$chip" ] || fail "the record does not tell the chip"
+simctl '{"cmd":"replug","device":"unit"}' >/dev/null
+start_job flash phone.pac --slot="$(port_of unit)"
+written=$(simctl '{"cmd":"describe","device":"unit"}' | grep -o '"bytes_written":[0-9]*' | cut -d: -f2)
+simctl "{\"cmd\":\"wait\",\"device\":\"unit\",\"until\":\"bytes_written>$((written + 3000000))\",\"timeout\":60000}" >/dev/null || fail "the job never wrote"
+kill -9 "$daemon_pid"
+wait "$daemon_pid" 2>/dev/null || true
+start_daemon
+expect 0 fdlctl -j history --chip="$chip" --result=interrupted
+says "\"job\":$job"
+says '"must_reflash":true'
+packages_ready
+expect 0 fdlctl -q start-batch phone.pac
+batch=$(sed -n 's/^batch //p' "$WORK/out")
+for _ in $(seq 600); do
+        fdlctl -j show "/org/fdld/Fdld1/batches/_$batch" >"$WORK/out"
+        grep -qE '"(Passed|Skipped)":1' "$WORK/out" && break
+        sleep 0.05
+done
+says '"Passed":1'
+says '"Skipped":0'
 stop_station
 trap - EXIT
 echo "killed while a batch wrote; taken up, passed"

@@ -2058,6 +2058,43 @@ static void restart_batch(const char *boot, BatchState expected) {
         unsetenv("FDLD_BOOT_ID");
 }
 
+/* The first start after the crash recorded it and ended before it could go on with the unit. The second one still takes it up, and what
+ * comes to nothing there does not say that the unit were in order. */
+START_TEST(a_batch_takes_its_unit_up_at_the_second_start) {
+        StoreBatch batch = {.id = 5, .state = BATCH_STATE_RUNNING, .name = "b", .digest = DIGEST, .slots = "usb-0:1\n", .boot_id = "boot-1"};
+        StorePackage p = {.digest = DIGEST, .name = "x.pac"};
+        StoreJob jobs[2] = {row(12, JOB_STATE_RUNNING), row(11, JOB_STATE_FINISHED)}; /* the store gives the unfinished ones first */
+        Job *job;
+
+        setenv("FDLD_BOOT_ID", "boot-1", 1);
+        for (int i = 0; i < 2; i++) {
+                snprintf(jobs[i].port, sizeof(jobs[i].port), "usb-0:1");
+                jobs[i].batch = 5;
+                jobs[i].started_usec = 5;
+        }
+        jobs[0].stage = STAGE_HANDSHAKE;
+        jobs[0].retry_of = 11;
+        jobs[1].result = JOB_RESULT_INTERRUPTED;
+        jobs[1].failure.must_reflash = true;
+        disk.snapshot = (StoreSnapshot){.n_packages = 1, .packages = &p, .n_batches = 1, .batches = &batch, .n_jobs = 2 - (size_t) _i, .jobs = jobs + _i};
+        disk.snapshot.next_id = disk.next_id = 1001;
+        present_at_start[n_present_at_start++] = device_at(1, 9);
+        begin();
+        finish_task(0, NULL);
+        package = station_find_package(st, DIGEST);
+        if (_i == 0)
+                ck_assert(station_find_job(st, 12)->failure.must_reflash);
+        job = job_at(1);
+        ck_assert_ptr_nonnull(job);
+        ck_assert_uint_eq(job->retry_of, _i == 0 ? 12 : 11);
+        done(job, 1, CLASS_SILENT, STAGE_HANDSHAKE);
+        ck_assert_int_eq(job->result, JOB_RESULT_FAILED);
+        ck_assert(job->failure.must_reflash);
+        ck_assert_uint_eq(station_find_batch(st, 5)->n_recent, 0); /* nothing that the line could be stopped for */
+        unsetenv("FDLD_BOOT_ID");
+}
+END_TEST
+
 START_TEST(batches_survive_the_daemon) {
         restart_batch("boot-1", BATCH_STATE_RUNNING);
 }
@@ -2137,6 +2174,7 @@ static Suite *suite(void) {
         tcase_add_test(restarts, batches_survive_the_daemon);
         tcase_add_test(restarts, batches_wait_after_a_reboot);
         tcase_add_test(restarts, restart_with_damaged_package);
+        tcase_add_loop_test(restarts, a_batch_takes_its_unit_up_at_the_second_start, 0, 2);
         suite_add_tcase(s, restarts);
         return s;
 }
