@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "common/log.h"
 #include "common/mapped-file.h"
+#include "loop.h"
 #include "station/settings.h"
 #include "station/station.h"
 #include "upgrade.h"
@@ -308,6 +309,17 @@ static int begin(Daemon *d) {
         return 0;
 }
 
+static int serve(Daemon *d) {
+        LoopTimes t;
+        int r = loop_run(d->event, &t);
+
+        log_info("The main loop worked %llu times, %llu of them for more than %u ms (%llu by processor time); the longest took %.1f ms, of the "
+                 "processor %.1f ms.",
+                 (unsigned long long) t.n, (unsigned long long) t.over, LOOP_BUDGET_USEC / 1000, (unsigned long long) t.over_cpu,
+                 (double) t.longest_usec / 1000, (double) t.longest_cpu_usec / 1000);
+        return r;
+}
+
 /* Memory must not grow with the devices that were here: what is large comes from the kernel and goes back to it when it is freed (by
  * itself the C library would raise that limit to the largest block it has seen, and keep what is below in each thread's arena), and
  * no worker has an arena to itself. Nothing is allocated for each frame, so this costs no time. */
@@ -330,7 +342,7 @@ int main(int argc, char *argv[]) {
         r = block_signals();
         r = r < 0 ? complain(strerror(-r), EXIT_FAILURE) : begin(&d);
         if (r == 0)
-                r = sd_event_loop(d.event);
+                r = serve(&d);
         if (r < 0)
                 r = complain(strerror(-r), EXIT_FAILURE);
         bus_free(d.bus);

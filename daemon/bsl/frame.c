@@ -172,10 +172,9 @@ static BslDecoded feed_escaped(BslDecoder *d, const uint8_t **data, size_t *size
         }
 }
 
-/* Looks at what begins at d->head: a whole frame, the beginning of one, or neither. Constant time. */
-static BslDecoded raw_candidate(const BslDecoder *d, size_t *ret_body) {
-        const uint8_t *p = d->buffer + d->head;
-        size_t n = d->tail - d->head, body;
+/* Looks at what begins at p: a whole frame, the beginning of one, or neither. Constant time. */
+static BslDecoded raw_candidate(const uint8_t *p, size_t n, size_t *ret_body) {
+        size_t body;
 
         /* Devices answer with types 0080 to 00FF only. */
         if ((n > 0 && p[0] != BSL_FLAG) || (n > 1 && p[1] != 0) || (n > 2 && p[2] < 0x80))
@@ -196,7 +195,7 @@ static BslDecoded raw_scan(BslDecoder *d, BslFrame *ret) {
 
         while (d->head < d->tail) {
                 size_t body = 0;
-                BslDecoded r = raw_candidate(d, &body);
+                BslDecoded r = raw_candidate(d->buffer + d->head, d->tail - d->head, &body);
 
                 if (r == BSL_DECODED_MORE)
                         break;
@@ -213,6 +212,23 @@ static BslDecoded raw_scan(BslDecoder *d, BslFrame *ret) {
         return d->garbage > before ? BSL_DECODED_BAD : BSL_DECODED_MORE;
 }
 
+/* A frame that came whole and behind nothing unfinished is taken from where it lies; what is left of the one before it is at most its
+ * closing flag. */
+static bool raw_in_place(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret) {
+        const uint8_t *start = *data + 1;
+        size_t unread = d->tail - d->head, body = 0;
+
+        if (unread > 1 || (unread == 1 && d->buffer[d->head] != BSL_FLAG) || raw_candidate(*data, *size, &body) != BSL_DECODED_FRAME)
+                return false;
+        d->buffer[0] = BSL_FLAG;
+        d->head = 0;
+        d->tail = 1;
+        *data += body + 2;
+        *size -= body + 2;
+        frame_found(start, body, ret);
+        return true;
+}
+
 static BslDecoded feed_raw(BslDecoder *d, const uint8_t **data, size_t *size, BslFrame *ret) {
         for (;;) {
                 BslDecoded r = raw_scan(d, ret);
@@ -220,6 +236,8 @@ static BslDecoded feed_raw(BslDecoder *d, const uint8_t **data, size_t *size, Bs
 
                 if (r != BSL_DECODED_MORE || *size == 0)
                         return r;
+                if (raw_in_place(d, data, size, ret))
+                        return BSL_DECODED_FRAME;
                 /* What is unread is less than one frame, so moving it always makes room for the rest of it. */
                 if (d->head == d->tail || sizeof(d->buffer) - d->tail < *size) {
                         memmove(d->buffer, d->buffer + d->head, d->tail - d->head);

@@ -21,7 +21,7 @@ bool bsl_body_check(const uint8_t *body, size_t size, BslCheck check);
 
 typedef struct BslFrame {
         uint16_t type;
-        const uint8_t *body; /* type, length, payload, check; valid until the decoder is used again */
+        const uint8_t *body; /* type, length, payload, check; in the decoder until it is used again, or in the bytes that it was given */
         size_t body_size;
         const uint8_t *payload;
         size_t size; /* of the payload; agrees with the length field */

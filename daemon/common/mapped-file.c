@@ -19,7 +19,7 @@ typedef struct Slot {
 } Slot;
 
 struct MappedFile {
-        atomic_uint refs;
+        atomic_uint refs, readers;
         uint64_t size;
         int64_t time;
         struct timespec changed; /* last, when it was opened */
@@ -129,6 +129,7 @@ int mapped_file_take(int fd, MappedFile **ret) {
         if (!m)
                 return -ENOMEM;
         atomic_init(&m->refs, 1);
+        atomic_init(&m->readers, 0);
         m->fd = -EBADF;
         if (fstat(fd, &st) < 0)
                 return -errno;
@@ -169,6 +170,17 @@ MappedFile *mapped_file_unref(MappedFile *m) {
         if (m && atomic_fetch_sub(&m->refs, 1) == 1)
                 mapped_file_free(m);
         return NULL;
+}
+
+void mapped_file_busy(MappedFile *m) {
+        if (m)
+                atomic_fetch_add(&m->readers, 1);
+}
+
+/* Somebody who begins just now finds the pages missing and gets them again. */
+void mapped_file_rest(MappedFile *m) {
+        if (m && atomic_fetch_sub(&m->readers, 1) == 1 && m->data)
+                (void) madvise(m->data, (size_t) m->size, MADV_DONTNEED);
 }
 
 const uint8_t *mapped_file_data(const MappedFile *m) {

@@ -272,6 +272,8 @@ int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, b
 /* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so
  * that data that do not fit each other are found while flash is still as it was. */
 int engine_prepare_nv(Engine *e, int backup);
+/* Of the images that were written, those that no later step compares with are needed no more. */
+void engine_drop_nv(Engine *e);
 int engine_check_nv(Engine *e);
 /* Bytes 0-3 are left out: sum and stamp, which a loader may make anew. image->size: none. */
 size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_t size);

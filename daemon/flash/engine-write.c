@@ -248,7 +248,7 @@ int engine_prepare_nv(Engine *e, int backup) {
                 const PlanStep *s = e->plan->steps + i;
                 int r;
 
-                if (s->op != PLAN_WRITE_NV || e->images[i].data || (backup >= 0 && s->backup != backup) ||
+                if (s->op != PLAN_WRITE_NV || i < e->step || e->images[i].data || (backup >= 0 && s->backup != backup) ||
                     engine_skips(e, s))
                         continue;
                 r = make_nv(e, s, e->images + i);
@@ -256,6 +256,18 @@ int engine_prepare_nv(Engine *e, int backup) {
                         return r;
         }
         return 0;
+}
+
+void engine_drop_nv(Engine *e) {
+        for (size_t i = 0; i <= e->step; i++) {
+                bool later = false;
+
+                for (size_t k = e->step + 1; k < e->plan->n_steps; k++)
+                        later = later || e->plan->steps[k].write == (int) i;
+                if (e->plan->steps[i].op != PLAN_WRITE_NV || later)
+                        continue;
+                free(TAKE_PTR(e->images[i].data));
+        }
 }
 
 static uint32_t byte_sum(const EngineImage *image) {

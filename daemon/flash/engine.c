@@ -427,6 +427,7 @@ static int run_step(Engine *e) {
                 return r;
         if (s->op == PLAN_BACKUP || s->op == PLAN_READ || s->op == PLAN_ERASE || s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV)
                 engine_obeyed(e);
+        engine_drop_nv(e);
         e->base += s->op == PLAN_READ ? e->sizes[e->step] : plan_step_bytes(s);
         engine_progress(e, 0);
         e->report->steps_done++;

@@ -480,7 +480,9 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         input.stations = spec->stations[0] ? spec->stations : NULL;
         input.on_bus_ms = spec->on_bus_ms;
         input.now_s = (uint64_t) MAX(time(NULL), (time_t) 0);
+        mapped_file_busy(spec->package);
         r = engine_run(&input, channel, &hooks, report, f);
+        mapped_file_rest(spec->package);
         if (plan_digest(w->spec->plan, digest) == 0)
                 on_fact(w, "plan", digest);
         return r;

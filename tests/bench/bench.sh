@@ -49,6 +49,11 @@ tick=$(getconf CLK_TCK)
 # cpu_of PID: seconds of user and system time. rss_of PID FIELD: KiB.
 cpu_of() { awk -v tick="$tick" '{ sub(/^.*\) /, ""); print ($12 + $13) / tick }' "/proc/$1/stat"; }
 rss_of() { sed -n "s/^$2:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$1/status"; }
+# Whole pages that belong to nobody else, as the kernel counts them one by one; the other numbers lag behind.
+anonymous_of() { awk '/^Anonymous:/ { print $2 }' "/proc/$1/smaps_rollup"; }
+# What the daemon's main loop says of itself at its end: dispatches, those above 5 ms, the same by processor time, the longest in ms, and its
+# processor time. Only after stop_station.
+loop_of() { sed -n 's/.*The main loop worked \([0-9]*\) times, \([0-9]*\) of them for more than 5 ms (\([0-9]*\) by processor time); the longest took \([0-9.]*\) ms, of the processor \([0-9.]*\) ms.*/\1 \2 \3 \4 \5/p' "$WORK/fdld.log" | tail -n 1; }
 
 # ---- inside the simulator: each writes lines "NAME VALUE" to $WORK/result
 
@@ -68,7 +73,7 @@ inside_jobs() {
                 t1=$(date +%s%N)
                 fdlctl status >/dev/null || fail "the bus does not answer"
                 echo $((($(date +%s%N) - t1) / 1000)) >>"$calls"
-                a=$(rss_of "$daemon_pid" RssAnon)
+                a=$(anonymous_of "$daemon_pid")
                 [ "$a" -le "$anon" ] || anon=$a
         done
         fdlctl -q wait "${jobs[@]}" || fail "a job failed"
@@ -82,6 +87,34 @@ inside_jobs() {
                 fdlctl history --json=short | "$here/stages.awk"
         } >"$WORK/result"
         stop_station
+        loop_of | awk '{ print "loop_over", $2; print "loop_over_cpu", $3; print "loop_longest", $4; print "loop_longest_cpu", $5 }' >>"$WORK/result"
+}
+
+# inside_plug N: N jobs one after the other on a socket, each queued before its unit comes; from the kernel's message to the first byte, as
+# the simulator sees it.
+inside_plug() {
+        local i port us
+        start_bus
+        start_daemon
+        fdlctl -q import "$WORK/phone.pac" >/dev/null
+        port=$(port_of u)
+        : >"$WORK/plugs"
+        for i in $(seq "$1"); do
+                simctl '{"cmd":"unplug","device":"u"}' >/dev/null
+                start_job flash phone.pac --slot="$port"
+                sleep 0.3
+                simctl '{"cmd":"plug","device":"u"}' >/dev/null
+                for _ in $(seq 200); do
+                        us=$(simctl '{"cmd":"describe","device":"u"}' | sed -n 's/.*"first_byte_us": *\([0-9]*\).*/\1/p')
+                        [ "${us:-0}" -eq 0 ] || break
+                        sleep 0.05
+                done
+                [ "${us:-0}" -gt 0 ] || fail "no byte came"
+                echo "$us" >>"$WORK/plugs"
+                fdlctl -q cancel "$job" >/dev/null
+                fdlctl -q wait "$job" >/dev/null 2>&1 || true
+        done
+        stop_station
 }
 
 # inside_idle: a daemon that nobody asks anything, with a device plugged in.
@@ -92,17 +125,25 @@ inside_idle() {
         start_daemon
         t1=$(date +%s%N)
         pid=$daemon_pid
-        sleep 3
+        sleep 5
         count() { switches=0; for task in /proc/"$pid"/task/*/status; do switches=$((switches + $(sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "$task"))); done; }
         count
-        local before=$switches
+        local before=$switches rss anon
+        rss=$(awk '/^Rss:/ { print $2 }' "/proc/$pid/smaps_rollup")
+        anon=$(anonymous_of "$pid")
         sleep 10
         count
+        # After work: what a job and its package leave behind.
+        fdlctl -q import "$WORK/phone.pac" >/dev/null
+        fdlctl -q flash phone.pac --all >/dev/null 2>&1 || fail "the job failed"
+        sleep 2
         {
                 echo "start $(((t1 - t0) / 1000))"
                 echo "wakeups $((switches - before))"
-                echo "rss $(rss_of "$pid" VmRSS)"
-                echo "anon $(rss_of "$pid" RssAnon)"
+                echo "rss $rss"
+                echo "anon $anon"
+                echo "rss_after $(awk '/^Rss:/ { print $2 }' "/proc/$pid/smaps_rollup")"
+                echo "anon_after $(anonymous_of "$pid")"
         } >"$WORK/result"
         stop_station
 }
@@ -212,6 +253,7 @@ bench_many() {
                         simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
                         awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
                         awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
+                        value loop_longest >>"$f.loop"; value loop_longest_cpu >>"$f.loopcpu"; value loop_over >>"$f.over"; value loop_over_cpu >>"$f.overcpu"
                         value anon >>"$f.anon"; value call50 >>"$f.c50"; value call99 >>"$f.c99"; value fairness >>"$f.fair"
                 done
                 figure many "$n devices: all bytes" MB/s "$f.rate"
@@ -220,6 +262,10 @@ bench_many() {
                 figure many "$n devices: slowest over median time" ratio "$f.fair"
                 figure many "$n devices: fdlctl status, p50, program start included" µs "$f.c50"
                 figure many "$n devices: fdlctl status, p99" µs "$f.c99"
+                figure many "$n devices: longest dispatch of the main loop" ms "$f.loop"
+                figure many "$n devices: the same, processor time" ms "$f.loopcpu"
+                figure many "$n devices: dispatches above 5 ms" count "$f.over"
+                figure many "$n devices: the same, by processor time" count "$f.overcpu"
                 [ -n "$first" ] && [ "$n" -gt "${first%% *}" ] &&
                         row many "$n devices: most anonymous memory, for each further device" KiB "$(($(middle "$f.anon" | awk -v a="${first#* }" -v n="$n" -v k="${first%% *}" '{ print int(($1 - a) / (n - k)) }')))" ""
                 [ -n "$first" ] || first="$n $(middle "$f.anon" | cut -d' ' -f1)"
@@ -232,12 +278,18 @@ bench_control() {
         for i in $(seq "$runs"); do
                 simulate inside_idle --bus-rate=0 --device=phone-emmc
                 value start >>"$f.start"; value rss >>"$f.rss"; value anon >>"$f.anon"
+                value rss_after >>"$f.rssafter"; value anon_after >>"$f.anonafter"
                 awk -v n="$(value wakeups)" 'BEGIN { print n / 10 }' >>"$f.wake"
+                simulate "inside_plug 5" --bus-rate=0 --device=phone-emmc,name=u
+                cat "$WORK/plugs" >>"$f.plug"
         done
         figure control "start until the first answer" µs "$f.start"
         figure control "idle: RSS" KiB "$f.rss"
         figure control "idle: anonymous memory" KiB "$f.anon"
         figure control "idle: wake-ups" 1/s "$f.wake"
+        figure control "idle after a job: RSS" KiB "$f.rssafter"
+        figure control "idle after a job: anonymous memory" KiB "$f.anonafter"
+        figure control "plug to first byte" µs "$f.plug"
 }
 
 bench_peer() {

@@ -45,7 +45,9 @@ flash_all() {
 }
 
 cp -a --sparse=always "$WORK/flash/u1" "$WORK/before"
+idle=$(anonymous)
 flash_all 8M # what is taken once and kept is not counted twice
+first=$peak
 flash_all_again() {
         local i
         for i in $(seq "$n"); do
@@ -60,6 +62,9 @@ flash_all_again "$large"
 echo "at most $small KiB with 8 MiB, $peak KiB with $large, $n devices"
 # Sanitizers keep what was freed and shadows of everything. (Not grep -q: nm would die of the closed pipe.)
 if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then
+        # Not what is read out of each unit either, 10 MiB and more: only buffers, and what the station and its records take once.
+        echo "$idle KiB idle, $first KiB with $n devices"
+        [ "$first" -le $((idle + 2560 + n * 768)) ] || fail "$n devices took $((first - idle)) KiB"
         [ "$peak" -le $((small + allow_kib)) ] || fail "the daemon's memory grew from $small to $peak KiB"
 fi
 if [ -x "$FDLD_BUILD/flashcheck" ]; then

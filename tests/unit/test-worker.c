@@ -89,6 +89,10 @@ uint64_t mapped_file_size(const MappedFile *m _unused_) {
 bool mapped_file_ok(MappedFile *m _unused_) {
         return true;
 }
+void mapped_file_busy(MappedFile *m _unused_) {
+}
+void mapped_file_rest(MappedFile *m _unused_) {
+}
 
 /* What the thread does. Steps 0 to 9 may be broken off, later ones not. */
 typedef int (*Script)(const EngineHooks *h, Channel *c, EngineReport *report, Failure *f);
