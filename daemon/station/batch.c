@@ -281,7 +281,7 @@ bool batch_wants(const Device *d) {
                 return false;
         if (d->touched && !slot->retry_now && !d->resumable)
                 return false;
-        if (d->returned_job > 0 || (slot->quick_failures >= QUICK_RETURNS && came_back_by_itself(d)))
+        if (slot->quick_failures >= QUICK_RETURNS && came_back_by_itself(d))
                 return false;
         return b->policy.count == 0 || b->passed + units_awaited(b) < b->policy.count;
 }

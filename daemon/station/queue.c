@@ -52,7 +52,7 @@ bool device_usable(const Device *d, const Job *job) {
                 return false;
         if (job->run->want_device)
                 return job->run->want_device == d->number;
-        return !d->touched && !job->run->needs_replug && (job->run->target == TARGET_ANY ? d->returned_job == 0 : job->slot == d->slot);
+        return !d->touched && !job->run->needs_replug && (job->run->target == TARGET_ANY || job->slot == d->slot);
 }
 
 static Device *find_device(const Job *job, unsigned n_free) {
@@ -70,7 +70,7 @@ static unsigned count_free(const Station *s) {
         unsigned n = 0;
 
         for (const Device *d = s->devices; d; d = d->next)
-                n += device_free_now(d) && !d->touched && d->returned_job == 0;
+                n += device_free_now(d) && !d->touched;
         return n;
 }
 

@@ -4,11 +4,12 @@
 #include "station/internal.h"
 
 /* A unit that was flashed and restarted should start its system. One that stands in download mode again at once has found nothing to
- * start (bsl-protocol §12 F22, F23). Its job is over and stays done, as all that it had to do was acknowledged; but the job, the journal and
- * the socket say what has become of it, and nobody takes it for the next unit. One that never comes up at all cannot be told from one that
- * starts a system without an USB port; what the kernel says of such a port, "fdlctl doctor" shows. */
+ * start (bsl-protocol §12 F22, F23). Nobody can prove that before it is spoken to: a quick hand may have plugged in the next unit. So the job,
+ * which is done as all that it had to do was acknowledged, and the journal say what it looks like; nothing is held up by it, and a batch knows a
+ * unit that it has flashed by its number. One that never comes up at all cannot be told from one that starts a system without an USB port;
+ * what the kernel says of such a port, "fdlctl doctor" shows. */
 
-/* The boot ROM is on the bus within a second; nobody changes a unit in that time. */
+/* The boot ROM is on the bus within a second. */
 #define RETURN_USEC 3000000ULL
 
 static bool writes_first_stage(const Plan *plan) {
@@ -27,41 +28,35 @@ void return_expect(Slot *slot, const Job *job) {
                 return;
         slot->reset_job = job->id;
         slot->reset_first_stage = writes_first_stage(plan);
-        slot->reset_strap = plan->single_loader || plan->protocol == PLAN_PDL;
 }
 
-static void tell(Slot *slot, const Device *d, uint64_t after_usec) {
+static void tell(Slot *slot, uint64_t after_usec) {
         Job *job = station_find_job(slot->station, slot->reset_job);
         Failure f = {.stage = STAGE_FINISH, .class = CLASS_MISMATCH};
-        char code[FAILURE_CODE_MAX], text[300];
+        char code[FAILURE_CODE_MAX], text[400];
         Explanation x;
 
         snprintf(f.detail, sizeof(f.detail), "%s", slot->reset_first_stage ? "boot-rom" : "autodloader");
         failure_code(&f, code);
         explanation_of(&f, &x);
-        snprintf(text, sizeof(text), "the unit is back in download mode %.1f s after its restart: %s, or its boot key or strap is still held (fdlctl explain %s)",
+        snprintf(text, sizeof(text), "%.1f s after its restart a device is in download mode here: unless another one was plugged in, %s, or its boot key or strap is still held "
+                 "(fdlctl explain %s)",
                  (double) after_usec / 1e6, x.causes[0], code);
-        log_write(LOG_WARNING, &(LogFields){.message = MESSAGE_DEVICE_BACK, .slot = slot->port, .job = d->returned_job, .stage = stage_to_string(f.stage), .code = code},
-                  "%s: %s.", slot->port, text);
+        log_write(LOG_NOTICE, &(LogFields){.message = MESSAGE_DEVICE_BACK, .slot = slot->port, .job = slot->reset_job, .stage = stage_to_string(f.stage), .code = code},
+                  "%s: job %llu: %s.", slot->port, (unsigned long long) slot->reset_job, text);
         if (job) {
                 job_note(job, text);
                 job_put_row(job);
         }
-        snprintf(slot->last_code, sizeof(slot->last_code), "%s", code);
-        NOTIFY(slot->station, OBJECT_SLOT, slot, "LastCode");
 }
 
-void return_note(Device *d) {
+void return_note(const Device *d) {
         Slot *slot = d->slot;
         uint64_t after = d->appeared_mono - slot->left_usec;
 
         if (slot->reset_job == 0)
                 return;
-        if (d->acted_on && slot->left_usec > 0 && after < RETURN_USEC) {
-                d->returned_job = slot->reset_job;
-                /* Jigs for modules keep the strap for download mode pulled. */
-                d->outcome = slot->reset_strap ? JOB_RESULT_DONE : JOB_RESULT_FAILED;
-                tell(slot, d, after);
-        }
+        if (d->acted_on && slot->left_usec > 0 && after < RETURN_USEC)
+                tell(slot, after);
         slot->reset_job = 0;
 }

@@ -78,9 +78,6 @@ is_back() {
         grep -q "$3" out || fail "$1: nobody says that the unit does not start: $(cat out)"
         grep -q -- "$4" out || fail "$1: the cause is not named: $(cat out)"
         fdlctl -j explain "$3" | grep -o '"causes":\["[^"]*"' | grep -q -- "$4" || fail "$1: $3 is explained in another way"
-        expect 0 fdlctl -j show "$(port_of "$2")"
-        says '"failed"'
-        says "\"$3\""
 }
 blank chain parts/uboot parts/uboot_bak
 simctl '{"cmd":"plug","device":"chain"}' >/dev/null
@@ -97,19 +94,18 @@ is_back F23 nospl finish-mismatch-autodloader "erased on purpose"
 start_job flash phone.pac --slot="$(port_of nospl)"
 expect 0 fdlctl -q --timeout=30 wait "$job"
 simctl '{"cmd":"describe","device":"nospl"}' | grep -q '"bootable":true' || fail "the unit does not start with the whole package"
-# A batch does not take for a new unit what it has flashed just now.
+# A batch knows what it has flashed: it is no new unit, however often it comes back.
 chain=$(port_of chain)
 simctl '{"cmd":"unplug","device":"chain"}' >/dev/null
-expect 0 fdlctl -q start-batch part.pac --slots="$chain"
+expect 0 fdlctl -q start-batch nouboot.pac --slots="$chain"
 simctl '{"cmd":"plug","device":"chain"}' >/dev/null
 for _ in $(seq 200); do
-        fdlctl -j show "$chain" >out 2>&1
-        grep -q '"Passed":2' out && grep -q 'finish-mismatch-autodloader' out && grep -q '"failed"' out && break
+        fdlctl -j batches >out 2>&1
+        grep -q '"Skipped":1' out && break
         sleep 0.05
 done
-sleep 1
-expect 0 fdlctl -j show "$chain"
-says '"Passed":2'
+says '"Skipped":1'
+says '"Passed":0'
 
 simctl '{"cmd":"plug","device":"system"}' >/dev/null
 for _ in $(seq 100); do
