@@ -294,7 +294,7 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
         read_boot_id(s);
         for (size_t i = 0; i < snapshot->n_batches; i++)
                 batch_restore(s, snapshot->batches + i);
-        /* What is finished first: a retry looks at the attempt before it. */
+        /* What is finished first: a retry looks at the attempt before it, and what was running is the last to be forgotten. */
         for (int finished = 1; finished >= 0; finished--)
                 for (size_t i = 0; i < snapshot->n_jobs; i++)
                         if ((snapshot->jobs[i].state == JOB_STATE_FINISHED) == finished)

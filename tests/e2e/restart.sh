@@ -12,10 +12,14 @@ trap stop_station EXIT
 start_bus
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"
-expect 0 fdlctl -q flash phone.pac --slot="$(port_of unit)" --no-wait
-running=$(sed 's/^job //' "$WORK/out")
+# As many finished jobs as are kept: the one that is interrupted later can be retried nevertheless.
 later=$(port_of later)
 simctl '{"cmd":"unplug","device":"later"}' >/dev/null
+ids=()
+for _ in $(seq 64); do ids+=("$(fdlctl -q flash phone.pac --slot="$later" --no-wait | sed 's/^job //')"); done
+expect 0 fdlctl -q --no-wait cancel "${ids[@]}"
+expect 0 fdlctl -q flash phone.pac --slot="$(port_of unit)" --no-wait
+running=$(sed 's/^job //' "$WORK/out")
 expect 0 fdlctl -q flash phone.pac --slot="$later" --no-wait
 queued=$(sed 's/^job //' "$WORK/out")
 simctl '{"cmd":"wait","device":"unit","until":"bytes_written>3000000","timeout":60000}' >/dev/null || fail "the job never wrote"
