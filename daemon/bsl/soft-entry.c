@@ -15,6 +15,9 @@ static const uint8_t diag_module[] = {0x7e, 0x01, 0, 0, 0, 0x08, 0, 0, 0, 0x05, 
 static const uint8_t trace_module[] = {0xad, 0x00, 0x04, 0xfd, 0x03, 0x44, 0x52, 0xe8};
 static const char at_8910[] = "AT+QDOWNLOAD=1\r", at_8850[] = "AT+QDownLOAD=1\r";
 
+/* What else modules call it (module §1.2), for those that know no other word: said one after the other, as long as ERROR comes back. */
+static const char *const at_others[] = {"AT*DOWNLOAD=1\r", "AT+SPREF=\"AUTODLOADER\"\r"};
+
 static const SoftEntry entries[] = {
         {0x1782, 0x4d03, 0, "diag port", diag_download, sizeof(diag_download), false},
         {0x1782, 0x4d10, 3, "diag port", diag_module, sizeof(diag_module), false},
@@ -55,7 +58,8 @@ static int wait_leaving(Channel *c, const SoftEntry *e, uint32_t window_ms, Fail
         static _Thread_local uint8_t data[65536 + 64];
         uint64_t begin = channel_now(c), now = begin;
         char last[64] = "";
-        bool heard = false;
+        bool heard = false, refused = false;
+        size_t others = 0;
 
         for (; now - begin < window_ms; now = channel_now(c)) {
                 size_t n = 0;
@@ -69,9 +73,21 @@ static int wait_leaving(Channel *c, const SoftEntry *e, uint32_t window_ms, Fail
                 if (r < 0 && r != -ETIMEDOUT && channel_pause(c, LOOK_MS) == -ENODEV)
                         return 0;
                 heard = heard || (r == 0 && n > 0);
-                if (r == 0 && e->text && says_error(last, sizeof(last), (const char *) data, n))
-                        return failure_set(f, CLASS_REFUSED, "soft-entry", "the running system refused the command on its %s (ERROR)", e->what);
+                if (r != 0 || !e->text || !says_error(last, sizeof(last), (const char *) data, n))
+                        continue;
+                refused = true;
+                last[0] = '\0';
+                if (others == ELEMENTSOF(at_others))
+                        break;
+                r = channel_send(c, at_others[others], strlen(at_others[others]), SEND_MS);
+                if (r == -ENODEV)
+                        return 0;
+                if (r == -ECANCELED)
+                        return r;
+                others++;
         }
+        if (refused)
+                return failure_set(f, CLASS_REFUSED, "soft-entry", "the running system refused the command on its %s (ERROR)", e->what);
         return stays(e, heard, window_ms, f);
 }
 

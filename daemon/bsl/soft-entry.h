@@ -11,7 +11,7 @@ typedef struct SoftEntry {
         const char *what;        /* for people: "diag port", "AT port" */
         const void *message;
         size_t size;
-        bool text;               /* an AT command: ERROR is a refusal */
+        bool text;               /* an AT command: ERROR is a refusal, and the other words for it are tried */
 } SoftEntry;
 
 /* NULL: nothing is known for systems with this id. */

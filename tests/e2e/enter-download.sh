@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/station.sh"
 enter_world --fast --controllers=4 --device=phone-emmc,name=phone,system=obeys --device=phone-emmc,name=erases,system=erases \
         --device=phone-emmc,name=deaf,system=deaf --device=phone-emmc,name=held,system=obeys,held=usbserial \
-        --device=uis8910,name=module,system=obeys --device=uis8850,name=refuses,system=refuses
+        --device=uis8910,name=module,system=star --device=uis8850,name=refuses,system=refuses
 trap stop_station EXIT
 mkdir -p "$WORK/etc"
 settings() {

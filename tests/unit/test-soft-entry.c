@@ -90,6 +90,26 @@ START_TEST(test_bytes) {
 }
 END_TEST
 
+/* One that knows another word for it. */
+START_TEST(test_other_words) {
+        Failure f = FAILURE_INIT;
+        Fake c = fake();
+
+        c.says = "\r\nERROR\r\n";
+        c.leaves_at = 900;
+        ck_assert_int_eq(soft_entry_send(&c.channel, soft_entry_find(0x2c7c, 0x0901), 5000, &f), 0);
+        ck_assert_uint_eq(c.sends, 2);
+        ck_assert_mem_eq(c.sent, "AT*DOWNLOAD=1\r", c.n_sent);
+        c = fake();
+        c.says = "\r\nERROR\r\n\r\nERROR\r\n\r\nERROR\r\n";
+        ck_assert_int_eq(soft_entry_send(&c.channel, soft_entry_find(0x2c7c, 0x0901), 5000, &f), 1);
+        ck_assert_uint_eq(c.sends, 3);
+        ck_assert_mem_eq(c.sent, "AT+SPREF=\"AUTODLOADER\"\r", c.n_sent);
+        ck_assert_int_eq(f.class, CLASS_REFUSED);
+        ck_assert_uint_lt(c.now, 2000); /* there is nothing more to wait for */
+}
+END_TEST
+
 static const struct {
         uint16_t vendor, product;
         const char *says;
@@ -128,6 +148,7 @@ int main(void) {
         int failed;
 
         tcase_add_test(t, test_bytes);
+        tcase_add_test(t, test_other_words);
         tcase_add_loop_test(t, test_ways, 0, (int) ELEMENTSOF(ways));
         suite_add_tcase(s, t);
         r = srunner_create(s);

@@ -53,7 +53,7 @@ static void diag(SimModel *m) {
 }
 
 static void at_line(SimModel *m, const char *line) {
-        bool known = strcasecmp(line, "AT+QDOWNLOAD=1") == 0;
+        bool known = strcasecmp(line, sim_word(m, OPT_SYSTEM, "star") ? "AT*DOWNLOAD=1" : "AT+QDOWNLOAD=1") == 0;
 
         if (sim_word(m, OPT_SYSTEM, "deaf"))
                 return;
