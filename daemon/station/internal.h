@@ -277,7 +277,9 @@ bool slot_usable(const Slot *slot); /* enabled, listed, not in quarantine */
 void surroundings_note(Job *job, Failure *f);
 /* return.c: a unit was flashed and restarted here (before its device is let go); a device has appeared: is it back in download mode? */
 void return_expect(Slot *slot, const Job *job);
-void return_note(const Device *d);
+void return_note(Device *d);
+/* The job was told which unit it has. */
+void return_unit_known(Job *job);
 /* ledger.c */
 void slot_note_link(Slot *slot, const Job *job, JobResult result);
 void slot_update_health(Slot *slot);

@@ -649,6 +649,8 @@ static void handle_fact(Job *job, const WorkerRecord *r) {
                 snprintf(job->run->unit, sizeof(job->run->unit), "%.64s", r->value);
         else if (streq(r->key, "flash-uid"))
                 snprintf(job->run->unit, sizeof(job->run->unit), "flash:%.58s", r->value);
+        if (streq(r->key, "chip-uid") || streq(r->key, "flash-uid"))
+                return_unit_known(job);
         trail_fact(job, r->key, r->value);
         batch_job_fact(job, r->key, r->value);
         if (streq(r->key, "verify")) {

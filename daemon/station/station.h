@@ -54,6 +54,7 @@ struct Device {
         uint64_t initialized_usec, passed_usec; /* CLOCK_MONOTONIC */
         bool fits, announced;
         uint64_t late_job, late_usec; /* it came back so long after that job had given up waiting for it; 0 no */
+        uint64_t back_job;    /* it stood in download mode as soon as that job had restarted a unit in this socket, 0 no */
         EngineResting resting; /* the loader that our last job has left in good order */
         bool resumable; /* found at start, with work of ours that was interrupted */
         Device *next;
@@ -88,7 +89,7 @@ struct Slot {
         unsigned quick_failures; /* of what came back by itself */
         bool retry_now, parked;
         uint64_t reset_job;      /* has flashed and restarted the unit here, and nothing has appeared since; 0 none */
-        bool reset_first_stage;  /* it wrote the first boot stage */
+        bool reset_first_stage;  /* that job, or the one before, wrote the first boot stage */
         uint64_t gave_up_job, gave_up_usec; /* of a re-enumeration whose deadline passed, 0 none; CLOCK_MONOTONIC */
         Device *shown_device;
         Job *running;

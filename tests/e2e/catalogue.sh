@@ -106,6 +106,16 @@ for _ in $(seq 200); do
 done
 says '"Skipped":1'
 says '"Passed":0'
+# A job that meets it again at once knows it for certain.
+simctl '{"cmd":"unplug","device":"nospl"}' >/dev/null
+blank nospl boot1.bin boot2.bin
+simctl '{"cmd":"plug","device":"nospl"}' >/dev/null
+start_job flash part.pac --slot="$(port_of nospl)"
+expect 0 fdlctl -q --timeout=30 wait "$job"
+is_back F23 nospl finish-mismatch-autodloader "erased on purpose"
+start_job flash phone.pac --slot="$(port_of nospl)"
+expect 0 fdlctl -q --timeout=30 wait "$job"
+fdlctl -j show "$job" | grep -q "this very unit, and it is in download mode again at once: its boot loader was erased on purpose" || fail "the same unit is not known again: $(fdlctl show "$job")"
 
 simctl '{"cmd":"plug","device":"system"}' >/dev/null
 for _ in $(seq 100); do
