@@ -55,15 +55,18 @@ static bool says_error(char *last, size_t size, const char *data, size_t n) {
 }
 
 static int wait_leaving(Channel *c, const SoftEntry *e, uint32_t window_ms, Failure *f) {
-        static _Thread_local uint8_t data[65536 + 64];
+        const size_t room = 65536 + 64;
+        _cleanup_free_ uint8_t *data = malloc(room);
         uint64_t begin = channel_now(c), now = begin;
         char last[64] = "";
         bool heard = false, refused = false;
         size_t others = 0;
 
+        if (!data)
+                return failure_set_errno(f, ENOMEM, "not enough memory to listen to the running system");
         for (; now - begin < window_ms; now = channel_now(c)) {
                 size_t n = 0;
-                int r = channel_receive(c, data, sizeof(data), (uint32_t) MIN(window_ms - (now - begin), (uint64_t) LOOK_MS), &n);
+                int r = channel_receive(c, data, room, (uint32_t) MIN(window_ms - (now - begin), (uint64_t) LOOK_MS), &n);
 
                 if (r == -ENODEV)
                         return 0;
