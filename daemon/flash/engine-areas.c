@@ -125,3 +125,38 @@ int engine_list_areas(Engine *e) {
                 engine_tell_table(e, &t);
         return r;
 }
+
+/* One place after the other is usual, so the last one is remembered. 0 in *ret: nobody tells. */
+static int room_at(Engine *e, const Family *family, uint64_t base, uint64_t *ret) {
+        int r = 0;
+
+        if (e->area_base != base) {
+                e->area_size = 0;
+                r = measure(e, family, base, &e->area_size);
+                e->area_base = r == 0 ? base : 0;
+        }
+        *ret = e->area_size;
+        return r;
+}
+
+int engine_fit_area(Engine *e, const PlanStep *s) {
+        const Family *family = family_find(e->plan->family);
+        bool flash = family && family->places == PLACES_FLASH;
+        uint64_t base = s->address, room, at;
+        int r;
+
+        if (!family || family->places == PLACES_NAMES || s->partition[0] || s->size == 0 || s->size == U64_UNKNOWN || address_is_identity(s->address))
+                return 0;
+        if (flash && (base < 0x60000000 || base >= 0x80000000))
+                return 0; /* few, each with its own rules */
+        if (flash)
+                base &= 0xf0000000;
+        r = room_at(e, family, base, &room);
+        if (r != 0)
+                return r;
+        at = s->address - base;
+        if (room == 0 || (at <= room && s->size <= room - at))
+                return 0;
+        return engine_fail(e, CLASS_PLAN, "size", "0x%llx is to take %llu bytes, and %s at 0x%llx has %llu; nothing was written", (unsigned long long) s->address,
+                           (unsigned long long) s->size, flash ? "the flash" : "the area", (unsigned long long) base, (unsigned long long) room);
+}

@@ -65,6 +65,7 @@ typedef struct Engine {
         bool settled;            /* all steps up to last_flash_step are done */
 
         Table live;              /* the device's table, empty not known */
+        uint64_t area_base, area_size; /* engine-areas.c: what was measured last; 0 nothing */
         bool knows_table;        /* the loader answered READ_PARTITION: one of the newer ones */
         bool table_differs;      /* from the package's, and the plan changes it */
         bool table_changed;      /* it was, in this job */
@@ -223,6 +224,8 @@ void engine_tell_table(Engine *e, const Table *live);
 
 /* engine-areas.c: what devices without named partitions show, by address, told in the same way. Nothing for those that have names. */
 int engine_list_areas(Engine *e);
+/* What a step writes or erases by address is all there, as far as that can be found out. */
+int engine_fit_area(Engine *e, const PlanStep *s);
 
 /* What an image is by its first bytes, against the partition that it is for. */
 int engine_fit_image(Engine *e, const PlanStep *s);

@@ -198,6 +198,8 @@ int engine_resolve(Engine *e, const Table *live) {
                 e->sizes[i] = s->size;
                 if (s->partition[0])
                         r = resolve_one(e, i, live);
+                else if (s->destructive)
+                        r = engine_fit_area(e, s);
                 if (r == 0 && (s->op == PLAN_WRITE || s->op == PLAN_WRITE_NV))
                         r = engine_fit_image(e, s);
         }

@@ -230,7 +230,7 @@ static int make_nv(Engine *e, const PlanStep *s, EngineImage *image) {
         if (r != 0)
                 return r;
         *image = (EngineImage) {.data = TAKE_PTR(data), .size = s->size};
-        r = s->exact ? 0 : nv_check(image->data, image->size, "the package", e->failure);
+        r = s->exact ? 0 : nv_check(image->data, image->size, e->plan->chosen ? "the file" : "the package", e->failure);
         if (r == 0 && s->backup >= 0)
                 r = merge_nv(e, s, image);
         else if (r == 0 && e->plan->options.mode == FLASH_MODE_FACTORY)

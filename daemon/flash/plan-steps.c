@@ -470,6 +470,21 @@ static int fill(Steps *m) {
         return r;
 }
 
+/* What the places of modules take that are no flash. */
+static int check_size(const StepsInput *in, const StepRequest *s, Failure *f) {
+        const Family *family = family_find(in->family);
+
+        if (s->kind != STEP_WRITE || s->partition[0] || family->places != PLACES_FLASH || s->size == 0)
+                return 0;
+        if (address_is_nv(s->address) && s->size > family->nv_max)
+                return failure_set(f, CLASS_PLAN, "size", "The file for 0x%llx has %llu bytes; NV of the family %s has %llu at most.", (unsigned long long) s->address,
+                                   (unsigned long long) s->size, in->family, (unsigned long long) family->nv_max);
+        if (!address_is_nv(s->address) && address_is_identity(s->address) && s->size != PHASE_CHECK_MODULE)
+                return failure_set(f, CLASS_PLAN, "size", "The file for 0x%llx has %llu bytes; phase check has %u.", (unsigned long long) s->address,
+                                   (unsigned long long) s->size, PHASE_CHECK_MODULE);
+        return 0;
+}
+
 int plan_make_steps(const StepsInput *in, Plan **ret, Failure *f) {
         _cleanup_(plan_freep) Plan *plan = NULL;
         int r;
@@ -477,6 +492,8 @@ int plan_make_steps(const StepsInput *in, Plan **ret, Failure *f) {
         r = plan_steps_check(in, f);
         for (size_t i = 0; r == 0 && i < in->n_steps; i++)
                 r = check_image(in, in->steps + i, f);
+        for (size_t i = 0; r == 0 && i < in->n_steps; i++)
+                r = check_size(in, in->steps + i, f);
         if (r != 0)
                 return r;
         plan = calloc(1, sizeof(*plan));

@@ -84,6 +84,15 @@ expect 0 fdlctl $on_ab --yes --finish=nothing --any-image write boot_b=boot.img
 expect 0 fdlctl $on_ab read --length="$size" boot_b=boot_b.img
 cmp boot.img boot_b.img || fail "boot_b is not what was written"
 
+# By address: what does not fit into its area is refused before another step is done.
+nor="--device=$(port_of nor) --package=nor.pac -q"
+"$FDLD_BUILD/pacmaker" feature nor.pac >/dev/null
+head -c 262145 /dev/zero >large && head -c 1000 noise >little
+# shellcheck disable=SC2086
+expect 9 fdlctl $nor --yes write 0x90000004=little 0x80000004=large
+says "the area at 0x80000004 has 262144"
+simctl '{"cmd":"describe","device":"nor"}' | grep -q '"bytes_written":0' || fail "something was written all the same"
+
 # Several steps in one job, own loaders, over the bus of a foreign client: tests/bus. Here: a drop-out in the middle of a reading.
 simctl '{"cmd":"fault","device":"phone","fault":"at=fdl2:read-midst:9000000 disconnect count=1"}' >/dev/null || fail "no fault"
 # shellcheck disable=SC2086

@@ -99,6 +99,47 @@ static const struct {
         {"uis8910,fast,image-check=0", "uis8910", 0xfe000002, 0x100, "FFAC/phasecheck.bin", 0, STEP_ERASE},
 };
 
+/* Neither beyond the end of the flash, nor more than a place takes. */
+START_TEST(addresses_have_an_end) {
+        static const struct {
+                StepKind kind;
+                uint64_t address, size;
+                const char *text;
+        } cases[] = {
+                {STEP_WRITE, 0x607ff000, 4096, NULL},
+                {STEP_WRITE, 0x607ff001, 4096, "the flash at 0x60000000 has 8388608"},
+                {STEP_ERASE, 0x60000000, 0x801000, "the flash at 0x60000000 has 8388608"},
+                {STEP_WRITE, 0xfe000002, 255, "phase check has 256"},
+                {STEP_WRITE, 0xfe000003, 0x20001, "has 131072 at most"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Bench *b = bench_new("uis8910,fast,image-check=0", "uis8910");
+                StepRequest s = {.kind = cases[i].kind, .address = cases[i].address, .length = cases[i].size, .size = cases[i].size, .file = "x"};
+                StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING, .verify = VERIFY_ACK}, .steps = &s, .n_steps = 1};
+                Failure f = FAILURE_INIT;
+                Plan *plan = NULL;
+                int r;
+
+                s.data_offset = pac_find_file(b->pac, "NV")->offset;
+                ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+                r = plan_make_steps(&in, &plan, &f);
+                if (r == 0) {
+                        bench_take_plan(b, plan);
+                        r = bench_run(b);
+                        f = b->failure;
+                }
+                ck_assert_msg(r == (cases[i].text ? 1 : 0), "%zu: %s", i, f.text);
+                if (cases[i].text) {
+                        ck_assert_msg(strstr(f.text, cases[i].text), "%s", f.text);
+                        ck_assert_int_eq(f.class, CLASS_PLAN);
+                        ck_assert(!b->report.wrote);
+                }
+                bench_free(b);
+        }
+}
+END_TEST
+
 START_TEST(addresses_are_saved) {
         StepRequest s = {.kind = places[_i].kind, .address = places[_i].address, .length = U64_UNKNOWN};
         Bench *b = bench_new(places[_i].spec, places[_i].package);
@@ -394,6 +435,7 @@ int main(void) {
         tcase_add_loop_test(tc, probed_units_can_be_flashed, 0, (int) ELEMENTSOF(families));
         tcase_add_test(tc, the_rom_was_another_one);
         tcase_add_loop_test(tc, addresses_are_saved, 0, (int) ELEMENTSOF(places));
+        tcase_add_test(tc, addresses_have_an_end);
         tcase_add_test(tc, calibration_of_another_unit);
         tcase_add_loop_test(tc, places_that_are_only_erased, 0, (int) ELEMENTSOF(never));
         tcase_add_loop_test(tc, nand_volumes_are_found_by_name, 0, 3);
