@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "store/state-directory.h"
 
 #define BUSY_TIMEOUT_MS 5000
 #define FINISHED_IN_SNAPSHOT 64
 #define ROWS_MAX 1000000
+#define CHECKED_WHOLE_MAX (64 << 20) /* bytes */
 #define OPEN_BATCHES_MAX 1024
 #define ENDED_BATCHES_IN_SNAPSHOT 16
 
@@ -120,8 +122,27 @@ static int code_to_errno(Database *d, int rc) {
         }
 }
 
+/* Beside the database while somebody met damage in it: the next start looks at all of it. */
+static int suspect_path(sqlite3 *db, char ret[static PATH_MAX]) {
+        const char *file = sqlite3_db_filename(db, "main");
+
+        return !file || snprintf(ret, PATH_MAX, "%s.suspect", file) >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static void note_damage(Database *d) {
+        _cleanup_close_ int fd = -EBADF;
+        char path[PATH_MAX];
+
+        if (suspect_path(d->db, path) == 0)
+                fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 int database_errno(Database *d, int rc) {
-        return code_to_errno(d, rc);
+        int r = code_to_errno(d, rc);
+
+        if (r == -EBADMSG)
+                note_damage(d);
+        return r;
 }
 
 void database_text(sqlite3_stmt *statement, int column, char *ret, size_t size) {
@@ -131,7 +152,7 @@ void database_text(sqlite3_stmt *statement, int column, char *ret, size_t size) 
 }
 
 int database_prepare(Database *d, const char *sql, sqlite3_stmt **ret) {
-        return code_to_errno(d, sqlite3_prepare_v2(d->db, sql, -1, ret, NULL));
+        return database_errno(d, sqlite3_prepare_v2(d->db, sql, -1, ret, NULL));
 }
 
 /* The file ends up as private as this whatever the umask; SQLite gives its other files the same mode. */
@@ -182,11 +203,11 @@ static int run(sqlite3_stmt *statement) {
         return rc;
 }
 
-static int quick_check(sqlite3 *db) {
+static int quick_check(sqlite3 *db, const char *sql) {
         sqlite3_stmt *statement = NULL;
         int rc;
 
-        rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &statement, NULL);
+        rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
         if (rc == SQLITE_OK)
                 rc = sqlite3_step(statement);
         if (rc == SQLITE_ROW) {
@@ -194,6 +215,38 @@ static int quick_check(sqlite3 *db) {
                 rc = text && streq(text, "ok") ? SQLITE_OK : SQLITE_CORRUPT;
         }
         sqlite3_finalize(statement);
+        return rc;
+}
+
+/* All but those that grow with each unit. */
+static int check_small_tables(sqlite3 *db) {
+        sqlite3_stmt *statement = NULL;
+        int rc, r;
+
+        rc = sqlite3_prepare_v2(db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('records', 'record_lines', 'jobs', 'intents')",
+                                -1, &statement, NULL);
+        while (rc == SQLITE_OK && (r = sqlite3_step(statement)) != SQLITE_DONE) {
+                char *sql = r == SQLITE_ROW ? sqlite3_mprintf("PRAGMA quick_check(%Q)", sqlite3_column_text(statement, 0)) : NULL;
+                rc = sql ? quick_check(db, sql) : r == SQLITE_ROW ? SQLITE_NOMEM : r;
+                sqlite3_free(sql);
+        }
+        sqlite3_finalize(statement);
+        return rc;
+}
+
+/* A station with a long past starts without reading it all, unless damage was met in it. */
+static int check(sqlite3 *db, const char *path) {
+        char suspect[PATH_MAX];
+        struct stat st;
+        int rc;
+
+        if (suspect_path(db, suspect) < 0)
+                return SQLITE_CANTOPEN;
+        if (stat(path, &st) == 0 && st.st_size > CHECKED_WHOLE_MAX && access(suspect, F_OK) < 0)
+                return check_small_tables(db);
+        rc = quick_check(db, "PRAGMA quick_check(1)");
+        if (rc == SQLITE_OK)
+                (void) unlink(suspect);
         return rc;
 }
 
@@ -227,7 +280,7 @@ static int open_once(Database *d, const char *path) {
         sqlite3_busy_timeout(d->db, BUSY_TIMEOUT_MS);
         rc = sqlite3_exec(d->db, settings_sql, NULL, NULL, NULL);
         if (rc == SQLITE_OK)
-                rc = quick_check(d->db);
+                rc = check(d->db, path);
         if (rc == SQLITE_OK)
                 rc = schema_migrate(d->db);
         if (rc == SQLITE_OK)

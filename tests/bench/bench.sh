@@ -19,7 +19,8 @@ usage: ./run bench [OPTION…]
   --full           more runs, larger images, up to 64 devices (many minutes); default: a few minutes
   --runs=N         runs of each measurement
   --devices='N …'  how many devices at once
-  --only='PART …'  kernels link unlimited many control instructions
+  --records=N      how many records the database has (default 1000000, beside 10000 queued jobs; needs 2 GB)
+  --only='PART …'  kernels link unlimited many control records instructions
   --peer='COMMAND {fdl1} {fdl2} {image} {size}'
                    another flasher, which writes {image} to the partition super of the same kind of device, beside fdld
   --baseline       stores today's counts of instructions as what later ones are compared with
@@ -27,13 +28,14 @@ END
         exit 2
 }
 
-runs=3 json=no full=no counts="1 4 16" only="kernels link unlimited many control instructions" peer='' store_baseline=no
+runs=3 json=no full=no counts="1 4 16" only="kernels link unlimited many control records instructions" peer='' store_baseline=no records=1000000
 while [ $# -gt 0 ]; do
         case $1 in
         --json) json=yes ;;
         --full) full=yes runs=7 counts="1 4 16 64" ;;
         --runs=*) runs=${1#*=} ;;
         --devices=*) counts=${1#*=} ;;
+        --records=*) records=${1#*=} ;;
         --only=*) only=${1#*=} ;;
         --peer=*) peer=${1#*=} ;;
         --baseline) store_baseline=yes only=instructions ;;
@@ -42,7 +44,8 @@ while [ $# -gt 0 ]; do
         shift
 done
 case $runs in '' | *[!0-9]* | 0) usage ;; esac
-for part in $only; do case " kernels link unlimited many control instructions " in *" $part "*) ;; *) usage ;; esac done
+case $records in '' | *[!0-9]* | 0) usage ;; esac
+for part in $only; do case " kernels link unlimited many control records instructions " in *" $part "*) ;; *) usage ;; esac done
 
 tick=$(getconf CLK_TCK)
 
@@ -144,6 +147,62 @@ inside_idle() {
                 echo "anon $anon"
                 echo "rss_after $(awk '/^Rss:/ { print $2 }' "/proc/$pid/smaps_rollup")"
                 echo "anon_after $(anonymous_of "$pid")"
+        } >"$WORK/result"
+        stop_station
+}
+
+# inside_records: a station with a long past and a long queue.
+inside_records() {
+        local t0 serial newest
+        start_bus
+        start_daemon
+        fdlctl -q flash "$WORK/phone.pac" >/dev/null || fail "no first record"
+        simctl '{"cmd":"unplug","device":"0"}' >/dev/null
+        fdlctl -q --no-wait flash phone.pac >/dev/null
+        stop_daemon
+        # timed NAME COMMAND…: the median of five, program start included.
+        timed() {
+                local name=$1 i
+                shift
+                : >"$WORK/times"
+                for i in 1 2 3 4 5; do
+                        t0=$(date +%s%N)
+                        "$@" >"$WORK/out" 2>&1 || fail "$*: $(cat "$WORK/out")"
+                        echo $((($(date +%s%N) - t0) / 1000)) >>"$WORK/times"
+                done
+                echo "$name $(sort -n "$WORK/times" | sed -n 3p)"
+        }
+        measure() {
+                t0=$(date +%s%N)
+                start_daemon
+                echo "$1start $((($(date +%s%N) - t0) / 1000))"
+                packages_ready
+                timed "$1status" fdlctl status
+                timed "$1jobs" fdlctl jobs
+                timed "$1newest" fdlctl history
+                echo "$1anon $(rss_of "$daemon_pid" RssAnon)"
+        }
+        {
+                measure few-
+                stop_daemon
+                serial=$("$FDLD_BUILD/bench-records" "$WORK/state/fdld.db" "$BENCH_RECORDS" 10000 | sed -n 's/^serial //p')
+                echo "size $(($(stat -c %s "$WORK/state/fdld.db") / 1048576))"
+                measure many-
+                timed serial fdlctl history --serial="$serial"
+                grep -q '^1 record' "$WORK/out" || fail "not found: $serial"
+                newest=$(fdlctl -j history | grep -o '"chip-uid":"[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)
+                timed chip fdlctl history --chip="$newest"
+                timed slot fdlctl history --slot=A7 --result=failed
+                timed code fdlctl history --code=write-gone --until=30d
+                timed date fdlctl history --since=40d --until=39d
+                timed batch fdlctl history --batch=$((BENCH_RECORDS / 10000))
+                timed nothing fdlctl history --serial=SN --since=1d
+                timed mixed fdlctl history --slot=A7 --code=exec-fdl2-refused-84 --result=failed --since=300d --until=200d
+                echo "queried $(rss_of "$daemon_pid" RssAnon)"
+                t0=$(date +%s%N)
+                fdlctl history --check >/dev/null || fail "the chain does not hold"
+                echo "check $((($(date +%s%N) - t0) / 1000))"
+                echo "checked $(rss_of "$daemon_pid" RssAnon)"
         } >"$WORK/result"
         stop_station
 }
@@ -292,6 +351,36 @@ bench_control() {
         figure control "plug to first byte" µs "$f.plug"
 }
 
+bench_records() {
+        local name what
+        export BENCH_RECORDS=$records
+        simulate inside_records --device=phone-emmc
+        row records "$records records, 10000 queued jobs: database" MiB "$(value size)" ""
+        while read -r name what; do
+                row records "$what" "$([[ $name =~ anon$|^queried$|^checked$ ]] && echo KiB || echo µs)" "$(value "$name")" ""
+        done <<'END'
+few-start start until the first answer, with one record and one queued job
+many-start start until the first answer
+few-anon anonymous memory, with one record and one queued job
+many-anon anonymous memory
+few-status fdlctl status, with one record and one queued job
+many-status fdlctl status
+many-jobs fdlctl jobs
+many-newest fdlctl history: the newest
+serial fdlctl history --serial: one
+chip fdlctl history --chip: one
+slot fdlctl history --slot --result=failed
+code fdlctl history --code --until
+date fdlctl history --since --until
+batch fdlctl history --batch
+nothing fdlctl history --serial --since: nothing
+mixed fdlctl history --slot --code --result --since --until
+queried anonymous memory after these
+check fdlctl history --check: all
+checked anonymous memory after that
+END
+}
+
 bench_peer() {
         local f=$scratch/p t0 t1 command=$peer i
         head -c 40000 /dev/urandom >"$scratch/fdl1"
@@ -345,6 +434,7 @@ for part in link unlimited; do
 done
 ! wanted many || bench_many
 ! wanted control || bench_control
+! wanted records || bench_records
 [ -z "$peer" ] || bench_peer
 if [ "$json" = yes ]; then
         awk -F'\t' 'BEGIN { printf "[" } { printf "%s{\"part\":\"%s\",\"what\":\"%s\",\"unit\":\"%s\",\"value\":%s,\"spread_percent\":%s}", (NR > 1 ? ",\n " : ""), $1, $2, $3, $4, ($5 == "" ? "null" : $5) }

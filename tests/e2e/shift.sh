@@ -39,7 +39,8 @@ trap finish EXIT
 PACKAGE=$WORK/phone.pac
 mkdir -p "$WORK/before" "$WORK/state" "$WORK/ended"
 make_small_package "$PACKAGE" >/dev/null
-mount -t tmpfs -o size=64m,mode=0700 fdld-shift "$WORK/state" || { echo "skipped: no tmpfs can be mounted here"; exit 77; }
+# What is saved of each unit is 2 MiB.
+mount -t tmpfs -o size=$((64 + 3 * units))m,mode=0700 fdld-shift "$WORK/state" || { echo "skipped: no tmpfs can be mounted here"; exit 77; }
 start_bus
 start_daemon
 expect 0 fdlctl -q import "$PACKAGE"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <poll.h>
+#include <sqlite3.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -948,6 +949,46 @@ START_TEST(damage_anywhere_is_moved_aside) {
 }
 END_TEST
 
+static void on_check(int e, const StoreRecordCheck *c, UNUSED void *userdata) {
+        on_done(e, NULL);
+        ck_assert(e < 0 || c->bad_seq > 0);
+}
+
+static void run_sql(const char *sql) {
+        sqlite3 *db = NULL;
+
+        ck_assert_int_eq(sqlite3_open(in_directory("fdld.db"), &db), SQLITE_OK);
+        ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
+        sqlite3_close(db);
+}
+
+/* Nobody waits until years of records are read. What is damaged in them is found when it is met, and the next start looks at all of it;
+ * the small tables are looked at each time. */
+START_TEST(a_large_database_is_not_read_whole_at_start) {
+        StoreRecordCheck from = {};
+        char *notice;
+
+        make_database();
+        run_sql("INSERT INTO records VALUES(1,'i',1,0,'flash','done','','p','','','','','',0,0,'','x','','');"
+                "INSERT INTO record_lines VALUES(1, hex(zeroblob(36000000))); UPDATE chain SET head = 1");
+        copy_database("fdld.db", "good");
+        overwrite(file_size(in_directory("fdld.db")) / 2 & ~4095L, 4096, 0xff);
+        notice = open_store_with_notice();
+        ck_assert_ptr_null(notice);
+        ck_assert_uint_gt(snapshot.n_jobs, 0);
+        ck_assert_int_ne(access(in_directory("fdld.db.suspect"), F_OK), 0);
+        ck_assert_int_eq(finish_one(store_check_records(store, &from, on_check, NULL)), -EBADMSG);
+        close_store();
+        ck_assert_int_eq(access(in_directory("fdld.db.suspect"), F_OK), 0);
+        ck_assert(open_damaged());
+        ck_assert_int_ne(access(in_directory("fdld.db.suspect"), F_OK), 0);
+
+        copy_database("good", "fdld.db");
+        overwrite(4096, 4096, 0); /* the first tables of all */
+        ck_assert(open_damaged());
+}
+END_TEST
+
 START_TEST(damage_of_each_byte_of_the_header) {
         make_database();
         copy_database("fdld.db", "good");
@@ -1266,6 +1307,7 @@ int main(void) {
         tcase_add_test(t, a_write_error_is_said_and_survived);
         tcase_add_test(t, a_read_only_file_system_is_said);
         tcase_add_test(t, damage_anywhere_is_moved_aside);
+        tcase_add_test(t, a_large_database_is_not_read_whole_at_start);
         tcase_add_test(t, damage_of_each_byte_of_the_header);
         tcase_add_test(t, a_cut_database);
         tcase_add_test(t, an_empty_database_in_a_used_directory_is_a_loss);
