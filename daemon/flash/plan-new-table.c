@@ -107,6 +107,7 @@ static PlanStep *add(Plan *plan, PlanOp op, Stage stage, const char *id) {
 }
 
 int plan_add_new_table(Plan *plan) {
+        uint64_t unit = pac_partition_unit(plan->partition_unit);
         PlanStep *s;
 
         for (size_t i = 0; i < plan->n_partitions; i++) {
@@ -116,7 +117,9 @@ int plan_add_new_table(Plan *plan) {
                         continue;
                 s = add(plan, PLAN_BACKUP, STAGE_BACKUP, name);
                 snprintf(s->partition, sizeof(s->partition), "%s", name);
-                s->size = plan->partitions[i].size == U64_UNKNOWN ? OWN_MAX : plan->partitions[i].size * pac_partition_unit(plan->partition_unit);
+                s->size = OWN_MAX;
+                if (plan->partitions[i].size < OWN_MAX / unit)
+                        s->size = MAX(plan->partitions[i].size, (uint64_t) 1) * unit;
                 s->block = BLOCK_READ;
                 s->optional = true;
         }
