@@ -137,7 +137,7 @@ struct Job {
         char user_action[32]; /* "" none; "plug-in" while it waits for a device; "unplug"; "replug"; "serial-number" */
         uint64_t answer_by_usec; /* the answer must have come by then (CLOCK_REALTIME), U64_UNKNOWN no limit */
         char verified[12];    /* the level of verification that was reached, "" not yet or not known any more */
-        char note[512];       /* "" or what could not be proven or recorded, plain text, lines */
+        char note[1024];      /* "" or what could not be proven or recorded, plain text, lines */
         char statistics[512]; /* of a failure: what earlier records say, lines */
         uint64_t created_usec, started_usec, finished_usec;
         uint32_t uid;

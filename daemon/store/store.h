@@ -84,7 +84,7 @@ typedef struct StoreJob {
         Failure failure;           /* class CLASS_NONE if none */
         char code[FAILURE_CODE_MAX];
         uint64_t retry_of;
-        char note[512];            /* what could not be proven or recorded, lines; nothing personal */
+        char note[1024];           /* what could not be proven or recorded, lines; nothing personal */
         char operator_name[64];
         uint64_t batch;            /* 0 none */
         char unit[65];             /* chip UID of the unit it ran on, "" not told; personal */
