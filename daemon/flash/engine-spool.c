@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "common/file-io.h"
 #include "common/mapped-file.h"
 #include "firmware/digest.h"
 
@@ -43,34 +44,11 @@ EngineSpool *engine_spool_free(EngineSpool *s) {
 }
 
 int engine_spool_put(EngineSpool *s, const uint8_t *data, size_t n) {
+        int r = write_at(s->fd, data, n, s->size);
+
         digest_update(s->digest, data, n);
-        while (n > 0) {
-                ssize_t k = pwrite(s->fd, data, n, (off_t) s->size);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k <= 0)
-                        return k < 0 ? -errno : -EIO;
-                data += k;
-                n -= (size_t) k;
-                s->size += (size_t) k;
-        }
-        return 0;
-}
-
-static int read_exactly(int fd, uint8_t *data, size_t n, uint64_t at) {
-        while (n > 0) {
-                ssize_t k = pread(fd, data, n, (off_t) at);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k <= 0)
-                        return k < 0 ? -errno : -EIO;
-                data += k;
-                n -= (size_t) k;
-                at += (uint64_t) k;
-        }
-        return 0;
+        s->size += n;
+        return r;
 }
 
 int engine_spool_same(const EngineSpool *s, uint64_t at, const uint8_t *data, size_t n) {
@@ -79,12 +57,13 @@ int engine_spool_same(const EngineSpool *s, uint64_t at, const uint8_t *data, si
         if (at > s->size || n > s->size - at)
                 return 0;
         for (size_t done = 0, k; done < n; done += k) {
+                size_t got;
                 int r;
 
                 k = MIN(n - done, sizeof(was));
-                r = read_exactly(s->fd, was, k, at + done);
-                if (r < 0)
-                        return r;
+                r = read_at(s->fd, was, k, at + done, &got);
+                if (r < 0 || got < k)
+                        return r < 0 ? r : -EIO;
                 if (memcmp(was, data + done, k) != 0)
                         return 0;
         }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/closer.h"
+#include "common/file-io.h"
 #include "common/scratch-file.h"
 #include "bsl/soft-entry.h"
 #include "flash/mailbox.h"
@@ -188,10 +189,6 @@ static void on_fact(void *userdata, const char *key, const char *value) {
 
 /* ---- outputs ---- */
 
-static bool all_zero(const uint8_t *data, size_t size) {
-        return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
 /* Holes stay holes: zeros beyond the end of the file only make it longer. */
 static int write_hole(int fd, uint64_t offset, size_t size) {
         struct stat st;
@@ -203,20 +200,6 @@ static int write_hole(int fd, uint64_t offset, size_t size) {
         return ftruncate(fd, (off_t) (offset + size)) < 0 ? -errno : 0;
 }
 
-static int write_output(int fd, uint64_t offset, const uint8_t *data, size_t size) {
-        while (size > 0) {
-                ssize_t n = pwrite(fd, data, size, (off_t) offset);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                data += n;
-                size -= (size_t) n;
-                offset += (uint64_t) n;
-        }
-        return 0;
-}
-
 static int on_output(void *userdata, unsigned output, uint64_t offset, const void *data, size_t size) {
         const JobSpec *spec = ((Worker *) userdata)->spec;
         int fd;
@@ -226,7 +209,7 @@ static int on_output(void *userdata, unsigned output, uint64_t offset, const voi
         fd = spec->outputs[output - 1];
         if (all_zero(data, size) && write_hole(fd, offset, size) == 0)
                 return 0;
-        return write_output(fd, offset, data, size);
+        return write_at(fd, data, size, offset);
 }
 
 /* ---- waiting for the main thread ---- */
@@ -245,6 +228,13 @@ static int wait_go(Worker *w) {
                 r = -ECANCELED;
         pthread_mutex_unlock(&w->lock);
         return r;
+}
+
+/* Gives a record away that the main thread has to answer. */
+static int post_and_wait(Worker *w, Letter *l) {
+        expect_go(w);
+        post(w, l);
+        return wait_go(w);
 }
 
 static int on_intent(void *userdata, unsigned step, Stage stage, const char *partition) {
@@ -285,9 +275,7 @@ static int on_backup_file(void *userdata, unsigned step, const char *name, int f
         l->record.spooled = true;
         l->record.fd = fd;
         snprintf(l->record.sha256, sizeof(l->record.sha256), "%s", sha256);
-        expect_go(w);
-        post(w, l);
-        return wait_go(w);
+        return post_and_wait(w, l);
 }
 
 static int on_backup(void *userdata, unsigned step, const char *name, void *data, size_t size) {
@@ -299,9 +287,7 @@ static int on_backup(void *userdata, unsigned step, const char *name, void *data
                 return -ENOMEM;
         }
         l->record.blob = data;
-        expect_go(w);
-        post(w, l);
-        return wait_go(w);
+        return post_and_wait(w, l);
 }
 
 static int on_recall(void *userdata, const char *unit, EngineSaved **ret, size_t *ret_n) {

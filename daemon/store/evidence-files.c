@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "common/file-io.h"
 #include "store/state-directory.h"
 
 #define TEXT_MAX (16 * 1024 * 1024)

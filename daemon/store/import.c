@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "common/closer.h"
+#include "common/file-io.h"
 #include "common/hex.h"
 #include "store/state-directory.h"
 
@@ -184,25 +185,6 @@ static int write_failed(Import *i, int error) {
                                  package_store_path(i->task.store), strerror(error < 0 ? -error : error));
 }
 
-/* Blocks of zeros become holes: generated packages may be far larger than their content. */
-static bool all_zero(const uint8_t *data, size_t size) {
-        return size > 0 && data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
-}
-
-static int write_at(int fd, const uint8_t *data, size_t size, uint64_t offset) {
-        while (size > 0) {
-                ssize_t n = pwrite(fd, data, size, (off_t) offset);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                data += n;
-                offset += (uint64_t) n;
-                size -= (size_t) n;
-        }
-        return 0;
-}
-
 static int copy_chunk(Import *i, int out, PacVerifier *v, uint8_t *buffer, uint64_t at) {
         size_t want = (size_t) MIN((uint64_t) CHUNK, i->size - at), n = 0;
         int r;
@@ -215,7 +197,7 @@ static int copy_chunk(Import *i, int out, PacVerifier *v, uint8_t *buffer, uint6
         pac_verifier_update(v, buffer, n);
         if (out < 0)
                 return 0;
-        r = all_zero(buffer, n) ? 0 : write_at(out, buffer, n, at);
+        r = all_zero(buffer, n) ? 0 : write_at(out, buffer, n, at); /* generated packages may be far larger than their content */
         if (r == 0 && at / SYNC_EVERY != (at + n) / SYNC_EVERY && fdatasync(out) < 0)
                 r = -errno;
         return r < 0 ? write_failed(i, r) : 0;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/closer.h"
+#include "common/file-io.h"
 #include "firmware/digest.h"
 #include "store/package-store.h"
 #include "store/state-directory.h"
@@ -133,20 +134,6 @@ static int read_exactly(int fd, uint64_t at, void *data, size_t n) {
         return r < 0 ? r : have < n ? -ENODATA : 0;
 }
 
-static int write_at(int fd, uint64_t at, const uint8_t *data, size_t n) {
-        while (n > 0) {
-                ssize_t r = pwrite(fd, data, n, (off_t) at);
-                if (r < 0 && errno == EINTR)
-                        continue;
-                if (r <= 0)
-                        return r < 0 ? -errno : -EIO;
-                data += r;
-                at += (uint64_t) r;
-                n -= (size_t) r;
-        }
-        return 0;
-}
-
 /* What is hashed is what will be used: of a clone that is our own file. */
 static int take(Spool *s, const SpoolFile *f, bool cloned, uint64_t at, size_t n) {
         if (cloned)
@@ -155,10 +142,6 @@ static int take(Spool *s, const SpoolFile *f, bool cloned, uint64_t at, size_t n
                 return read_exactly(f->fd, at, s->buffer, n);
         memcpy(s->buffer, f->data + at, n);
         return 0;
-}
-
-static bool all_zero(const uint8_t *p, size_t n) {
-        return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
 static int copy_one(Spool *s, SpoolFile *f) {
@@ -182,7 +165,7 @@ static int copy_one(Spool *s, SpoolFile *f) {
                 if (at == 0)
                         f->kind = image_kind(s->buffer, n, f->size);
                 /* Holes stay holes. */
-                r = cloned || all_zero(s->buffer, n) ? 0 : write_at(s->out, f->offset + at, s->buffer, n);
+                r = cloned || all_zero(s->buffer, n) ? 0 : write_at(s->out, s->buffer, n, f->offset + at);
                 if (r < 0)
                         return fail_errno(s, r, "The attached files cannot be copied into the state directory");
                 at += n;

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "common/file-io.h"
 #include "common/hex.h"
 
 static void user_name(uid_t uid, char *ret, size_t size) {
@@ -132,38 +133,6 @@ int state_directory_sub(int dir_fd, const char *path, const char *name, int *ret
         if (fchmod(fd, 0700) < 0 || fsync(dir_fd) < 0)
                 return state_directory_complain(e, full, "Cannot use the directory", errno);
         *ret_fd = TAKE_FD(fd);
-        return 0;
-}
-
-int read_at(int fd, void *data, size_t size, uint64_t offset, size_t *ret_n) {
-        size_t n = 0;
-
-        while (n < size) {
-                ssize_t r = pread(fd, (uint8_t *) data + n, size - n, (off_t) (offset + n));
-                if (r < 0 && errno == EINTR)
-                        continue;
-                if (r < 0)
-                        return -errno;
-                if (r == 0)
-                        break;
-                n += (size_t) r;
-        }
-        *ret_n = n;
-        return 0;
-}
-
-int write_all(int fd, const void *data, size_t size) {
-        const uint8_t *p = data;
-
-        while (size > 0) {
-                ssize_t n = write(fd, p, MIN(size, (size_t) 1 << 30));
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                p += n;
-                size -= (size_t) n;
-        }
         return 0;
 }
 

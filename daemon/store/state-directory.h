@@ -27,8 +27,5 @@ int state_file_publish(int dir_fd, const char *tmp_name, const char *name, bool 
 /* Removes what a killed writer left: files whose name begins with `prefix`. */
 void state_directory_sweep(int dir_fd, const char *prefix);
 
-int write_all(int fd, const void *data, size_t size); /* 0 or -errno */
-/* 0 or -errno; *ret_n is short only at the end of the file. */
-int read_at(int fd, void *data, size_t size, uint64_t offset, size_t *ret_n);
 /* n random bytes as 2n hex digits. */
 int random_hex(char *ret, size_t n);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/file-io.h"
 #include "common/hex.h"
 #include "common/mapped-file.h"
 #include "firmware/digest.h"
