@@ -74,6 +74,12 @@ static bool is_partition(const char *name, const char *base) {
         return strncmp(name, base, n) == 0 && (name[n] == '\0' || streq(name + n, "_a") || streq(name + n, "_b") || streq(name + n, "_bak"));
 }
 
+bool partition_belongs_to(const char *name, const char *base) {
+        size_t n = strlen(base);
+
+        return strncmp(name, base, n) == 0 && (name[n] == '\0' || name[n] == '_');
+}
+
 bool partition_is_loader(const char *name) {
         static const char *const names[] = {"splloader", "uboot", "sml", "trustos", "teecfg", "lk"};
 
@@ -84,36 +90,36 @@ bool partition_is_loader(const char *name) {
 }
 
 /* Partitions of the boot chain whose images begin with a magic, signed or not. */
-static const struct {
+typedef struct Place {
         const char *name;
         ImageKind kind;
         const char *why;
-} places[] = {
+} Place;
+static const Place places[] = {
         {"boot", IMAGE_BOOT, "an Android boot image"},         {"recovery", IMAGE_BOOT, "an Android boot image"},
         {"init_boot", IMAGE_BOOT, "an Android boot image"},    {"vendor_boot", IMAGE_VENDOR_BOOT, "an Android vendor boot image"},
         {"vbmeta", IMAGE_VBMETA, "a vbmeta image"},            {"vbmeta_system", IMAGE_VBMETA, "a vbmeta image"},
         {"vbmeta_vendor", IMAGE_VBMETA, "a vbmeta image"},     {"dtbo", IMAGE_DTBO, "a device tree overlay image"},
 };
 
-static bool has_magic(const char *partition, const char **ret_why) {
+static const Place *find_place(const char *partition) {
         for (size_t i = 0; i < ELEMENTSOF(places); i++)
-                if (is_partition(partition, places[i].name)) {
-                        *ret_why = places[i].why;
-                        return true;
-                }
-        return false;
+                if (is_partition(partition, places[i].name))
+                        return places + i;
+        return NULL;
 }
 
 /* What an image that is surely something else must not be written to. Places that are not named here take anything. */
 bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
+        const Place *place = find_place(partition);
+
         *ret_why = "the contents of the partition itself";
         if (kind == IMAGE_PACKAGE || kind == IMAGE_ARCHIVE)
                 return false;
-        for (size_t i = 0; i < ELEMENTSOF(places); i++)
-                if (is_partition(partition, places[i].name)) {
-                        *ret_why = places[i].why;
-                        return kind == places[i].kind || kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
-                }
+        if (place) {
+                *ret_why = place->why;
+                return kind == place->kind || kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
+        }
         if (partition_is_loader(partition)) {
                 *ret_why = "a loader";
                 return kind == IMAGE_DHTB || kind == IMAGE_UNKNOWN;
@@ -128,7 +134,7 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why) {
 bool image_check(ImageKind kind, ImageKind loaders, bool chosen, const char *partition, char *ret, size_t size) {
         const char *wanted;
 
-        if (!image_fits(kind, partition, &wanted) || (chosen && kind == IMAGE_UNKNOWN && has_magic(partition, &wanted))) {
+        if (!image_fits(kind, partition, &wanted) || (chosen && kind == IMAGE_UNKNOWN && find_place(partition))) {
                 snprintf(ret, size, "the file for %s is %s, and %s belongs there; nothing was written", partition, image_kind_to_string(kind), wanted);
                 return false;
         }

@@ -35,6 +35,8 @@ bool image_fits(ImageKind kind, const char *partition, const char **ret_why);
  * belongs there: where images have a magic it must have it. True: it may be written. */
 bool image_check(ImageKind kind, ImageKind loaders, bool chosen, const char *partition, char *ret, size_t size);
 
+/* The name is `base`, or that of one of its slots, copies or parts: base and something behind "_". */
+bool partition_belongs_to(const char *name, const char *base);
 /* Partitions that loaders keep in two copies with a header, and whose images are written with a checksum (bsl-protocol §9.2):
  * "l_fixnv1", "nr_fixnv1_a", "l_runtimenv1". */
 bool partition_is_nv(const char *partition);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "firmware/image.h"
 #include "firmware/nv.h"
 
 /* A new partition table as a transaction. Before it: the old table and all that is the unit's own are on disk, read twice. Then the
@@ -10,19 +11,13 @@
  * compared, and what moved is put back before anything else is done. Whoever finds the unit after a crash in between gets what was saved
  * from engine_recall(), by the unit's chip UID, and puts it back. */
 
-static bool base_is(const char *name, const char *base) {
-        size_t n = strlen(base);
-
-        return strncmp(name, base, n) == 0 && (name[n] == '\0' || name[n] == '_');
-}
-
 static bool is_nv_name(const char *name) {
         return strstr(name, "fixnv") != NULL;
 }
 
 /* Places that hold what only this unit has. */
 static bool is_own(const char *name) {
-        return is_nv_name(name) || base_is(name, "prodnv") || base_is(name, "miscdata") || base_is(name, "calinv");
+        return is_nv_name(name) || partition_belongs_to(name, "prodnv") || partition_belongs_to(name, "miscdata") || partition_belongs_to(name, "calinv");
 }
 
 const EngineSaved *engine_find_saved(const Engine *e, const char *name) {
@@ -362,7 +357,7 @@ static const struct {
 static bool same_data(const char *name, const uint8_t *back, const uint8_t *data, size_t size) {
         size_t at = 0;
 
-        if (!base_is(name, "miscdata"))
+        if (!partition_belongs_to(name, "miscdata"))
                 return memcmp(back, data, size) == 0;
         for (size_t i = 0; i < ELEMENTSOF(cleared) && at < size; i++) {
                 size_t n = MIN(cleared[i].at, size);

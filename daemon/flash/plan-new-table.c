@@ -78,15 +78,9 @@ int plan_give_table(const StepsInput *in, Plan *plan) {
         return 0;
 }
 
-static bool base_is(const char *name, const char *base) {
-        size_t n = strlen(base);
-
-        return strncmp(name, base, n) == 0 && (name[n] == '\0' || name[n] == '_');
-}
-
 /* What only this unit has; of calibration the loader writes all copies from the first. */
 static bool is_own(const char *name) {
-        return partition_is_nv(name) ? !partition_is_running_nv(name) : base_is(name, "prodnv") || base_is(name, "miscdata") || base_is(name, "calinv");
+        return partition_is_nv(name) ? !partition_is_running_nv(name) : partition_belongs_to(name, "prodnv") || partition_belongs_to(name, "miscdata") || partition_belongs_to(name, "calinv");
 }
 
 static bool has_nv_backup(const Plan *plan, const char *name) {

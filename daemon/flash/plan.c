@@ -179,12 +179,6 @@ static const PacBlock *target_of(const PacFile *file) {
         return file->n_blocks > 0 ? file->blocks : &none;
 }
 
-static bool same_partition(const char *name, const char *base) {
-        size_t n = strlen(base);
-
-        return strncmp(name, base, n) == 0 && (name[n] == '\0' || name[n] == '_');
-}
-
 static bool by_name(const PacFile *file) {
         const Type *type = find_type(file->type);
 
@@ -196,12 +190,12 @@ static bool at_address(const PacFile *file, uint64_t address) {
 }
 
 static bool is_phase_check(const PacFile *file) {
-        return strcasecmp(file->id, "PhaseCheck") == 0 || same_partition(target_of(file)->name, "miscdata") ||
+        return strcasecmp(file->id, "PhaseCheck") == 0 || partition_belongs_to(target_of(file)->name, "miscdata") ||
                at_address(file, ADDRESS_PHASE_CHECK) || at_address(file, 0x90000002);
 }
 
 static bool is_product_data(const PacFile *file) {
-        return strcasecmp(file->id, "ProdNV") == 0 || same_partition(target_of(file)->name, "prodnv");
+        return strcasecmp(file->id, "ProdNV") == 0 || partition_belongs_to(target_of(file)->name, "prodnv");
 }
 
 static bool is_nv(const PacFile *file) {
@@ -214,7 +208,7 @@ static bool is_nv(const PacFile *file) {
 static bool is_nv_place(const PacFile *file) {
         const char *name = by_name(file) ? target_of(file)->name : "";
 
-        return strstr(name, "fixnv") || same_partition(name, "calinv") || at_address(file, ADDRESS_FIXED_NV) ||
+        return strstr(name, "fixnv") || partition_belongs_to(name, "calinv") || at_address(file, ADDRESS_FIXED_NV) ||
                at_address(file, 0x90000001) ||
                (at_address(file, ADDRESS_FORMAT) && target_of(file)->size == FOURCC_FACTORY);
 }
@@ -237,7 +231,7 @@ static bool is_protected(const PacFile *file) {
 
 bool plan_is_boot_chain(const char *partition, uint64_t address) {
         for (size_t i = 0; i < ELEMENTSOF(critical_places); i++)
-                if (critical_places[i].form == FORM_NAME ? same_partition(partition, critical_places[i].name)
+                if (critical_places[i].form == FORM_NAME ? partition_belongs_to(partition, critical_places[i].name)
                                                          : !partition[0] && address == critical_places[i].address)
                         return true;
         return false;
@@ -248,7 +242,7 @@ static bool is_critical(const PacFile *file) {
 }
 
 static bool is_spl_place(const PacFile *file) {
-        return by_name(file) ? same_partition(target_of(file)->name, "splloader")
+        return by_name(file) ? partition_belongs_to(target_of(file)->name, "splloader")
                              : at_address(file, 0x60000000) || at_address(file, ADDRESS_NOR_BOOT);
 }
 
@@ -592,7 +586,7 @@ static int add_table_backup(Maker *m, const PacPartition *p) {
         uint64_t bytes;
         PlanStep *step;
 
-        if (!nv && !same_partition(p->name, "prodnv") && !same_partition(p->name, "miscdata") && !same_partition(p->name, "calinv"))
+        if (!nv && !partition_belongs_to(p->name, "prodnv") && !partition_belongs_to(p->name, "miscdata") && !partition_belongs_to(p->name, "calinv"))
                 return 0;
         if (has_backup(m->plan, p->name) || p->size == U64_UNKNOWN ||
             __builtin_mul_overflow(p->size, pac_partition_unit(m->pac->partition_unit), &bytes) || bytes > 64 * 1024 * 1024 ||
@@ -604,7 +598,7 @@ static int add_table_backup(Maker *m, const PacPartition *p) {
         strcpy(step->partition, p->name);
         strcpy(step->id, p->name);
         step->size = nv ? bytes - NV_HEADER : bytes;
-        step->phase_check = same_partition(p->name, "miscdata");
+        step->phase_check = partition_belongs_to(p->name, "miscdata");
         step->block = READ_BLOCK;
         step->optional = true;
         return 0;
@@ -929,7 +923,7 @@ static int lose_erased(Maker *m, const PacFile *file) {
         if (by_name(file) && strstr(b->name, "runtimenv"))
                 return LOSE(m, "%s: the running NV (%s) is erased; the unit makes it anew from the fixed NV.", file->id,
                             b->name);
-        if (by_name(file) && same_partition(b->name, "userdata"))
+        if (by_name(file) && partition_belongs_to(b->name, "userdata"))
                 return LOSE(m, "%s: all user data are erased.", file->id);
         if (by_name(file))
                 return LOSE(m, "%s: the partition %s is erased.", file->id, b->name);
