@@ -216,7 +216,7 @@ static int make_draft(Call *c, const char *kind, const char *target_path, const 
 int manager_create_job(Call *c) {
         const char *kind, *target;
         FlashOptions options;
-        PlanChoice rest;
+        const PlanChoice *choice = &options.plan.choice;
         int r;
 
         r = sd_bus_message_read(c->message, "so", &kind, &target);
@@ -224,16 +224,10 @@ int manager_create_job(Call *c) {
                 return r;
         if (options_read_flash(c->message, true, &options, c->e) < 0)
                 return -1;
-        rest = options.plan.choice;
-        if (!streq(kind, "repair")) {
-                rest.check[0] = rest.try_check[0] = '\0';
-                rest.keep_charge = CHOICE_AS_MODE;
-                rest.keep_charge_try = false;
-        }
         if (!options.package[0] && (streq(kind, "flash") || streq(kind, "verify")))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
                                       "Option 'package' (o) is missing: which package is meant?");
-        if (kind_has_steps(kind) && !choice_is_default(&rest))
+        if (kind_has_steps(kind) && !(streq(kind, "repair") ? choice_is_default(choice) : choice_is_of_loaders(choice)))
                 return call_error_set(c->e, BUS_ERROR_INVALID_OPTION,
                                       "include, exclude, nv, stamps, table-check and erase-all are options of kinds flash and verify; checks, try-checks and "
                                       "keep-charge also of kinds made of steps but repair.");

@@ -269,3 +269,12 @@ bool choice_equal(const PlanChoice *a, const PlanChoice *b) {
 bool choice_is_default(const PlanChoice *c) {
         return choice_equal(c, &(PlanChoice) {});
 }
+
+bool choice_is_of_loaders(const PlanChoice *c) {
+        PlanChoice rest = *c;
+
+        rest.check[0] = rest.try_check[0] = '\0';
+        rest.keep_charge = CHOICE_AS_MODE;
+        rest.keep_charge_try = false;
+        return choice_is_default(&rest);
+}

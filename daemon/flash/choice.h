@@ -44,6 +44,8 @@ void choice_to_text(const PlanChoice *c, char *ret, size_t size);
 void choice_from_text(PlanChoice *c, const char *text);
 bool choice_equal(const PlanChoice *a, const PlanChoice *b);
 bool choice_is_default(const PlanChoice *c);
+/* Nothing was chosen but checks and charging, which need no package. */
+bool choice_is_of_loaders(const PlanChoice *c);
 
 /* A list has that word (case does not matter). */
 bool choice_lists(const char *list, const char *word);
