@@ -195,6 +195,7 @@ static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t
 /* Our last session has left the loader waiting. */
 static void go_on(Engine *e) {
         const EngineResting *resting = &e->input->resting;
+        unsigned last = plan_last_loader(e->plan);
 
         bsl_session_set_check(e->session, BSL_CHECK_SUM);
         bsl_session_set_stage(e->session, BSL_STAGE_FDL2);
@@ -203,7 +204,7 @@ static void go_on(Engine *e) {
         e->info = resting->info;
         e->refusals = resting->refusals;
         e->old = resting->old;
-        e->certain[e->plan->single_loader ? 0 : 1] = resting->loader[0] && streq(resting->loader, e->plan->loader[e->plan->single_loader ? 0 : 1]);
+        e->certain[last] = resting->loader[0] && streq(resting->loader, e->plan->loader[last]);
 }
 
 /* Our last session has only greeted the ROM. Without an answer it is met as if nobody had. */

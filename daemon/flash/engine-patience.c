@@ -21,9 +21,10 @@ void engine_measure(Engine *e) {
 }
 
 static void learn(Engine *e, const char *wait, uint32_t needed, uint32_t limit) {
+        const LoaderTraits *known = e->traits + plan_last_loader(e->plan);
         char trait[32], value[16];
 
-        if (needed < PATIENCE_LEAST_MS || (uint64_t) needed * PATIENCE_FACTOR <= limit || needed <= patience_needed(e->traits + (e->plan->single_loader ? 0 : 1), wait))
+        if (needed < PATIENCE_LEAST_MS || (uint64_t) needed * PATIENCE_FACTOR <= limit || needed <= patience_needed(known, wait))
                 return;
         patience_trait(wait, trait);
         snprintf(value, sizeof(value), "%u", needed);

@@ -19,7 +19,7 @@ static const char *const names[] = {
 
 /* A lone loader is the first one of its package. */
 static unsigned index_of(const Engine *e, Loader which) {
-        return which == LOADER_FIRST || e->plan->single_loader ? 0 : 1;
+        return which == LOADER_FIRST ? 0 : plan_last_loader(e->plan);
 }
 
 const char *engine_known(const Engine *e, Loader which, const char *trait) {

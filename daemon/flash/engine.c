@@ -527,6 +527,7 @@ static bool only_met(const Engine *e) {
 
 /* Nothing is outstanding and nobody was sent away: whoever comes next finds it as it is now. */
 static void note_resting(Engine *e) {
+        unsigned last = plan_last_loader(e->plan);
         bool restarted = false;
 
         if (e->runs == RUNS_ROM && only_met(e) && bsl_session_stage(e->session) == BSL_STAGE_BROM) {
@@ -539,8 +540,8 @@ static void note_resting(Engine *e) {
             (e->step < e->plan->n_steps && (engine_step(e)->op == PLAN_RESET || engine_step(e)->op == PLAN_POWER_OFF)))
                 return;
         e->report->resting = (EngineResting){.valid = true, .info = e->info, .refusals = e->refusals, .old = e->old};
-        if (e->certain[e->plan->single_loader ? 0 : 1])
-                memcpy(e->report->resting.loader, e->plan->loader[e->plan->single_loader ? 0 : 1], sizeof(e->report->resting.loader));
+        if (e->certain[last])
+                memcpy(e->report->resting.loader, e->plan->loader[last], sizeof(e->report->resting.loader));
 }
 
 static void engine_done(Engine *e) {

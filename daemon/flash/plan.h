@@ -134,6 +134,11 @@ typedef struct Plan {
         char **lost, **kept, **notes, **warnings;
 } Plan;
 
+/* Which of the two that a plan counts runs last: of one loader alone it is the first. */
+static inline unsigned plan_last_loader(const Plan *plan) {
+        return plan->single_loader ? 0 : 1;
+}
+
 /* 0; 1 with *f (class plan; detail "type", "warnings", "nv", "data", "mode"…); -ENOMEM. The plan is
  * self-contained (no pointers into the package). */
 int plan_make(const Pac *pac, const PlanOptions *options, Plan **ret, Failure *f);

@@ -126,7 +126,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         for (size_t i = 0; i < 2; i++)
                 station_loader_traits(job->station, spec->plan->loader[i], spec->traits + i);
         if (!job->station->settings.fixed_deadlines)
-                patience_apply(&spec->deadlines, spec->traits + (spec->plan->single_loader ? 0 : 1));
+                patience_apply(&spec->deadlines, spec->traits + plan_last_loader(spec->plan));
         job->run->deadlines = spec->deadlines;
         *ret = spec;
         return 0;
