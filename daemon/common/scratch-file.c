@@ -47,8 +47,10 @@ int scratch_file_new(const char *directory, uint64_t size) {
 
         if (fd < 0)
                 return fd;
-        if (size > INT64_MAX / 2 || fstatvfs(fd, &st) < 0)
-                return size > INT64_MAX / 2 ? -EFBIG : -errno;
+        if (size > INT64_MAX / 2)
+                return -EFBIG;
+        if (fstatvfs(fd, &st) < 0)
+                return -errno;
         if ((uint64_t) st.f_bavail * st.f_frsize < 2 * size + LEAVE_FREE)
                 return -ENOSPC;
         if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t) size) < 0)

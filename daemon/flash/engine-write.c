@@ -258,16 +258,17 @@ int engine_prepare_nv(Engine *e, int backup) {
         return 0;
 }
 
-void engine_drop_nv(Engine *e) {
-        for (size_t i = 0; i <= e->step; i++) {
-                bool later = false;
+static bool is_compared_later(const Engine *e, size_t step) {
+        for (size_t i = e->step + 1; i < e->plan->n_steps; i++)
+                if (e->plan->steps[i].write == (int) step)
+                        return true;
+        return false;
+}
 
-                for (size_t k = e->step + 1; k < e->plan->n_steps; k++)
-                        later = later || e->plan->steps[k].write == (int) i;
-                if (e->plan->steps[i].op != PLAN_WRITE_NV || later)
-                        continue;
-                free(TAKE_PTR(e->images[i].data));
-        }
+void engine_drop_nv(Engine *e) {
+        for (size_t i = 0; i <= e->step; i++)
+                if (e->plan->steps[i].op == PLAN_WRITE_NV && e->images[i].data && !is_compared_later(e, i))
+                        free(TAKE_PTR(e->images[i].data));
 }
 
 static uint32_t byte_sum(const EngineImage *image) {
