@@ -16,12 +16,7 @@ simctl '{"cmd":"wait","device":"unit","until":"bytes_written>3000000","timeout":
 kill -9 "$daemon_pid"
 wait "$daemon_pid" 2>/dev/null || true
 start_daemon
-for _ in $(seq 600); do
-        fdlctl -j show "/org/fdld/Fdld1/batches/_$batch" >"$WORK/out"
-        grep -q '"Passed":1' "$WORK/out" && break
-        sleep 0.05
-done
-says '"Passed":1'
+soon '"Passed":1' fdlctl -j show "/org/fdld/Fdld1/batches/_$batch"
 says '"Failed":0'
 expect 0 fdlctl history --no-legend
 [ "$(grep -c interrupted "$WORK/out")" -eq 1 ] && [ "$(grep -c ' done ' "$WORK/out")" -eq 1 ] || fail "not one record for each attempt: $(cat "$WORK/out")"
@@ -44,12 +39,7 @@ says '"must_reflash":true'
 packages_ready
 expect 0 fdlctl -q start-batch phone.pac
 batch=$(sed -n 's/^batch //p' "$WORK/out")
-for _ in $(seq 600); do
-        fdlctl -j show "/org/fdld/Fdld1/batches/_$batch" >"$WORK/out"
-        grep -qE '"(Passed|Skipped)":1' "$WORK/out" && break
-        sleep 0.05
-done
-says '"Passed":1'
+soon '"Passed":1' fdlctl -j show "/org/fdld/Fdld1/batches/_$batch"
 says '"Skipped":0'
 stop_station
 trap - EXIT

@@ -67,29 +67,21 @@ blank() {
                 dd if=/dev/zero of="$WORK/flash/$unit/$file" bs=64K count=16 conv=notrunc status=none
         done
 }
-# is_back ENTRY UNIT CODE CAUSE: the job was done, and the unit stands in download mode again instead of starting.
-is_back() {
-        for _ in $(seq 200); do
-                fdlctl -j show "$job" >out 2>&1
-                grep -q "$3" out && break
-                sleep 0.05
-        done
+# comes_back ENTRY UNIT PACKAGE CODE CAUSE: the package is flashed, the job is done, and the unit stands in download mode again instead of starting.
+comes_back() {
+        simctl "{\"cmd\":\"plug\",\"device\":\"$2\"}" >/dev/null
+        start_job flash "$3" --slot="$(port_of "$2")"
+        expect 0 fdlctl -q --timeout=30 wait "$job"
+        soon "$4" fdlctl -j show "$job"
         says '"Result":"done"'
-        grep -q "$3" out || fail "$1: nobody says that the unit does not start: $(cat out)"
-        grep -q -- "$4" out || fail "$1: the cause is not named: $(cat out)"
-        fdlctl -j explain "$3" | grep -o '"causes":\["[^"]*"' | grep -q -- "$4" || fail "$1: $3 is explained in another way"
+        grep -q -- "$5" out || fail "$1: the cause is not named: $(cat out)"
+        fdlctl -j explain "$4" | grep -o '"causes":\["[^"]*"' | grep -q -- "$5" || fail "$1: $4 is explained in another way"
 }
-blank chain parts/uboot parts/uboot_bak
-simctl '{"cmd":"plug","device":"chain"}' >/dev/null
 expect 0 fdlctl -q import "$WORK/part.pac" "$WORK/nouboot.pac"
-start_job flash nouboot.pac --slot="$(port_of chain)"
-expect 0 fdlctl -q --timeout=30 wait "$job"
-is_back F22 chain finish-mismatch-boot-rom "boot chain is incomplete"
+blank chain parts/uboot parts/uboot_bak
+comes_back F22 chain nouboot.pac finish-mismatch-boot-rom "boot chain is incomplete"
 blank nospl boot1.bin boot2.bin
-simctl '{"cmd":"plug","device":"nospl"}' >/dev/null
-start_job flash part.pac --slot="$(port_of nospl)"
-expect 0 fdlctl -q --timeout=30 wait "$job"
-is_back F23 nospl finish-mismatch-autodloader "erased on purpose"
+comes_back F23 nospl part.pac finish-mismatch-autodloader "erased on purpose"
 # What the catalogue says is what helps: the whole package, boot loader included.
 start_job flash phone.pac --slot="$(port_of nospl)"
 expect 0 fdlctl -q --timeout=30 wait "$job"
@@ -99,20 +91,12 @@ chain=$(port_of chain)
 simctl '{"cmd":"unplug","device":"chain"}' >/dev/null
 expect 0 fdlctl -q start-batch nouboot.pac --slots="$chain"
 simctl '{"cmd":"plug","device":"chain"}' >/dev/null
-for _ in $(seq 200); do
-        fdlctl -j batches >out 2>&1
-        grep -q '"Skipped":1' out && break
-        sleep 0.05
-done
-says '"Skipped":1'
+soon '"Skipped":1' fdlctl -j batches
 says '"Passed":0'
 # A job that meets it again at once knows it for certain.
 simctl '{"cmd":"unplug","device":"nospl"}' >/dev/null
 blank nospl boot1.bin boot2.bin
-simctl '{"cmd":"plug","device":"nospl"}' >/dev/null
-start_job flash part.pac --slot="$(port_of nospl)"
-expect 0 fdlctl -q --timeout=30 wait "$job"
-is_back F23 nospl finish-mismatch-autodloader "erased on purpose"
+comes_back F23 nospl part.pac finish-mismatch-autodloader "erased on purpose"
 start_job flash phone.pac --slot="$(port_of nospl)"
 expect 0 fdlctl -q --timeout=30 wait "$job"
 fdlctl -j show "$job" | grep -q "this very unit, and it is in download mode again at once: its boot loader was erased on purpose" || fail "the same unit is not known again: $(fdlctl show "$job")"

@@ -21,16 +21,7 @@ declare -A faults=([good]="" [nv]=nv=both-bad [write]=fault=at=fdl2:midst:8192@9
         [readback]=fault=at=fdl2:read-midst+bad-readback+count=forever)
 declare -A ends=([good]=passed [garbled]=passed [pulled]=passed [nv]=failed [write]=failed [rom]=failed [readback]=failed)
 
-if [ "${FDLD_INSIDE:-}" != "$0" ]; then
-        TABLE=$(mktemp "${TMPDIR:-/tmp}/fdld-table.XXXXXX")
-        export TABLE
-        trap 'rm -f "$TABLE"' EXIT
-        small_table >"$TABLE"
-        devices=()
-        for i in $(seq 0 $((sockets - 1))); do devices+=("--device=$(spec_of "u$i" $((i + 1)) plug=no,port=1-$((i + 1)))"); done
-        (enter_world --fast "${devices[@]}")
-        exit
-fi
+[ "${FDLD_INSIDE:-}" = "$0" ] || enter_small_world "$sockets" plug=no,port=1-SOCKET --fast
 finish() {
         stop_station
         umount -l "$WORK/state" 2>/dev/null || true

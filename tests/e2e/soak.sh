@@ -13,16 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/units.sh"
 export FDLD_SOAK_KILLS=${FDLD_SOAK_KILLS:-10} FDLD_SOAK_SEED=${FDLD_SOAK_SEED:-$((RANDOM * 32768 + RANDOM))}
 sockets=4
-if [ "${FDLD_INSIDE:-}" != "$0" ]; then
-        TABLE=$(mktemp "${TMPDIR:-/tmp}/fdld-table.XXXXXX")
-        export TABLE
-        trap 'rm -f "$TABLE"' EXIT
-        small_table >"$TABLE"
-        devices=()
-        for i in $(seq 0 $((sockets - 1))); do devices+=("--device=$(spec_of "u$i" $((i + 1)) plug=no)"); done
-        (enter_world "${devices[@]}")
-        exit
-fi
+[ "${FDLD_INSIDE:-}" = "$0" ] || enter_small_world "$sockets" plug=no
 trap stop_station EXIT
 RANDOM=$FDLD_SOAK_SEED
 PACKAGE=$WORK/phone.pac

@@ -53,6 +53,18 @@ says() {
         fail "nobody said \"$1\""
 }
 
+# soon TEXT COMMAND…: the command's output, in $WORK/out, contains it within half a minute.
+soon() {
+        local text=$1
+        shift
+        for _ in $(seq 600); do
+                "$@" >"$WORK/out" 2>"$WORK/err" </dev/null || true
+                grep -qF -- "$text" "$WORK/out" && return 0
+                sleep 0.05
+        done
+        says "$text"
+}
+
 fail() {
         echo "FAIL: $*" >&2
         [ -f "$WORK/fdld.log" ] && tail -n 40 "$WORK/fdld.log" >&2

@@ -27,6 +27,19 @@ make_small_package() {
 # spec_of NAME SEED [OPTIONS]: a unit of the small kind for usbsim. TABLE is where small_table was put.
 spec_of() { echo "phone-emmc,name=$1,seed=$2,size=64M,table=$TABLE,fdl1-start=2,fdl2-start=5,reset-delay=5${3:+,$3}"; }
 
+# enter_small_world N UNIT_OPTIONS [ENTER_WORLD OPTION…]: with the units u0 … of N sockets; SOCKET in the options is the number of each, from 1.
+enter_small_world() {
+        local n=$1 options=$2 devices=() i
+        shift 2
+        TABLE=$(mktemp "${TMPDIR:-/tmp}/fdld-table.XXXXXX")
+        export TABLE
+        trap 'rm -f "$TABLE"' EXIT
+        small_table >"$TABLE"
+        for ((i = 0; i < n; i++)); do devices+=("--device=$(spec_of "u$i" $((i + 1)) "${options//SOCKET/$((i + 1))}")"); done
+        (enter_world "$@" "${devices[@]}")
+        exit
+}
+
 # field TEXT NAME: of a flat JSON text
 field() { sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p" <<<"$1"; }
 
