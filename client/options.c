@@ -220,7 +220,7 @@ static const Option options[] = {
         { "erase-all", 0, NULL, read_true, &arg_erase_all, FLASHES, "factory, research: erase all of the flash first", NULL },
         { "allow-warnings", 0, NULL, read_true, &arg_allow_warnings, FLASHES, "Use a package although it has warnings", NULL },
         { "repartition", 0, NULL, read_true, &arg_repartition, " flash plan repartition ", "Give the unit the package's table if it differs", NULL },
-        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash enter-download repartition write read erase restore repair vault ", "Show what would be done; send nothing", NULL },
+        { "dry-run", 0, NULL, read_true, &arg_dry_run, " flash enter-download repartition write read erase backup restore repair vault ", "Show what would be done; send nothing", NULL },
         { "no-wait", 0, NULL, read_false, &arg_wait, WAITS, "Do not wait for the jobs that were started", NULL },
         { "wait", 0, NULL, read_true, &arg_wait, WAITS, NULL, NULL },
         { "timeout", 0, "SECONDS", read_seconds, &arg_timeout_usec, WAITS, "Stop waiting after this time", NULL },

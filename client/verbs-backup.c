@@ -280,7 +280,7 @@ int verb_backup(int argc, char **argv) {
         Paths jobs = { .n = 0 };
         Device d = { .bus = NULL };
         StepJob job;
-        int code = manifest_make_folder(argv[1]);
+        int code = arg_dry_run ? 0 : manifest_make_folder(argv[1]);
 
         if (code)
                 return code;
@@ -289,13 +289,15 @@ int verb_backup(int argc, char **argv) {
         job.kind = "backup";
         if (code == 0)
                 code = argc > 2 ? add_places(argv[1], &job, argc - 2, argv + 2) : add_table(&d, argv[1], &job);
-        if (code == 0) {
+        if (code == 0 && arg_dry_run)
+                steps_show(&job);
+        else if (code == 0) {
                 remove_old(&job);
                 code = steps_start(d.bus, &job, d.path, &jobs);
         }
-        if (code == 0)
+        if (code == 0 && jobs.n > 0)
                 code = follow_started(d.bus, &jobs, true);
-        if (code == 0)
+        if (code == 0 && jobs.n > 0)
                 code = make_manifest(&d, &job, jobs.items[0], argv[1]);
         steps_free(&job);
         paths_clear(&jobs);
