@@ -18,7 +18,8 @@ mount -t tmpfs -o size=64m,mode=0700 fdld-test "$WORK/state" || { echo "skipped:
 start_bus
 
 # not writable at the start
-mount -o remount,ro "$WORK/state"
+# With the source named, mount does not hand back what the kernel shows of it: as an ordinary user that holds an id which is unknown here.
+mount -o remount,ro fdld-test "$WORK/state"
 status=0
 mkdir -p "$WORK/run" "$WORK/etc"
 STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
@@ -27,7 +28,7 @@ STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=
 says "$WORK/state"
 says "uid 0"
 [ "$(grep -c . "$WORK/err")" -eq 1 ] || fail "more than one line"
-mount -o remount,rw "$WORK/state"
+mount -o remount,rw fdld-test "$WORK/state"
 
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"
