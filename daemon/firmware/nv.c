@@ -284,11 +284,16 @@ static uint16_t id_by_name(const char *name) {
         return 0;
 }
 
+/* 0: unknown. */
+static uint16_t listed_id(const PacNvItem *item) {
+        return item->id != UINT32_MAX ? (uint16_t) item->id : id_by_name(item->name);
+}
+
 static int merge_item(Merge *m, const PacNvItem *item) {
         bool go_on = (item->use && item->keep_going) ||
                      (m->mode == FLASH_MODE_UPGRADE && strncmp(item->name, "MMITest", 7) == 0);
         Need need = go_on ? NEED_PACKAGE : NEED_BOTH;
-        uint16_t id = item->id != UINT32_MAX ? (uint16_t) item->id : id_by_name(item->name);
+        uint16_t id = listed_id(item);
 
         if (strncmp(item->name, "Calibration", 11) == 0) {
                 int r;
@@ -436,43 +441,76 @@ uint32_t nv_seal(void *image, size_t size) {
 
 /* ---- comparison ----------------------------------------------------------------------------------------- */
 
-static bool same_item(const Image *a, const Image *b, uint16_t id, size_t at, size_t length) {
-        size_t other, other_length;
-        bool sound;
+typedef struct Item {
+        uint16_t id, length;
+        const uint8_t *data;
+} Item;
 
-        return find(b, id, &other, &other_length, &sound) && other_length == length &&
-               memcmp(a->data + at, b->data + other, length) == 0;
+static int item_order(const void *a, const void *b) {
+        const Item *x = a, *y = b;
+
+        if (x->id != y->id)
+                return x->id < y->id ? -1 : 1;
+        if (x->length != y->length)
+                return x->length < y->length ? -1 : 1;
+        return memcmp(x->data, y->data, x->length);
 }
 
-int nv_compare(const void *image, size_t size, const void *back, size_t back_size, uint16_t *ret_ids, size_t max, size_t *ret_n) {
-        Image a, b;
+/* Sorted, so that neither order nor number of items matters: an id may stand more than once. The image was opened, so the end mark is
+ * there. NULL: no memory. */
+static Item *list_items(const Image *image, size_t *ret_n) {
+        Item *items;
+        size_t n = 0, at;
 
-        *ret_n = 0;
-        if (open_image(&a, image, size) || open_image(&b, back, back_size) || a.order != b.order)
-                return -EBADMSG;
-        /* open_image() found the end mark. */
-        for (size_t at = 4; word_at(&a, at) != ITEM_END;) {
-                uint16_t id = word_at(&a, at);
-                size_t length = word_at(&a, at + 2);
-
-                if (!same_item(&a, &b, id, at + 4, length)) {
-                        if (*ret_n < max)
-                                ret_ids[*ret_n] = id;
-                        (*ret_n)++;
-                }
-                at += 4 + ((length + 3) & ~(size_t) 3);
+        for (at = 4; word_at(image, at) != ITEM_END; n++)
+                at += 4 + ((word_at(image, at + 2) + 3u) & ~(size_t) 3);
+        items = calloc(n + 1, sizeof(*items));
+        if (!items)
+                return NULL;
+        *ret_n = n;
+        at = 4;
+        for (size_t i = 0; i < n; i++) {
+                items[i] = (Item) {word_at(image, at), word_at(image, at + 2), image->data + at + 4};
+                at += 4 + ((items[i].length + 3u) & ~(size_t) 3);
         }
-        return 0;
+        qsort(items, n, sizeof(*items), item_order);
+        return items;
 }
 
-bool nv_is_own(uint16_t id, const PacNvItem *items, size_t n_items) {
+static bool is_own(uint16_t id, const PacNvItem *items, size_t n_items) {
         static const uint16_t own[] = {ITEM_CALIBRATION, ITEM_IMEI, 0x179, 0x186, 0x1e4, 0x26d, 0x26e};
 
         for (size_t i = 0; i < ELEMENTSOF(own); i++)
                 if (own[i] == id)
                         return true;
         for (size_t i = 0; i < n_items; i++)
-                if (items[i].backup && items[i].id == id)
+                if (items[i].backup && listed_id(items + i) == id)
                         return true;
         return false;
+}
+
+int nv_compare(const void *image, size_t size, const void *back, size_t back_size, const PacNvItem *kept, size_t n_kept,
+               NvDifference *ret) {
+        _cleanup_free_ Item *a = NULL, *b = NULL;
+        size_t n_a, n_b, at_b = 0;
+        Image ours, theirs;
+
+        *ret = (NvDifference) {0};
+        if (open_image(&ours, image, size) || open_image(&theirs, back, back_size) || ours.order != theirs.order)
+                return -EBADMSG;
+        a = list_items(&ours, &n_a);
+        b = list_items(&theirs, &n_b);
+        if (!a || !b)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_a; i++) {
+                while (at_b < n_b && item_order(b + at_b, a + i) < 0)
+                        at_b++;
+                if (at_b < n_b && item_order(b + at_b, a + i) == 0)
+                        continue;
+                if (ret->n++ == 0)
+                        ret->first = a[i].id;
+                if (is_own(a[i].id, kept, n_kept) && ret->n_own++ == 0)
+                        ret->first_own = a[i].id;
+        }
+        return 0;
 }

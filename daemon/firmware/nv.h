@@ -41,8 +41,14 @@ void nv_clear_calibrated(void *image, size_t size);
  * image). */
 uint32_t nv_seal(void *image, size_t size);
 
-/* Item by item, in whatever order they stand. *ret_n: how many of `image` are missing in `back` or differ there; their ids, at most
- * `max` of them. 0 or -EBADMSG if `back` does not hold the structure. */
-int nv_compare(const void *image, size_t size, const void *back, size_t back_size, uint16_t *ret_ids, size_t max, size_t *ret_n);
-/* Calibration, identity, or what the list says is kept: what no firmware may have another opinion of. */
-bool nv_is_own(uint16_t id, const PacNvItem *items, size_t n_items);
+typedef struct NvDifference {
+        size_t n;       /* items that are missing or differ */
+        uint16_t first; /* the lowest id of them */
+        size_t n_own;   /* those of them that no firmware may have another opinion of: calibration, identity, what is kept */
+        uint16_t first_own;
+} NvDifference;
+
+/* Item by item, in whatever order they stand: what of `image` is missing in `back` or differs there. `kept`: the package's list of what
+ * is kept. 0; -EBADMSG if `back` does not hold the structure; -ENOMEM. */
+int nv_compare(const void *image, size_t size, const void *back, size_t back_size, const PacNvItem *kept, size_t n_kept,
+               NvDifference *ret);

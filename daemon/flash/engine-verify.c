@@ -14,7 +14,6 @@
 #define SPL_BLOCK 512U /* made by the loader: check sum and length of the rest */
 /* A third unknown command mutes some loaders. */
 #define UNREADABLE_MAX 2U
-#define ITEMS_MAX 8U
 /* Ends a comparison that is only to find out whether there is a difference. */
 #define DIFFERENT (-EUCLEAN)
 
@@ -303,22 +302,24 @@ int engine_compare(Engine *e, const PlanStep *s, EngineDifference *ret) {
 /* Stores of modules give the items back in an order of their own, and some keep what they think is theirs. */
 static int compare_items(Engine *e, const EngineImage *image, const uint8_t *back, size_t size, size_t at) {
         const PlanStep *s = engine_step(e);
-        uint16_t ids[ITEMS_MAX];
-        size_t n;
+        NvDifference d;
+        int r = s->partition[0] ? -EBADMSG
+                                : nv_compare(image->data, image->size, back, size, e->plan->nv_items, e->plan->n_nv_items, &d);
 
         e->offset = at;
-        if (s->partition[0] || nv_compare(image->data, image->size, back, size, ids, ITEMS_MAX, &n) < 0)
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
                 return engine_fail(e, CLASS_MISMATCH, "read-back",
                                    "%s was written, but reads back differently: first at byte %zu (%zu of %zu bytes came)",
                                    engine_subject(s), at, size, image->size);
-        for (size_t i = 0; i < MIN(n, (size_t) ITEMS_MAX); i++)
-                if (nv_is_own(ids[i], e->plan->nv_items, e->plan->n_nv_items))
-                        return engine_fail(e, CLASS_MISMATCH, "read-back",
-                                           "%s was written, but its item 0x%x, which is calibration or identity, reads back "
-                                           "differently",
-                                           engine_subject(s), ids[i]);
-        if (n > 0)
-                engine_fact(e, "note", "%s: the unit keeps its own of %zu NV items, first of 0x%x", engine_subject(s), n, ids[0]);
+        if (d.n_own > 0)
+                return engine_fail(e, CLASS_MISMATCH, "read-back",
+                                   "%s was written, but its item 0x%x, which is calibration or identity, reads back "
+                                   "differently",
+                                   engine_subject(s), d.first_own);
+        if (d.n > 0)
+                engine_fact(e, "note", "%s: the unit keeps its own of %zu NV items, first of 0x%x", engine_subject(s), d.n, d.first);
         return 0;
 }
 

@@ -530,27 +530,57 @@ END_TEST
 
 /* The store of UIS8910 gives the items back in another order, which is no difference. */
 START_TEST(items_are_compared_wherever_they_stand) {
+        static const PacNvItem kept[] = {{.name = "Radio", .id = 9, .backup = true}, {.name = "LTE_Calibration", .id = UINT32_MAX, .backup = true}};
         uint8_t a[64], b[64];
-        uint16_t ids[4];
-        size_t n;
+        NvDifference d;
 
         memset(a, 0xff, sizeof(a));
         memset(b, 0xff, sizeof(b));
         memcpy(a + 4, (uint8_t[]) {5, 0, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 4, 0, 0x0a, 0xff, 7, 7, 9, 0, 1, 0, 3, 0, 0, 0}, 28);
         memcpy(b + 4, (uint8_t[]) {9, 0, 1, 0, 3, 0, 0, 0, 2, 0, 4, 0, 0x0a, 0xff, 7, 7, 5, 0, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8}, 28);
-        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), ids, 4, &n), 0);
-        ck_assert_uint_eq(n, 0);
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 0);
         b[8]++;
-        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), ids, 4, &n), 0);
-        ck_assert_uint_eq(n, 1);
-        ck_assert_uint_eq(ids[0], 9);
-        ck_assert(!nv_is_own(9, NULL, 0));
-        ck_assert(nv_is_own(5, NULL, 0));
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 1);
+        ck_assert_uint_eq(d.first, 9);
+        ck_assert_uint_eq(d.n_own, 0);
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), kept, 2, &d), 0);
+        ck_assert_uint_eq(d.n_own, 1);
         b[4] = 10;
-        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), ids, 4, &n), 0);
-        ck_assert_uint_eq(n, 1);
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 1);
+        b[4] = 9, a[24] = 0xc4, a[25] = 9;
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), kept, 2, &d), 0);
+        ck_assert_uint_eq(d.first_own, 0x9c4);
         memset(b + 20, 0, 8);
-        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), ids, 4, &n), -EBADMSG);
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), -EBADMSG);
+}
+END_TEST
+
+/* An id that stands twice is two items, and what belongs to the unit counts even if many others come before it. */
+START_TEST(items_are_compared_however_many_differ) {
+        uint8_t a[256], b[256];
+        size_t at = 4;
+        NvDifference d;
+
+        memset(a, 0xff, sizeof(a));
+        for (uint8_t i = 0; i < 12; i++, at += 8)
+                memcpy(a + at, (uint8_t[]) {i < 2 ? 0x20 : (uint8_t) (0x20 + i), 0, 4, 0, i, 2, 3, 4}, 8);
+        memcpy(a + at, (uint8_t[]) {5, 0, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 2, 0, 4, 0, 0x0a, 0xff, 7, 7, 0x79, 1, 1, 0, 3, 0, 0, 0}, 28);
+        memcpy(b, a, sizeof(b));
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 0);
+        for (at = 4; at < 4 + 12 * 8; at += 8)
+                b[at + 7]++;
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 12);
+        ck_assert_uint_eq(d.first, 0x20);
+        ck_assert_uint_eq(d.n_own, 0);
+        b[at + 24]++;
+        ck_assert_int_eq(nv_compare(a, sizeof(a), b, sizeof(b), NULL, 0, &d), 0);
+        ck_assert_uint_eq(d.n, 13);
+        ck_assert_uint_eq(d.first_own, 0x179);
 }
 END_TEST
 
@@ -576,6 +606,7 @@ static Suite *verify_suite(void) {
         tcase_add_test(t, a_loader_that_shows_nothing_is_asked_twice);
         tcase_add_test(t, a_refusal_later_in_a_partition_is_a_failure);
         tcase_add_test(t, items_are_compared_wherever_they_stand);
+        tcase_add_test(t, items_are_compared_however_many_differ);
         suite_add_tcase(s, t);
         return s;
 }
