@@ -111,9 +111,10 @@ if [ -x "$root/usr/lib/polkit-1/polkitd" ]; then
         in_root install -m 0644 /usr/share/doc/fdld/examples/50-fdld-flashers.rules /etc/polkit-1/rules.d/
         in_root DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/test/bus /usr/lib/polkit-1/polkitd --no-debug 2>"$WORK/polkit.log" &
         polkit=$!
-        in_root groupadd flashers
-        in_root useradd --no-create-home --groups flashers tester
-        in_root useradd --no-create-home other
+        # Names that this system, whose users the overlay shows, has not.
+        in_root groupadd --force flashers
+        in_root useradd --no-create-home --user-group --groups flashers fdld-flasher
+        in_root useradd --no-create-home --user-group fdld-visitor
         as() {
                 local user=$1
                 shift
@@ -127,15 +128,15 @@ if [ -x "$root/usr/lib/polkit-1/polkitd" ]; then
                 [ "$got" -eq "$want" ] || fail "exit code $got instead of $want: $*: $(cat "$WORK/out" "$WORK/polkit.log")"
         }
         for _ in $(seq 100); do
-                as other fdlctl --no-ask-password import /etc/hostname >"$WORK/out" 2>&1 </dev/null || true
+                as fdld-visitor fdlctl --no-ask-password import /etc/hostname >"$WORK/out" 2>&1 </dev/null || true
                 grep -q password "$WORK/out" && break
                 sleep 0.1
         done
-        expect 7 other fdlctl --no-ask-password import /etc/hostname
+        expect 7 fdld-visitor fdlctl --no-ask-password import /etc/hostname
         grep -q "for which a password must be given" "$WORK/out" || fail "polkit did not say that a password is needed: $(cat "$WORK/out")"
         # The right to import is there; what is imported is no package.
-        expect 9 tester fdlctl --no-ask-password import /etc/hostname
-        expect 7 tester fdlctl --no-ask-password history
+        expect 9 fdld-flasher fdlctl --no-ask-password import /etc/hostname
+        expect 7 fdld-flasher fdlctl --no-ask-password history
         # The service of hooks has its own rule, which is active.
         expect 0 fdld-hooks fdlctl --no-ask-password history
         kill $polkit
