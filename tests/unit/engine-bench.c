@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "firmware/digest.h"
+#include "must.h"
 
 #define MS 1000000ull
 
@@ -23,7 +24,7 @@ void bench_replug(Bench *b) {
 static BenchEvent *add_event(Bench *b, BenchEventType type, int step, Stage stage, const char *text) {
         BenchEvent *e = b->events + b->n_events++;
 
-        ck_assert_uint_lt(b->n_events, BENCH_EVENTS_MAX);
+        must(b->n_events < BENCH_EVENTS_MAX, "more events than the bench can hold");
         *e = (BenchEvent) {.type = type, .step = step, .stage = stage, .at_ms = b->sim->now_ns / MS};
         snprintf(e->text, sizeof(e->text), "%s", text);
         return e;
@@ -576,10 +577,10 @@ static void make_own(FlashFile *file) {
 static uint8_t *room_for(BenchFlash *f, const char *name, size_t offset, size_t size) {
         FlashFile *file = (FlashFile *) find_file(f, name);
 
-        ck_assert_msg(file, "the unit has no %s", name);
-        ck_assert_msg(offset <= file->size && size <= file->size - offset, "%s is too small for 0x%zx+0x%zx", name,
+        must(file, "the unit has no %s", name);
+        must(offset <= file->size && size <= file->size - offset, "%s is too small for 0x%zx+0x%zx", name,
                       offset, size);
-        ck_assert_msg(offset + size <= BENCH_KEEP_MAX, "%s: only 0x%x bytes are compared", name, BENCH_KEEP_MAX);
+        must(offset + size <= BENCH_KEEP_MAX, "%s: only 0x%x bytes are compared", name, BENCH_KEEP_MAX);
         make_own(file);
         return file->data + offset;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "must.h"
 #include "scratch.h"
 #include "sim-host.h"
 
@@ -53,7 +54,7 @@ size_t from_hex(const char *hex, uint8_t *to) {
         for (; *hex; hex++) {
                 if (*hex == ' ' || *hex == '|')
                         continue;
-                ck_assert_int_eq(sscanf(hex, "%2x", &v), 1);
+                must(sscanf(hex, "%2x", &v) == 1, "not hex: %s", hex);
                 to[n++] = (uint8_t) v;
                 hex++;
         }

@@ -6,6 +6,7 @@
 
 #include "bsl/session.h"
 #include "common/failure.h"
+#include "must.h"
 
 /* Every failure that can be has an explanation that deserves the name. */
 
@@ -17,9 +18,9 @@ static bool has_word(const char *text, const char *word) {
 
 /* "errno 5", "Error 110": a number of the kernel is no explanation. */
 static void check_text(const char *code, const char *text) {
-        ck_assert_msg(text && strlen(text) > 3, "%s: an empty text", code);
-        ck_assert_msg(!has_word(text, "unknown error") && !has_word(text, "errno"), "%s: \"%s\"", code, text);
-        ck_assert_msg(islower((unsigned char) text[0]) || isupper((unsigned char) text[0]), "%s: \"%s\"", code, text);
+        must(text && strlen(text) > 3, "%s: an empty text", code);
+        must(!has_word(text, "unknown error") && !has_word(text, "errno"), "%s: \"%s\"", code, text);
+        must(islower((unsigned char) text[0]) || isupper((unsigned char) text[0]), "%s: \"%s\"", code, text);
 }
 
 static void check_whole(const char *code, const Explanation *e) {

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "common/mapped-file.h"
+#include "must.h"
 #include "scratch.h"
 
 #define SIZE (8 * 4096)
@@ -23,7 +24,7 @@ static void make_file(size_t size) {
         fd = mkstemp(path);
         ck_assert_int_ge(fd, 0);
         for (size_t i = 0; i < size; i++)
-                ck_assert_int_eq(write(fd, &byte, 1), 1);
+                must(write(fd, &byte, 1) == 1, "%s: %s", path, strerror(errno));
 }
 
 static void setup(void) {

@@ -905,7 +905,7 @@ int main(void) {
                 tcase_add_test(t, tests[i]);
         suite_add_tcase(suite, t);
         runner = srunner_create(suite);
-        make_test_base(false);
+        make_test_base(true);
         srunner_run_all(runner, CK_NORMAL);
         remove_test_base();
         failed = srunner_ntests_failed(runner);

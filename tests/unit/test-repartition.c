@@ -7,6 +7,7 @@
 
 #include "engine-bench.h"
 #include "flash/engine-private.h"
+#include "must.h"
 
 /* 40 partitions of a phone with two slots, in mebibytes before and after: names that move, grow, shrink, change their order. */
 static const struct {
@@ -216,7 +217,7 @@ START_TEST(the_table_alone) {
         x = bench_flash_file(before, "boot1.bin", &n);
         y = bench_flash_file(after, "boot1.bin", &m);
         for (size_t i = 0; i < n; i++)
-                ck_assert_msg(x[i] == y[i], "boot1.bin differs at %zu: %02x %02x", i, x[i], y[i]);
+                must(x[i] == y[i], "boot1.bin differs at %zu: %02x %02x", i, x[i], y[i]);
         bench_flash_free(before);
         bench_flash_free(after);
         bench_free(b);

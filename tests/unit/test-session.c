@@ -5,6 +5,7 @@
 
 #include "bsl/frame.h"
 #include "bsl/session.h"
+#include "must.h"
 
 /* A device that follows a script, in virtual time. Each Step answers one transfer of the host, in order:
  *      out     the transfer that must come: tokens joined by '+', each plain hex or "@type[:payload]", a frame in the
@@ -51,7 +52,7 @@ static size_t unhex(const char *text, const char *end, uint8_t *ret) {
                         text++;
                         continue;
                 }
-                ck_assert_msg(sscanf(text, "%2x", &byte) == 1, "bad script: %s", text);
+                must(sscanf(text, "%2x", &byte) == 1, "bad script: %s", text);
                 ret[n++] = (uint8_t) byte;
                 text += 2;
         }
@@ -65,7 +66,7 @@ static size_t build_one(const char *token, const char *end, uint8_t *ret) {
 
         if (*token != '@')
                 return unhex(token, end, ret);
-        ck_assert_int_eq(sscanf(token + 1, "%2x", &type), 1);
+        must(sscanf(token + 1, "%2x", &type) == 1, "bad script: %s", token);
         if (token + 3 < end && token[3] == ':')
                 n = unhex(token + 4, end, payload);
         return bsl_frame_encode(ret, (uint16_t) type, payload, n, dev.check, !dev.raw);
@@ -181,7 +182,7 @@ static void on_trace(_unused_ void *userdata, const BslEvent *e) {
                 dev.traced_in++;
         if (e->kind == BSL_EVENT_RECEIVED && e->type == 0xff) {
                 dev.logs++;
-                ck_assert_ptr_nonnull(e->payload);
+                must(e->payload, "a log without text");
         }
 }
 
