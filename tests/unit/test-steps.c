@@ -385,6 +385,292 @@ START_TEST(tables_are_given) {
 }
 END_TEST
 
+/* ---- what a client asked for and no loader can do: said before anything is planned --------------------------- */
+
+static const struct {
+        const char *package;
+        StepRequest step;
+        const char *detail, *text;
+} impossible[] = {
+        {"phone", {.kind = STEP_KIND_MAX, .partition = "boot", .length = U64_UNKNOWN, .file = "x"}, "step", "no such step"},
+        {"phone", {.kind = STEP_READ, .partition = "boot", .length = 0, .file = "x"}, "length", "0 bytes does nothing"},
+        {"phone", {.kind = STEP_WRITE, .partition = "boot", .length = U64_UNKNOWN}, "file", "A step write needs a file"},
+        {"phone", {.kind = STEP_READ, .partition = "boot", .length = 4096}, "file", "A step read needs a file"},
+        {"phone", {.kind = STEP_TABLE, .length = 4096}, "length", "names a partition and its length"},
+        {"phone", {.kind = STEP_TABLE, .partition = "boot", .length = U64_UNKNOWN}, "length", "names a partition and its length"},
+        {"phone", {.kind = STEP_READ, .partition = "123456789012345678901234567890123456", .length = 1, .file = "x"}, "partition", "35 characters"},
+        {"phone", {.kind = STEP_ERASE, .partition = "user data", .length = U64_UNKNOWN}, "partition", "a character that no loader knows"},
+        {"phone", {.kind = STEP_ERASE, .partition = "b\x7f", .length = U64_UNKNOWN}, "partition", "a character that no loader knows"},
+        {"phone", {.kind = STEP_READ, .partition = "\xc3\xbc", .length = 1, .file = "x"}, "partition", "a character that no loader knows"},
+        {"phone", {.kind = STEP_WRITE, .partition = "user_partition", .length = U64_UNKNOWN, .file = "x"}, "partition", "loaders only read it"},
+        {"phone", {.kind = STEP_REPAIR, .partition = "user_partition", .length = U64_UNKNOWN, .file = "x"}, "partition", "loaders only read it"},
+        {"phone", {.kind = STEP_ERASE, .partition = "erase_all", .length = U64_UNKNOWN}, "erase-all", "not a step"},
+        {"phone", {.kind = STEP_WRITE, .partition = "boot", .offset = 512, .length = U64_UNKNOWN, .file = "x"}, "offset", "whole partitions"},
+        {"phone", {.kind = STEP_ERASE, .partition = "boot", .offset = 512, .length = U64_UNKNOWN}, "offset", "whole partitions"},
+        {"phone", {.kind = STEP_READ, .address = 0x60000000, .length = 4096, .file = "x"}, "address", "by partition name"},
+        {"uis8910", {.kind = STEP_READ, .partition = "boot", .length = 4096, .file = "x"}, "names", "give addresses instead of \"boot\""},
+        {"uis8910", {.kind = STEP_READ, .address = 0x100000000, .length = 4096, .file = "x"}, "address", "not within 32 bits"},
+        {"uis8910", {.kind = STEP_READ, .address = 0x60000000, .length = 0x100000000, .file = "x"}, "address", "not within 32 bits"},
+        {"uis8910", {.kind = STEP_READ, .address = 0x60000000, .length = U64_UNKNOWN, .file = "x"}, "length", "How much"},
+        {"uis8910", {.kind = STEP_ERASE, .address = 0x60000800, .length = 4096}, "alignment", "blocks of 4096"},
+        {"uis8910", {.kind = STEP_ERASE, .address = 0x60000000, .length = 4095}, "alignment", "blocks of 4096"},
+        {"uis8910", {.kind = STEP_ERASE, .address = 0x60000000, .length = U64_UNKNOWN}, "alignment", "blocks of 4096"},
+        {"uis8910", {.kind = STEP_WRITE, .address = 0x60000000, .offset = 4096, .length = U64_UNKNOWN, .file = "x"}, "offset", "the address itself"},
+        {"feature", {.kind = STEP_ERASE, .address = 0, .length = U64_UNKNOWN}, "erase-all", "not a step"},
+};
+
+static Bench *another_bench(Bench *b, const char *before, const char *package) {
+        if (before && streq(before, package))
+                return b;
+        bench_free(b);
+        return bench_new("phone-emmc", package);
+}
+
+START_TEST(impossible_steps_are_refused) {
+        Bench *b = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(impossible); i++) {
+                StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}, .steps = &impossible[i].step, .n_steps = 1};
+                Failure f = FAILURE_INIT;
+                Plan *plan = NULL;
+
+                b = another_bench(b, i > 0 ? impossible[i - 1].package : NULL, impossible[i].package);
+                ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+                ck_assert_msg(plan_steps_check(&in, &f) == 1, "%zu is taken", i);
+                ck_assert_int_eq(f.class, CLASS_PLAN);
+                ck_assert_msg(streq(f.detail, impossible[i].detail) && strstr(f.text, impossible[i].text), "%zu: %s: %s", i, f.detail, f.text);
+                ck_assert_int_eq(plan_make_steps(&in, &plan, &f), 1);
+                ck_assert_ptr_null(plan);
+        }
+        bench_free(b);
+}
+END_TEST
+
+/* The nearest to those above that are possible. */
+START_TEST(possible_steps_are_taken) {
+        static const struct {
+                const char *package;
+                StepRequest step;
+        } possible[] = {
+                {"phone", {.kind = STEP_READ, .partition = "12345678901234567890123456789012345", .offset = 512, .length = 1, .file = "x"}},
+                {"phone", {.kind = STEP_READ, .partition = "user_partition", .length = 4096, .file = "x"}},
+                {"phone", {.kind = STEP_TABLE, .partition = "boot", .offset = 4096, .length = 4096}},
+                {"uis8910", {.kind = STEP_READ, .address = 0xffffffff, .length = 1, .file = "x"}},
+                {"uis8910", {.kind = STEP_ERASE, .address = 0x60001000, .length = 8192}},
+                {"feature", {.kind = STEP_ERASE, .address = 0x80000003, .length = U64_UNKNOWN}},
+        };
+
+        Bench *b = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(possible); i++) {
+                StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}, .steps = &possible[i].step, .n_steps = 1};
+                Failure f = FAILURE_INIT;
+
+                b = another_bench(b, i > 0 ? possible[i - 1].package : NULL, possible[i].package);
+                ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+                ck_assert_msg(plan_steps_check(&in, &f) == 0, "%zu: %s", i, f.text);
+        }
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(too_many_steps) {
+        static StepRequest steps[STEPS_MAX + 1];
+        Bench *b = bench_new("phone-emmc", "phone");
+        StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}, .steps = steps, .n_steps = STEPS_MAX};
+        Failure f = FAILURE_INIT;
+
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+                steps[i] = (StepRequest) {.kind = STEP_ERASE, .partition = "cache", .length = U64_UNKNOWN};
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        ck_assert_int_eq(plan_steps_check(&in, &f), 0);
+        in.n_steps++;
+        ck_assert_int_eq(plan_steps_check(&in, &f), 1);
+        ck_assert_str_eq(f.detail, "steps");
+        ck_assert(strstr(f.text, "at most 512 steps"));
+        bench_free(b);
+}
+END_TEST
+
+static void loaders_refused(const StepsInput *in, const char *detail, const char *text) {
+        Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
+
+        ck_assert_int_eq(plan_make_steps(in, &plan, &f), 1);
+        ck_assert_ptr_null(plan);
+        ck_assert_int_eq(f.class, CLASS_PLAN);
+        ck_assert_str_eq(f.detail, detail);
+        ck_assert_msg(strstr(f.text, text), "%s", f.text);
+}
+
+START_TEST(loaders_are_checked) {
+        Bench *b = bench_new("phone-emmc", "phone");
+        StepsInput good = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING}}, in;
+        Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
+
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &good, &f), 0);
+        in = good;
+        strcpy(in.family, "toaster");
+        loaders_refused(&in, "family", "no family that is supported");
+        in = good;
+        in.loader[1] = (StepLoader) {};
+        loaders_refused(&in, "loader", "a first and a second loader");
+        in = good;
+        in.loader[0] = (StepLoader) {};
+        loaders_refused(&in, "loader", "a first and a second loader");
+        /* The last byte is the last that 32 bits can name. */
+        in = good;
+        in.loader[1].address = UINT32_MAX - in.loader[1].size;
+        ck_assert_int_eq(plan_make_steps(&in, &plan, &f), 0);
+        plan_free(plan);
+        in.loader[1].address++;
+        loaders_refused(&in, "loader", "not within 32 bits");
+        in = good;
+        in.loader[0].size = 0x100000000;
+        in.loader[0].address = 0;
+        loaders_refused(&in, "loader", "not within 32 bits");
+        bench_free(b);
+}
+END_TEST
+
+START_TEST(loaders_of_packages_are_checked) {
+        Bench *b = bench_new("phone-emmc", "phone");
+        StepsInput in = {};
+        const PacFile *first[2];
+        Failure f = FAILURE_INIT;
+        PacFile *file;
+
+        ck_assert_int_eq(plan_find_loaders(b->pac, first, &f), 0);
+        file = b->pac->files + (first[1] - b->pac->files);
+        file->blocks[0].base += 0x100000000;
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 1);
+        ck_assert_str_eq(f.detail, "loader");
+        ck_assert(strstr(f.text, file->id) && strstr(f.text, "no usable address"));
+        file->blocks[0].base -= 0x100000000;
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        file->has_data = false;
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 1);
+        ck_assert(strstr(f.text, "no data"));
+        bench_free(b);
+}
+END_TEST
+
+/* ---- files that belong elsewhere ----------------------------------------------------------------------------- */
+
+/* text: NULL where it is taken */
+static const struct {
+        const char *partition;
+        ImageKind kind, loaders;
+        bool any_image;
+        const char *text;
+} images[] = {
+        {"boot_a", IMAGE_BOOT, IMAGE_UNKNOWN, false, NULL},
+        {"boot_a", IMAGE_DHTB, IMAGE_UNKNOWN, false, NULL},
+        {"boot_a", IMAGE_VBMETA, IMAGE_UNKNOWN, false, "the file for boot_a is a vbmeta image, and an Android boot image belongs there; nothing was written"},
+        {"boot_a", IMAGE_VBMETA, IMAGE_UNKNOWN, true, NULL},
+        {"recovery", IMAGE_UNKNOWN, IMAGE_UNKNOWN, false, "is data of no known kind, and an Android boot image belongs there"},
+        {"vendor_boot_b", IMAGE_BOOT, IMAGE_UNKNOWN, false, "is an Android boot image, and an Android vendor boot image belongs there"},
+        {"vbmeta_system", IMAGE_DTBO, IMAGE_UNKNOWN, false, "is a device tree overlay image, and a vbmeta image belongs there"},
+        {"dtbo_bak", IMAGE_SPARSE, IMAGE_UNKNOWN, false, "is an Android sparse image, and a device tree overlay image belongs there"},
+        {"logo", IMAGE_PACKAGE, IMAGE_UNKNOWN, false, "is a whole firmware package, and the contents of the partition itself belongs there"},
+        {"logo", IMAGE_ARCHIVE, IMAGE_UNKNOWN, false, "is an archive that is not unpacked, and the contents"},
+        {"logo", IMAGE_EROFS, IMAGE_UNKNOWN, false, NULL},
+        {"uboot", IMAGE_EXT4, IMAGE_UNKNOWN, false, "is an ext4 file system, and a loader belongs there"},
+        {"uboot_bak", IMAGE_UNKNOWN, IMAGE_UNKNOWN, false, NULL},
+        {"uboot_bak", IMAGE_UNKNOWN, IMAGE_DHTB, false, "the file for uboot_bak has no signature (DHTB header)"},
+        {"uboot_bak", IMAGE_DHTB, IMAGE_DHTB, false, NULL},
+        {"logo", IMAGE_UNKNOWN, IMAGE_DHTB, false, NULL},
+        {"l_fixnv1", IMAGE_NV_DUMP, IMAGE_UNKNOWN, false, "is a raw dump of an NV partition, header and all, and an NV image without the loader's header"},
+        {"l_runtimenv1_a", IMAGE_EXT4, IMAGE_UNKNOWN, false, "is an ext4 file system, and an NV image"},
+};
+
+START_TEST(images_belong_somewhere) {
+        Bench *b = bench_new("phone-emmc", "phone");
+
+        for (size_t i = 0; i < ELEMENTSOF(images); i++) {
+                StepRequest s = {.kind = STEP_WRITE, .length = U64_UNKNOWN, .file = "x", .size = 4096, .looked = true,
+                                 .any_image = images[i].any_image, .kind_of_data = images[i].kind};
+                StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING, .verify = VERIFY_ACK}, .steps = &s, .n_steps = 1};
+                Failure f = FAILURE_INIT;
+                Plan *plan = NULL;
+                int r;
+
+                strcpy(s.partition, images[i].partition);
+                ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+                in.loader[0].kind = images[i].loaders;
+                r = plan_make_steps(&in, &plan, &f);
+                ck_assert_msg(r == (images[i].text ? 1 : 0), "%zu: %s", i, f.text);
+                if (images[i].text) {
+                        ck_assert_int_eq(f.class, CLASS_PLAN);
+                        ck_assert_str_eq(f.detail, "image-type");
+                        ck_assert_str_eq(f.partition, images[i].partition);
+                        ck_assert_msg(strstr(f.text, images[i].text), "%zu: %s", i, f.text);
+                }
+                plan_free(plan);
+        }
+        bench_free(b);
+}
+END_TEST
+
+/* ---- the table of a source that units are repaired from -------------------------------------------------------- */
+
+static Plan *table_of_source(Bench *b, const StepRequest *steps, size_t n) {
+        StepsInput in = {.options = {.mode = FLASH_MODE_RESEARCH, .finish = FINISH_NOTHING, .verify = VERIFY_ACK}, .steps = steps, .n_steps = n};
+        Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
+
+        ck_assert_int_eq(plan_steps_loaders(b->pac, &in, &f), 0);
+        ck_assert_msg(plan_make_steps(&in, &plan, &f) == 0, "%s", f.text);
+        return plan;
+}
+
+START_TEST(tables_of_sources) {
+        Bench *b = bench_new("phone-emmc,fast", "phone");
+        size_t n = b->pac->n_partitions;
+        uint64_t unit = pac_partition_unit(b->pac->partition_unit);
+        StepRequest *steps = calloc(n + 1, sizeof(StepRequest));
+        Plan *plan;
+
+        ck_assert_uint_gt(n, 2);
+        /* The boot loader's area is in no table of a package; nothing else may be in between. */
+        steps[0] = (StepRequest) {.kind = STEP_TABLE, .partition = "splloader", .length = 0x40000};
+        for (size_t i = 0; i < n; i++) {
+                const PacPartition *p = b->pac->partitions + i;
+
+                steps[i + 1] = (StepRequest) {.kind = STEP_TABLE, .length = p->size == U64_UNKNOWN ? 12345678 : p->size * unit};
+                strcpy(steps[i + 1].partition, p->name);
+        }
+        plan = table_of_source(b, steps, n + 1);
+        ck_assert(!plan->unplaced);
+        ck_assert_int_eq(plan->partition_unit, b->pac->partition_unit);
+        ck_assert_uint_eq(plan->n_partitions, n);
+        ck_assert_uint_eq(plan->partitions[0].size, b->pac->partitions[0].size);
+        plan_free(plan);
+        /* One of another size, one too few, one of another name: it is the source's own, in bytes. */
+        steps[1].length += 4096;
+        plan = table_of_source(b, steps, n + 1);
+        ck_assert(plan->unplaced);
+        ck_assert_int_eq(plan->partition_unit, 3);
+        ck_assert_uint_eq(plan->n_partitions, n + 1);
+        ck_assert_str_eq(plan->partitions[0].name, "splloader");
+        ck_assert_uint_eq(plan->partitions[1].size, steps[1].length);
+        plan_free(plan);
+        steps[1].length -= 4096;
+        plan = table_of_source(b, steps, n);
+        ck_assert(plan->unplaced);
+        ck_assert_uint_eq(plan->n_partitions, n);
+        plan_free(plan);
+        strcpy(steps[2].partition, "other");
+        plan = table_of_source(b, steps, n + 1);
+        ck_assert(plan->unplaced);
+        ck_assert_str_eq(plan->partitions[2].name, "other");
+        plan_free(plan);
+        free(steps);
+        bench_free(b);
+}
+END_TEST
+
 /* ---- what is checked first ----------------------------------------------------------------------------------- */
 
 START_TEST(checks_come_before_the_steps) {
@@ -442,6 +728,13 @@ int main(void) {
         tcase_add_test(tc, blank_calibration_is_no_other_table);
         tcase_add_test(tc, old_loaders_are_not_asked_again);
         tcase_add_test(tc, tables_are_given);
+        tcase_add_test(tc, impossible_steps_are_refused);
+        tcase_add_test(tc, possible_steps_are_taken);
+        tcase_add_test(tc, too_many_steps);
+        tcase_add_test(tc, loaders_are_checked);
+        tcase_add_test(tc, loaders_of_packages_are_checked);
+        tcase_add_test(tc, images_belong_somewhere);
+        tcase_add_test(tc, tables_of_sources);
         tcase_add_test(tc, checks_come_before_the_steps);
         tcase_add_loop_test(tc, areas_are_found_by_asking, 0, (int) ELEMENTSOF(shown));
         suite_add_tcase(suite, tc);
