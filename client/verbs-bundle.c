@@ -379,7 +379,7 @@ static void hide_serial(const Bundle *b, char *line) {
         char *at = b->personal ? NULL : strcasestr(line, "serialnumber:");
 
         if (at)
-                strcpy(at + strlen("serialnumber:"), " -");
+                at[strlen("serialnumber:")] = '\0';
 }
 
 static int add_kernel(Bundle *b) {
