@@ -108,7 +108,7 @@ static const char *lower(const char *value) {
         static char word[24];
         size_t n = 0;
 
-        for (; value[n] && n < sizeof(word) - 1; n++)
+        for (; n < sizeof(word) - 1 && value[n]; n++)
                 word[n] = value[n] >= 'A' && value[n] <= 'Z' ? (char) (value[n] + ('a' - 'A')) : value[n];
         word[n] = '\0';
         return word;

@@ -112,7 +112,7 @@ static int on_emptied(sd_event_source *s _unused_, int fd, uint32_t events _unus
         Bus *b = userdata;
         FdMessage *done;
 
-        while (read(fd, &done, sizeof(done)) == (ssize_t) sizeof(done)) {
+        while (read(fd, &done, sizeof(done)) == (ssize_t) sizeof(done)) { /* NOLINT: pointers go through the pipe */
                 descriptors_emptied();
                 for (FdMessage **p = &b->fd_messages; *p; p = &(*p)->next)
                         if (*p == done) {

@@ -52,6 +52,7 @@ static void on_sigbus(int sig, siginfo_t *info, _unused_ void *context) {
         if (slot) {
                 void *page = (void *) (address & ~(page_size - 1)); /* NOLINT: the fault has an address, no pointer */
                 atomic_store(&slot->bad, true);
+                /* cppcheck-suppress [invalidFunctionArg, leakReturnValNotUsed] ; -1: no file; the page lies in a mapping that its owner unmaps */
                 if (mmap(page, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page) {
                         errno = saved;
                         return;

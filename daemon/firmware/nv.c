@@ -223,15 +223,7 @@ static int merge_id(Merge *m, const char *name, uint16_t id, Need need) {
         return 0;
 }
 
-static int version_refused(Merge *m, const char *format, unsigned a, unsigned b) {
-        char text[160];
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(text, sizeof(text), format, a, b);
-#pragma GCC diagnostic pop
-        return failure_set(m->f, CLASS_MISMATCH, "nv-version", "%s", text);
-}
+#define version_refused(m, ...) failure_set((m)->f, CLASS_MISMATCH, "nv-version", __VA_ARGS__)
 
 static int check_calibration_versions(Merge *m) {
         unsigned device = calibration_version(&m->device), package = calibration_version(&m->package);
@@ -239,9 +231,9 @@ static int check_calibration_versions(Merge *m) {
         bool sound;
 
         if (device < VERSION_FIRST || device > VERSION_LAST)
-                return version_refused(m, "The calibration in the device has the unknown version 0x%x.", device, 0);
+                return version_refused(m, "The calibration in the device has the unknown version 0x%x.", device);
         if (package < VERSION_FIRST || package > VERSION_LAST)
-                return version_refused(m, "The calibration in the package has the unknown version 0x%x.", package, 0);
+                return version_refused(m, "The calibration in the package has the unknown version 0x%x.", package);
         if (device < package)
                 return version_refused(
                         m, "The calibration in the device has the older structure 0x%x, the package needs 0x%x.",

@@ -93,12 +93,12 @@ int phase_check_make(void *data, size_t size, PhaseLayout layout, const char *se
         memset(p, 0xff, size);
         memset(p, 0, layouts[layout].size);
         put_le32(p, layouts[layout].magic);
-        memcpy(p + SERIAL_AT, serial, strlen(serial));
+        memcpy(p + SERIAL_AT, serial, strlen(serial)); /* NOLINT: what follows is 0 */
         r = put_stations(p, layout, stations, &passed);
         if (r < 0)
                 return r;
         p[layouts[layout].sign] = ZERO_IS_PASSED;
-        memcpy(p + layouts[layout].description, DESCRIPTION, strlen(DESCRIPTION));
+        memcpy(p + layouts[layout].description, DESCRIPTION, strlen(DESCRIPTION)); /* NOLINT: as above */
         put_bits(p, layout, passed);
         return 0;
 }

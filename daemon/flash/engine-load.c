@@ -189,7 +189,7 @@ static int nobody_answered(Engine *e, uint32_t window, uint64_t waited, uint32_t
                  e->plan->protocol == PLAN_PDL ? "PDL CONNECT" : "CHECK_BAUD");
         return failure_set(e->failure, class, "", "the device %s within %g seconds",
                            class == CLASS_GARBLED ? "said nothing that can be understood" : "did not answer",
-                           waited < 1000 ? (double) waited / 1000 : (double) (waited / 1000));
+                           waited < 1000 ? (double) waited / 1000 : (double) (waited / 1000)); /* NOLINT: whole seconds */
 }
 
 /* Our last session has left the loader waiting. */

@@ -293,7 +293,7 @@ static void put64(uint8_t *p, uint64_t v) {
 }
 
 static void put_name(uint8_t *p, const char *name) {
-        for (size_t i = 0; name[i] && i < NAME_BYTES / 2 - 1; i++)
+        for (size_t i = 0; i < NAME_BYTES / 2 - 1 && name[i]; i++)
                 p[2 * i] = (uint8_t) name[i];
 }
 

@@ -42,8 +42,10 @@ static Cohort others_than(const Slot *slot) {
                 if (other->rate > 0 && n < ELEMENTSOF(rates))
                         rates[n++] = other->rate;
         }
+        if (n == 0)
+                return c;
         qsort(rates, n, sizeof(rates[0]), compare_rates);
-        c.rate = n > 0 ? rates[n / 2] : 0;
+        c.rate = rates[n / 2];
         return c;
 }
 

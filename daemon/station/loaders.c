@@ -470,7 +470,7 @@ Package *station_choose_loaders(Station *s, const Target *target, const char *wo
         ret_note[0] = '\0';
         for (const LoaderPair *p = s->loaders; p; p = p->next)
                 room++;
-        list = reallocarray(NULL, room, sizeof(*list));
+        list = reallocarray(NULL, room, sizeof(*list)); /* NOLINT: of pointers */
         if (!list) {
                 call_error_set(e, BUS_ERROR_HOST, "Out of memory.");
                 return NULL;

@@ -430,8 +430,7 @@ static int start_spool(Job *job, CallError *e) {
         memcpy(subject->steps, j->steps, j->n_steps * sizeof(StepRequest));
         for (size_t i = 0; i < j->n_files; i++)
                 if (j->files[i].fd >= 0) {
-                        files[n] = (SpoolFile){.fd = TAKE_FD(j->files[i].fd)};
-                        j->files[i].fd = -1;
+                        files[n].fd = TAKE_FD(j->files[i].fd);
                         snprintf(files[n++].key, sizeof(files->key), "%s", j->files[i].key);
                 }
         t->n_files = n;

@@ -45,7 +45,7 @@ while [ $# -gt 0 ]; do
 done
 case $runs in '' | *[!0-9]* | 0) usage ;; esac
 case $records in '' | *[!0-9]* | 0) usage ;; esac
-for part in $only; do case " kernels link unlimited many control records instructions " in *" $part "*) ;; *) usage ;; esac done
+for part in $only; do [[ " kernels link unlimited many control records instructions " == *" $part "* ]] || usage; done
 
 tick=$(getconf CLK_TCK)
 
@@ -96,13 +96,13 @@ inside_jobs() {
 # inside_plug N: N jobs one after the other on a socket, each queued before its unit comes; from the kernel's message to the first byte, as
 # the simulator sees it.
 inside_plug() {
-        local i port us
+        local port us
         start_bus
         start_daemon
         fdlctl -q import "$WORK/phone.pac" >/dev/null
         port=$(port_of u)
         : >"$WORK/plugs"
-        for i in $(seq "$1"); do
+        for _ in $(seq "$1"); do
                 simctl '{"cmd":"unplug","device":"u"}' >/dev/null
                 start_job flash phone.pac --slot="$port"
                 sleep 0.3
@@ -162,10 +162,10 @@ inside_records() {
         stop_daemon
         # timed NAME COMMAND…: the median of five, program start included.
         timed() {
-                local name=$1 i
+                local name=$1
                 shift
                 : >"$WORK/times"
-                for i in 1 2 3 4 5; do
+                for _ in 1 2 3 4 5; do
                         t0=$(date +%s%N)
                         "$@" >"$WORK/out" 2>&1 || fail "$*: $(cat "$WORK/out")"
                         echo $((($(date +%s%N) - t0) / 1000)) >>"$WORK/times"
@@ -273,9 +273,9 @@ device_of() { case $1 in escaped) echo phone-emmc,hdlc=always ;; plain) echo pho
 
 # against_null PART RATE MODE: fdld and the null client in turn, on a link of that rate.
 against_null() {
-        local part=$1 rate=$2 mode=$3 i bytes seconds cpu f=$scratch/f
+        local part=$1 rate=$2 mode=$3 bytes seconds cpu f=$scratch/f
         rm -f "$f".*
-        for i in $(seq "$runs"); do
+        for _ in $(seq "$runs"); do
                 BENCH_FLASH=$([ "$mode" = raw ] && echo --raw=on || true) simulate "inside_jobs 1" --bus-rate="$rate" --device="$(device_of "$mode")"
                 read -r bytes seconds cpu < <(null "$mode" --bus-rate="$rate" --device="$(device_of "$mode")")
                 awk -v us="$(value write_us)" -v b="$(value write_bytes)" -v nb="$bytes" -v ns="$seconds" -v f="$f" 'BEGIN {
@@ -303,12 +303,12 @@ bench_kernels() {
 }
 
 bench_many() {
-        local n i options f=$scratch/m first=
+        local n options f=$scratch/m first=
         for n in $counts; do
                 rm -f "$f".*
                 options=()
                 for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
-                for i in $(seq "$runs"); do
+                for _ in $(seq "$runs"); do
                         simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
                         awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
                         awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
@@ -332,9 +332,9 @@ bench_many() {
 }
 
 bench_control() {
-        local i f=$scratch/c
+        local f=$scratch/c
         rm -f "$f".*
-        for i in $(seq "$runs"); do
+        for _ in $(seq "$runs"); do
                 simulate inside_idle --bus-rate=0 --device=phone-emmc
                 value start >>"$f.start"; value rss >>"$f.rss"; value anon >>"$f.anon"
                 value rss_after >>"$f.rssafter"; value anon_after >>"$f.anonafter"
@@ -382,12 +382,12 @@ END
 }
 
 bench_peer() {
-        local f=$scratch/p t0 t1 command=$peer i
+        local f=$scratch/p t0 t1 command=$peer
         head -c 40000 /dev/urandom >"$scratch/fdl1"
         cp "$scratch/fdl1" "$scratch/fdl2"
         command=${command//\{fdl1\}/$scratch/fdl1} command=${command//\{fdl2\}/$scratch/fdl2}
         command=${command//\{image\}/$scratch/image} command=${command//\{size\}/$(stat -c %s "$scratch/image")}
-        for i in $(seq "$runs"); do
+        for _ in $(seq "$runs"); do
                 simulate "inside_jobs 1" --bus-rate=0 --device=phone-emmc
                 rm -rf "$scratch/peer"
                 t0=$(date +%s%N)

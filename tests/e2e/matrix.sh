@@ -27,7 +27,8 @@ family_of() {
 }
 
 at_once=8
-devices=(--device=phone-emmc,name=n0,plug=no --device=uis8850,name=n1,plug=no)
+declare -a package want touched mends
+devices=("--device=phone-emmc,name=n0,plug=no" "--device=uis8850,name=n1,plug=no")
 for ((i = 0; i < at_once; i++)); do devices+=("--device=phone-emmc,name=u$i,plug=no"); done
 enter_world --fast --controllers=4 "${devices[@]}"
 mapfile -t all < <(grep -v '^ *\(#\|$\)' "$here/matrix.table")
@@ -149,7 +150,7 @@ begin() {
         unit[i]=u$((i % at_once))
         swaps[i % at_once]=$((${swaps[i % at_once]:-0} + 1))
         flash[i]=${unit[i]}.swap${swaps[i % at_once]}
-        read -r _ letter options package[i] want[i] touched[i] mends[i] <<<"${chosen[$i]}"
+        read -r _ letter options "package[i]" "want[i]" "touched[i]" "mends[i]" <<<"${chosen[$i]}"
         [ "$options" = - ] && options=
         other[i]=
         [[ $letter == *\>* ]] && other[i]=${letter#*>}
@@ -172,7 +173,7 @@ judge() {
         simctl "{\"cmd\":\"describe\",\"device\":\"${unit[$i]}\"}" | grep -q '"present":true' || left[i]=yes
         code=$(fdlctl -j show "${jobs[$i]}" | grep -o '"code":"[^"]*"' | head -n 1 | cut -d'"' -f4 || true)
         [ -z "${FDLD_TELL:-}" ] || echo "${chosen[$i]} => ${code:-done} ($got) $(sed -n 3p "$WORK/err")"
-        if [ "${want[$i]}" = done ]; then
+        if [ "${want[$i]}" = "done" ]; then
                 [ "$got" -eq 0 ] || complain "$i" "ended with $code"
                 [ "$got" -ne 0 ] || [ "${touched[$i]}" = other ] || right "$i" || complain "$i" "done, but flash is wrong: $(cat "$WORK/out")"
                 return

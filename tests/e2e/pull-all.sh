@@ -153,7 +153,7 @@ start() {
 check_failed() {
         local i=$1 want=4 got=0 now where="$family pulled at ${at[$1]}"
         [ "${touched[$i]}" = yes ] && want=10
-        [ "${code[$i]}" = done ] && want=0
+        [ "${code[$i]}" = "done" ] && want=0
         fdlctl -q --timeout=60 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
         [ "$want" -eq 0 ] || grep -qE ": failed, (${code[$i]})\$" "$WORK/err" "$WORK/out" ||
                 fail "$where: not ${code[$i]}: $(cat "$WORK/out" "$WORK/err")"
@@ -169,7 +169,7 @@ check_failed() {
 
 mend() {
         local i=$1
-        if [ "${code[$i]}" != done ]; then
+        if [ "${code[$i]}" != "done" ]; then
                 start_job retry "${jobs[$i]}"
                 simctl "{\"cmd\":\"replug\",\"device\":\"$family-$i\"}" >/dev/null
                 expect 0 fdlctl -q --timeout=60 wait "$job"

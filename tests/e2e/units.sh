@@ -47,6 +47,7 @@ field() { sed -n "s/.*\"$2\":\"\{0,1\}\([^\",}]*\).*/\1/p" <<<"$1"; }
 met() {
         local text
         text=$(simctl "{\"cmd\":\"describe\",\"device\":\"u$1\"}")
+        # shellcheck disable=SC2034 # nature: for who sources this
         uid[$1]=$(field "$text" uid) folder[$1]=$2 nature[$1]=$3
         cp -a --sparse=always "$WORK/flash/$2" "$WORK/before/$2"
 }
@@ -87,9 +88,11 @@ judge() {
         local done_
         records_of "$1" "$2" | awk -v uid="${uid[$1]}" '$6 != "-" && $6 != uid { exit 1 }' || fail "a record of ${folder[$1]} has the chip of another unit"
         done_=$(records_of "$1" "$2" | awk '$3 == "done"' | wc -l)
+        # shellcheck disable=SC2034 # for who calls this
         verdict=open
         [ "$done_" -gt 0 ] || return 0
         [ "$done_" -eq 1 ] || fail "unit ${folder[$1]} passed $done_ times"
         is_whole "$1" || fail "unit ${folder[$1]} passed by its record, but: $(cat "$WORK/why")"
+        # shellcheck disable=SC2034 # for who calls this
         verdict=passed
 }

@@ -28,6 +28,7 @@ expect() {
 }
 
 run "enumeration" $d $d,port=1-5.2.4 $d,plug=no -- "$probe" devices 2
+# shellcheck disable=SC2046 # many arguments
 run "120 devices" $(yes -- "$d" | head -120) -- "$probe" devices 120
 run "platform controllers" --platform --controllers=3 $d $d $d -- "$probe" devices 3
 run "speeds" $d $d,port=1-3,speed=full $d,port=1-4,speed=super -- "$probe" speeds
@@ -42,6 +43,7 @@ run "blocked readers" $d -- "$probe" reap
 run "poll" $d -- "$probe" poll
 run "memory limit" $d $d -- "$probe" memory
 run "children" $d -- "$probe" fork
+# shellcheck disable=SC2046 # many arguments
 run "32 devices" $(yes -- "$d" | head -32) -- "$probe" many 32
 
 run "wait" $d -- sh -c "'$usbsim' --ctl '{\"cmd\":\"wait\",\"device\":\"0\",\"until\":\"present=true\"}' >/dev/null &&
@@ -84,8 +86,9 @@ sim=$!
 for _ in $(seq 100); do [ -s "$pids" ] && break; sleep 0.05; done
 disown $sim
 kill -9 $sim
-for _ in $(seq 100); do kill -0 $(cat "$pids") 2>/dev/null || break; sleep 0.05; done
-if kill -0 $(cat "$pids") 2>/dev/null; then
+read -ra left <"$pids"
+for _ in $(seq 100); do kill -0 "${left[@]}" 2>/dev/null || break; sleep 0.05; done
+if kill -0 "${left[@]}" 2>/dev/null; then
         echo "FAILED: a killed usbsim leaves processes behind"
         failed=1
 fi
