@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
 #include "bus/bus-internal.h"
 #include "common/log.h"
 
@@ -10,6 +12,15 @@
 #define LOG_INTERFACE "org.freedesktop.LogControl1"
 
 static const char *const levels[] = {"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"};
+
+/* The word may be cut in the middle of a character: with such a text the answer could not even be sent. */
+static int refuse(sd_bus_error *error, const char *word, const char *what) {
+        char text[256];
+
+        snprintf(text, sizeof(text), "'%.32s' is no %s.", word, what);
+        text_mend(text);
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, text);
+}
 
 static int get_level(sd_bus *bus _unused_, const char *path _unused_, const char *interface _unused_, const char *property _unused_,
                      sd_bus_message *reply, void *userdata _unused_, sd_bus_error *error _unused_) {
@@ -29,8 +40,7 @@ static int set_level(sd_bus *bus _unused_, const char *path _unused_, const char
                         log_set_level((int) i);
                         return 0;
                 }
-        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "'%.32s' is no log level. Possible: emerg, alert, crit, err, warning, notice, info, debug.",
-                                 word);
+        return refuse(error, word, "log level. Possible: emerg, alert, crit, err, warning, notice, info, debug");
 }
 
 static int get_target(sd_bus *bus _unused_, const char *path _unused_, const char *interface _unused_, const char *property _unused_,
@@ -47,7 +57,7 @@ static int set_target(sd_bus *bus _unused_, const char *path _unused_, const cha
         if (r < 0)
                 return r;
         if (log_set_target(streq(word, "auto") ? NULL : word) < 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "'%.32s' is no log target. Possible: auto, journal, console, null.", word);
+                return refuse(error, word, "log target. Possible: auto, journal, console, null");
         return 0;
 }
 

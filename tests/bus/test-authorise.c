@@ -598,6 +598,11 @@ START_TEST(test_log_control) {
         ck_assert_str_eq(log_target(), "console");
         call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "LogLevel", "s", "loud");
         check_error(&e, INVALID_ARGS, "no log level");
+        /* cut in the middle of a character */
+        call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "LogLevel", "s", "1234567890123456789012345678901\xc3\xa4");
+        check_error(&e, INVALID_ARGS, "no log level");
+        call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "LogTarget", "s", "123456789012345678901234567890\xe2\x82\xac");
+        check_error(&e, INVALID_ARGS, "no log target");
         call_on(stranger, path, PROPERTIES, "Set", &e, "ssv", interface, "SyslogIdentifier", "s", "x");
         check_error(&e, "org.freedesktop.DBus.Error.PropertyReadOnly", "");
         ck_assert_uint_eq(fx.bus->n_questions, 0);
