@@ -151,6 +151,7 @@ void object_schedule(BusObject *o);
 void object_mark(BusObject *o, const char *property);
 void object_tell(BusObject *o);
 int objects_publish(Bus *b);
+int objects_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
 void objects_flush(Bus *b);
 void objects_free(Bus *b);
 /* The object at a path that must be of one kind; NULL with *e. */

@@ -231,7 +231,9 @@ int bus_publish(Bus *b, void (*ready)(void *userdata), CallError *e) {
 
         b->ready = ready;
         /* The last one added is asked first, and sees every message. */
-        r = sd_bus_add_filter(b->bus, NULL, old_jobs_filter, b);
+        r = sd_bus_add_filter(b->bus, NULL, objects_filter, b);
+        if (r >= 0)
+                r = sd_bus_add_filter(b->bus, NULL, old_jobs_filter, b);
         if (r >= 0)
                 r = sd_bus_add_filter(b->bus, NULL, descriptors_filter, b);
         if (r >= 0)

@@ -226,19 +226,26 @@ void *object_need(Bus *b, ObjectKind kind, const char *path, CallError *e) {
 /* ---- for sd-bus: find and enumerate ---- */
 
 static int find(sd_bus *bus _unused_, const char *path, const char *interface _unused_, void *userdata, void **ret,
-                sd_bus_error *error) {
-        Bus *b = userdata;
-        BusObject *o = object_lookup(b, path);
+                sd_bus_error *error _unused_) {
+        BusObject *o = object_lookup(userdata, path);
 
-        if (o) {
-                *ret = o;
-                return 1;
-        }
+        if (!o)
+                return 0;
+        *ret = o;
+        return 1;
+}
+
+/* Before sd-bus looks for the object of a call: what find() would say of one that is missing is lost where the interface is wrong too. */
+int objects_filter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *path = sd_bus_message_get_path(m);
+
+        if (!path || !sd_bus_message_is_method_call(m, NULL, NULL) || sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL) ||
+            object_lookup(userdata, path))
+                return 0;
         for (ObjectKind kind = OBJECT_DEVICE; kind <= OBJECT_JOB; kind++) {
                 size_t n = strlen(classes[kind].prefix);
                 if (strncmp(path, classes[kind].prefix, n) == 0 && path[n] == '/')
-                        return sd_bus_error_set(error, bus_error_name(classes[kind].missing),
-                                                bus_error_summary(classes[kind].missing));
+                        return sd_bus_error_set(error, bus_error_name(classes[kind].missing), bus_error_summary(classes[kind].missing));
         }
         return 0;
 }

@@ -400,6 +400,11 @@ START_TEST(test_bad_paths) {
         check_error(&e, ERROR("NoSuchSlot"), "");
         call(BUS_ROOT "/packages/ff", BUS_NAME ".Package", "Remove", &e, "a{sv}", 0);
         check_error(&e, ERROR("NoSuchPackage"), "");
+        /* also where the interface is not that of such objects */
+        call(BUS_ROOT "/packages/ff", BUS_NAME ".Job", "Wait", &e, NULL);
+        check_error(&e, ERROR("NoSuchPackage"), "");
+        call(BUS_ROOT "/slots/x", "org.freedesktop.DBus.Properties", "Get", &e, "ss", BUS_NAME ".Device", "Mode");
+        check_error(&e, ERROR("NoSuchSlot"), "");
         call(BUS_ROOT "/jobs/_7", BUS_NAME ".Job", "Wait", &e, NULL);
         check_error(&e, ERROR("NoSuchJob"), "7");
         call(BUS_ROOT "/jobs/_07", BUS_NAME ".Job", "Wait", &e, NULL);
