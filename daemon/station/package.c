@@ -248,6 +248,9 @@ int package_remove(Package *p, CallError *e) {
         for (Job *j = s->jobs; j; j = j->next)
                 if (j->package == p)
                         j->package = NULL;
+        for (Batch *b = s->batches; b; b = b->next) /* those that ended */
+                if (b->package == p)
+                        b->package = NULL;
         notify_removed(s, OBJECT_PACKAGE, p);
         package_free(p);
         return 0;

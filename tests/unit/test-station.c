@@ -1803,6 +1803,20 @@ START_TEST(batch_to_its_count) {
 }
 END_TEST
 
+START_TEST(a_package_may_go_after_its_batch) {
+        Batch *b = start_batch(1, NULL);
+
+        ck_assert_int_eq(package_remove(package, &err), -1);
+        ck_assert_int_eq(err.error, BUS_ERROR_PACKAGE_IN_USE);
+        ck_assert_int_eq(batch_stop(b, &err), 0);
+        settle();
+        ck_assert_ptr_eq(b->package, package);
+        ck_assert_int_eq(package_remove(package, &err), 0);
+        ck_assert_ptr_null(b->package);
+        ck_assert_str_ne(b->package_name, "");
+}
+END_TEST
+
 START_TEST(line_stops_after_k_alike) {
         static const char *const values[][2] = {{"stop-after", "3/5"}, {NULL, NULL}};
         Batch *b = start_batch(2, values);
@@ -2158,6 +2172,7 @@ static Suite *suite(void) {
         tcase_add_test(t, time_on_the_bus);
         tcase_add_test(t, stop_lets_writers_finish);
         tcase_add_test(t, batch_to_its_count);
+        tcase_add_test(t, a_package_may_go_after_its_batch);
         tcase_add_test(t, line_stops_after_k_alike);
         tcase_add_test(t, retries_are_bounded_and_smaller);
         tcase_add_test(t, a_good_unit_is_skipped);
