@@ -57,7 +57,7 @@ static void start_more(Bus *b) {
         for (FdMessage *f = b->fd_messages; f; f = f->next)
                 if (!f->started) {
                         if (descriptors_empty(f->fds, f->n, b->fd_tell[1], f) < 0)
-                                return; /* too many are stuck: when the next one is through */
+                                return; /* no descriptor or memory for it: with the next message */
                         f->started = true;
                 }
 }

@@ -12,25 +12,28 @@
 #define CLOSERS_MAX 64
 #define STACK_SIZE (256 * 1024)
 
-typedef struct Closing {
+typedef struct Closing Closing;
+struct Closing {
+        Closing *next;
         int tell; /* -1: nobody waits, the numbers themselves are closed too */
         void *cookie;
         size_t n;
         int fds[];
-} Closing;
+};
 
-static atomic_uint n_closers;
+/* With as many threads as there may be, the rest waits for one of them. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned n_closers;
+static Closing *waiting, **waiting_tail = &waiting;
 /* Orders what a thread did with the numbers before what their owner does next; the pipe alone does so for the kernel only. */
 static atomic_uint n_emptied;
 
-static void *closer_main(void *userdata) {
-        Closing *c = userdata;
-        int harmless = eventfd(0, EFD_CLOEXEC);
+static void close_all(Closing *c) {
+        int harmless = c->tell >= 0 ? eventfd(0, EFD_CLOEXEC) : -EBADF;
 
-        pthread_setname_np(pthread_self(), "fdld-closer");
         for (size_t i = 0; i < c->n; i++)
                 /* The number is free of the old file before that one is closed, which is what may not return. */
-                if (c->tell < 0 || harmless < 0)
+                if (harmless < 0)
                         close(c->fds[i]);
                 else
                         (void) dup3(harmless, c->fds[i], O_CLOEXEC);
@@ -40,8 +43,46 @@ static void *closer_main(void *userdata) {
                 (void) !write(c->tell, &c->cookie, sizeof(c->cookie));
         closep(&c->tell);
         free(c);
-        atomic_fetch_sub(&n_closers, 1);
+}
+
+/* NULL: nothing waits, and this thread ends. */
+static Closing *next_closing(void) {
+        Closing *c;
+
+        pthread_mutex_lock(&lock);
+        c = waiting;
+        if (!c)
+                n_closers--;
+        else if (!(waiting = c->next))
+                waiting_tail = &waiting;
+        pthread_mutex_unlock(&lock);
+        return c;
+}
+
+static void *closer_main(void *userdata) {
+        Closing *c = userdata;
+
+        pthread_setname_np(pthread_self(), "fdld-closer");
+        do
+                close_all(c);
+        while ((c = next_closing()));
         return NULL;
+}
+
+/* True: a thread that runs takes it. */
+static bool wait_for_thread(Closing *c) {
+        bool waits;
+
+        pthread_mutex_lock(&lock);
+        waits = n_closers >= CLOSERS_MAX;
+        if (waits) {
+                c->next = NULL;
+                *waiting_tail = c;
+                waiting_tail = &c->next;
+        } else
+                n_closers++;
+        pthread_mutex_unlock(&lock);
+        return waits;
 }
 
 static int start(Closing *c) {
@@ -50,10 +91,8 @@ static int start(Closing *c) {
         pthread_t thread;
         int r;
 
-        if (atomic_fetch_add(&n_closers, 1) >= CLOSERS_MAX) {
-                atomic_fetch_sub(&n_closers, 1);
-                return -EAGAIN;
-        }
+        if (wait_for_thread(c))
+                return 0;
         r = pthread_attr_init(&attr);
         if (r == 0) {
                 pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -64,8 +103,11 @@ static int start(Closing *c) {
                 pthread_sigmask(SIG_SETMASK, &before, NULL);
                 pthread_attr_destroy(&attr);
         }
-        if (r != 0)
-                atomic_fetch_sub(&n_closers, 1);
+        if (r == 0)
+                return 0;
+        pthread_mutex_lock(&lock);
+        n_closers--;
+        pthread_mutex_unlock(&lock);
         return -r;
 }
 

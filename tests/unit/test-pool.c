@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <check.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 
+#include "common/closer.h"
 #include "common/pool.h"
 
 typedef struct Work {
@@ -334,6 +336,45 @@ START_TEST(turmoil) {
 }
 END_TEST
 
+/* ---- files that are closed elsewhere ---- */
+
+/* All threads are busy (with a pipe that is full), and yet what is to be closed then is closed once they are not. */
+START_TEST(what_is_to_be_closed_waits_for_a_thread) {
+        enum { BUSY = 100, REST = 50 };
+        char full[4096] = "";
+        int tell[2], files[REST][2], flags;
+        size_t filled = 0, cookies = 0;
+        ssize_t n;
+
+        ck_assert_int_eq(pipe2(tell, O_CLOEXEC), 0);
+        flags = fcntl(tell[1], F_GETFL);
+        ck_assert_int_eq(fcntl(tell[1], F_SETFL, flags | O_NONBLOCK), 0);
+        while ((n = write(tell[1], full, sizeof(full))) > 0)
+                filled += (size_t) n;
+        ck_assert_int_eq(fcntl(tell[1], F_SETFL, flags), 0);
+        for (int i = 0; i < BUSY; i++)
+                ck_assert_int_eq(descriptors_empty(NULL, 0, tell[1], full), 0);
+        for (int i = 0; i < REST; i++) {
+                ck_assert_int_eq(pipe2(files[i], O_CLOEXEC), 0);
+                close_elsewhere(files[i][1]);
+        }
+        while (cookies < BUSY * sizeof(void *)) {
+                n = read(tell[0], full, MIN(sizeof(full), filled > 0 ? filled : sizeof(void *)));
+                ck_assert_int_gt(n, 0);
+                if (filled > 0)
+                        filled -= (size_t) n;
+                else
+                        cookies += (size_t) n;
+        }
+        for (int i = 0; i < REST; i++) {
+                ck_assert_int_eq(read(files[i][0], full, 1), 0); /* ends, or the test does after its time */
+                close(files[i][0]);
+        }
+        close(tell[0]);
+        close(tell[1]);
+}
+END_TEST
+
 int main(void) {
         const TTest *const tests[] = {
                 a_bad_size_is_refused,   one_thread_keeps_the_order,
@@ -342,6 +383,7 @@ int main(void) {
                 hung_threads_have_a_cap, free_abandons_everything,
                 free_leaves_who_hangs,   done_may_submit,
                 threads_take_no_signals, turmoil,
+                what_is_to_be_closed_waits_for_a_thread,
         };
         Suite *suite = suite_create("pool");
         TCase *t = tcase_create("pool");
