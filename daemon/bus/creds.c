@@ -46,6 +46,7 @@ static void discard_drafts(Peer *p) {
 
         while ((o = draft_of(p))) {
                 Job *job = station_find_job(b->station, o->id);
+                followers_end(b, o->id);
                 object_remove(o);
                 if (job && job->state == JOB_STATE_DRAFT)
                         job_discard(job);

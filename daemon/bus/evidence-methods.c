@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -114,9 +115,25 @@ void followers_end(Bus *b, uint64_t job) {
         }
 }
 
-static bool may_follow(const Bus *b, uint32_t uid) {
+/* A job that waits says nothing, so who went away was not noticed yet. */
+static void forget_gone(Bus *b) {
+        for (Follower **p = &b->followers; *p;) {
+                Follower *f = *p;
+                struct pollfd at = {.fd = f->fd};
+
+                if (poll(&at, 1, 0) > 0 && (at.revents & (POLLHUP | POLLERR))) {
+                        *p = f->next;
+                        b->n_followers--;
+                        follower_free(f);
+                } else
+                        p = &f->next;
+        }
+}
+
+static bool may_follow(Bus *b, uint32_t uid) {
         unsigned own = 0;
 
+        forget_gone(b);
         for (const Follower *f = b->followers; f; f = f->next)
                 own += f->uid == uid;
         return own < FOLLOWERS_PER_USER_MAX && b->n_followers < FOLLOWERS_MAX;

@@ -396,7 +396,11 @@ void job_discard(Job *job) {
 }
 
 int job_cancel(Job *job, CallError *e) {
-        return ask(job->station, e, "cancel %s", job->kind);
+        if (ask(job->station, e, "cancel %s", job->kind) < 0)
+                return -1;
+        if (job->state == JOB_STATE_DRAFT)
+                fake_remove_job(job->station, job);
+        return 0;
 }
 
 int job_retry(Job *job, uint32_t uid, Job **ret, CallError *e) {

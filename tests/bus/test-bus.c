@@ -1010,8 +1010,38 @@ START_TEST(test_follow_log) {
         for (unsigned i = 0; i < ELEMENTSOF(logs); i++)
                 sd_bus_message_unref(logs[i]);
         settle();
+        sd_bus_message_unref(call(path, BUS_NAME ".Job", "FollowLog", NULL, NULL)); /* these are not counted, though the job said nothing since */
+        settle();
         fake_log(fx.station, other, "nobody hears this\n");
         ck_assert_uint_eq(fx.bus->n_followers, 0);
+}
+END_TEST
+
+/* A draft that is dropped ends what follows it. */
+START_TEST(test_follow_draft) {
+        const World w = world_make();
+        sd_bus *other = fixture_client();
+        char path[BUS_PATH_MAX];
+        sd_bus_message *m;
+        int fd;
+
+        make_draft(fx.client, &w, path);
+        m = call(path, BUS_NAME ".Job", "FollowLog", NULL, NULL);
+        ck_assert_uint_eq(fx.bus->n_followers, 1);
+        ok(call(path, BUS_NAME ".Job", "Cancel", NULL, "a{sv}", 0));
+        ck_assert_uint_eq(fx.bus->n_followers, 0);
+        ck_assert_int_ge(sd_bus_message_read(m, "h", &fd), 0);
+        while (read(fd, path, 1) > 0)
+                ;
+        sd_bus_message_unref(m);
+
+        make_draft(other, &w, path);
+        m = call(path, BUS_NAME ".Job", "FollowLog", NULL, NULL);
+        ck_assert_uint_eq(fx.bus->n_followers, 1);
+        sd_bus_close_unref(other);
+        while (fx.bus->n_followers > 0)
+                ck_assert_int_gt(sd_event_run(fx.event, UINT64_C(10000000)), 0);
+        sd_bus_message_unref(m);
 }
 END_TEST
 
@@ -1235,7 +1265,7 @@ int main(void) {
                 test_wait_for_a_job_that_vanishes,
                 test_drafts,
                 test_drafts_are_bounded,
-                test_inhibit, test_follow_log,
+                test_inhibit, test_follow_log, test_follow_draft,
                 test_old_jobs,
                 test_list_jobs,
                 test_too_many_descriptors,
