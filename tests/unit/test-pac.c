@@ -802,6 +802,12 @@ static void as_utf16(PacMaker *m _unused_, char **xml, size_t *size, void *userd
         *xml = wide;
         *size = 2 * n + 2;
 }
+static void as_utf16_with_nul(PacMaker *m, char **xml, size_t *size, void *userdata) {
+        as_utf16(m, xml, size, userdata);
+        *xml = realloc(*xml, *size + 2);
+        memset(*xml + *size, 0, 2);
+        *size += 2;
+}
 static void deep_xml(PacMaker *m _unused_, char **xml, size_t *size, void *userdata _unused_) {
         char *deep = calloc(1, 100000);
 
@@ -947,6 +953,128 @@ START_TEST(test_point_12) {
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 refused(edited_family("phone", cases[i][0], cases[i][1]), "partitions");
+}
+END_TEST
+
+/* ---- parts of products that few packages have ---- */
+
+static PacMaker *with_extra(const char *family, const char *extra) {
+        PacMaker *m = pm_new_family(family, 7);
+
+        snprintf(m->product_extra, sizeof(m->product_extra), "%s", extra);
+        return m;
+}
+
+static void refused_extra(const char *extra, const char *detail, const char *words) {
+        refused(with_extra("uis8850", extra), detail);
+        ck_assert_msg(strstr(last_text, words), "%s", last_text);
+}
+
+START_TEST(test_duplicates) {
+        edited("</ProductList>", "<Product name=\"8850_MODEM\"><SchemeName>x</SchemeName></Product></ProductList>", "duplicate");
+        ck_assert(strstr(last_text, "the product \"8850_MODEM\" stands there twice"));
+        edited("</SchemeList>", "<Scheme name=\"8850_MODEM\"></Scheme></SchemeList>", "duplicate");
+        edited("<ID>BOOT</ID>", "<ID>AP</ID>", "duplicate");
+        ck_assert(strstr(last_text, "the file ID \"AP\" stands there twice"));
+        /* Of products that are not ours nothing is looked at. */
+        pac_free(accepted(edited_family("uis8850", "</ProductList>", "<Product name=\"OTHER\"><APR>x</APR></Product></ProductList>")));
+}
+END_TEST
+
+START_TEST(test_long_texts) {
+        char scheme[400] = "<SchemeName>";
+
+        memset(scheme + strlen(scheme), 'A', 300);
+        strcat(scheme, "</SchemeName>");
+        edited("<SchemeName>8850_MODEM</SchemeName>", scheme, "text");
+        ck_assert(strstr(last_text, "SchemeName is longer than"));
+}
+END_TEST
+
+START_TEST(test_items_of_products) {
+        Pac *pac = accepted(edited_family("uis8850", "<NVFlag check=\"1\" name=\"Continue\"/>", "<NVFlag check=\"1\" name=\"Replace\"/>"));
+        size_t n = 0;
+
+        for (size_t i = 0; i < pac->n_nv_items; i++) {
+                ck_assert(!pac->nv_items[i].keep_going);
+                n += pac->nv_items[i].replace;
+        }
+        ck_assert_uint_gt(n, 0);
+        pac_free(pac);
+        edited("<ID>0x26e</ID>", "", "xml");
+        ck_assert(strstr(last_text, "has no ID"));
+        edited("<NVFlag check=\"1\" name=\"Continue\"/>", "<NVFlag check=\"2\" name=\"Continue\"/>", "number");
+}
+END_TEST
+
+START_TEST(test_gaps) {
+        Pac *pac = accepted(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"32\" gap=\"0x10\"/>"));
+
+        for (size_t i = 0; i < pac->n_partitions; i++)
+                ck_assert_int_eq(pac->partitions[i].gap, streq(pac->partitions[i].name, "boot") ? 16 : 0);
+        pac_free(pac);
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"32\" gap=\"-1\"/>"), "number");
+        refused(edited_family("phone", "<Partition id=\"boot\" size=\"32\"/>", "<Partition id=\"boot\" size=\"32\" gap=\"0x8000000000000000\"/>"),
+                "number");
+        ck_assert(strstr(last_text, "Partition gap is too large"));
+}
+END_TEST
+
+#define TYPES(tag, inside) "<ExtTable><PartitionType tag=\"" tag "\">" inside "</PartitionType></ExtTable>"
+START_TEST(test_extended_tables) {
+        Pac *pac = accepted(with_extra("uis8850", TYPES("paty", "<Partition id=\"a\" id2=\"b\" type=\"2\" size=\"0x100\"/><Partition id=\"c\"/>")));
+
+        ck_assert_str_eq(pac->ext_tag, "paty");
+        ck_assert_uint_eq(pac->n_ext_partitions, 2);
+        ck_assert_str_eq(pac->ext_partitions[0].twin, "b");
+        ck_assert_uint_eq(pac->ext_partitions[0].size, 0x100);
+        ck_assert_uint_eq(pac->ext_partitions[0].type, 2);
+        ck_assert_str_eq(pac->ext_partitions[1].name, "c");
+        ck_assert_uint_eq(pac->ext_partitions[1].type, 0);
+        pac_free(pac);
+        refused_extra("<ExtTable><PartitionType tag=\"paty\"/><PartitionType tag=\"paty\"/></ExtTable>", "ext-table", "two lists");
+        refused_extra(TYPES("part1", ""), "ext-table", "four characters");
+        refused_extra(TYPES("", ""), "ext-table", "four characters");
+        refused_extra("<ExtTable><PartitionType/></ExtTable>", "attribute", "no attribute \"tag\"");
+        refused_extra(TYPES("paty", "<Partition id=\"\"/>"), "ext-table", "without a name");
+        refused_extra(TYPES("paty", "<Partition id2=\"x\"/>"), "attribute", "no attribute \"id\"");
+        refused_extra(TYPES("paty", "<Partition id=\"a\" type=\"3\"/>"), "number", "too large");
+        refused_extra(TYPES("paty", "<Partition id=\"a\" size=\"0x100000000\"/>"), "number", "too large");
+        refused_extra(TYPES("paty", "<Partition id=\"a234567890123456789012345678901234567\"/>"), "name", "longer than");
+        refused_extra(TYPES("paty", "<Partition id=\"a\" id2=\"b 2\"/>"), "name", "not plain ASCII");
+}
+END_TEST
+
+#define RF(list) "<RF enable=\"1\">" list "</RF>"
+START_TEST(test_radio_chips) {
+        Pac *pac = accepted(with_extra("uis8850", RF("<Transceiver id=\"0x7\" name=\"NAVAJO\"/><Transceiver id=\"8\" name=\"BOCA\"/>")));
+
+        ck_assert_uint_eq(pac->n_rf_chips, 2);
+        ck_assert_uint_eq(pac->rf_chips[0].id, 7);
+        ck_assert_str_eq(pac->rf_chips[1].name, "BOCA");
+        pac_free(pac);
+        pac = accepted(with_extra("uis8850", "<RF enable=\"0\"><Transceiver id=\"x\" name=\"NAVAJO\"/></RF>"));
+        ck_assert_uint_eq(pac->n_rf_chips, 0);
+        pac_free(pac);
+        refused_extra(RF("<Transceiver id=\"7\" name=\"NAVAJO\"/><Transceiver id=\"0x7\" name=\"BOCA\"/>"), "duplicate", "BOCA");
+        refused_extra(RF("<Transceiver id=\"7\" name=\"NAVAJO\"/><Transceiver id=\"8\" name=\"Navajo\"/>"), "duplicate", "Navajo");
+        refused_extra(RF("<Transceiver id=\"7\"/>"), "attribute", "no attribute \"name\"");
+        refused_extra(RF("<Transceiver id=\"0x100000000\" name=\"NAVAJO\"/>"), "number", "too large");
+        refused_extra(RF("<Transceiver id=\"7\" name=\"NA\xc2\x9bVAJO\"/>"), "text", "cannot be shown");
+        refused_extra("<RF enable=\"yes\"/>", "number", "RF enable");
+}
+END_TEST
+
+START_TEST(test_files_of_schemes) {
+        Pac *pac = accepted(edited_family("uis8850", "<IDAlias>BOOT</IDAlias>", "<IDAlias></IDAlias>"));
+
+        ck_assert_str_eq(pac_find_file(pac, "BOOT")->alias, "BOOT");
+        pac_free(pac);
+        pac = accepted(with_xml(as_utf16_with_nul));
+        ck_assert_str_eq(pac_find_file(pac, "BOOT")->id, "BOOT");
+        pac_free(pac);
+        edited("<Type>EraseFlash</Type>", "<Type>WriteEFuse</Type>", "secure-boot");
+        ck_assert(strstr(last_text, "burns fuses"));
 }
 END_TEST
 
@@ -1236,6 +1364,13 @@ static TCase *malformed_case(void) {
         tcase_add_test(t, test_point_11_attributes);
         tcase_add_test(t, test_point_11_numbers);
         tcase_add_test(t, test_point_11_limits);
+        tcase_add_test(t, test_duplicates);
+        tcase_add_test(t, test_long_texts);
+        tcase_add_test(t, test_items_of_products);
+        tcase_add_test(t, test_gaps);
+        tcase_add_test(t, test_extended_tables);
+        tcase_add_test(t, test_radio_chips);
+        tcase_add_test(t, test_files_of_schemes);
         tcase_add_test(t, test_point_12);
         tcase_add_test(t, test_point_13);
         tcase_add_test(t, test_point_14);
