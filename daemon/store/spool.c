@@ -119,6 +119,13 @@ static int open_directory(const char *state_directory) {
         return fd < 0 ? -errno : fd;
 }
 
+/* The folder may be new: without its name on disk a power cut takes it away with all that was synced in it. */
+static int sync_directory_name(const Spool *s) {
+        _cleanup_close_ int fd = openat(s->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 /* Where the file system shares blocks nothing has to be written. */
 static bool clone_file(const Spool *s, const SpoolFile *f) {
         struct file_clone_range range = {.src_fd = f->fd, .src_offset = 0, .src_length = 0, .dest_offset = f->offset};
@@ -200,12 +207,17 @@ static int publish(Spool *s) {
 
         if (!text)
                 return -ENOMEM;
-        if (fsync(s->out) < 0)
-                return fail_errno(s, -errno, "The attached files cannot be kept on disk");
+        r = fsync(s->out) < 0 ? -errno : sync_directory_name(s);
+        if (r < 0)
+                return fail_errno(s, r, "The attached files cannot be kept on disk");
         snprintf(name, sizeof(name), "%" PRIu64 ".bin", s->t->job);
         r = state_file_publish(s->dir_fd, s->tmp, name, true);
         if (r == 0) {
                 s->tmp[0] = '\0';
+                /* Else a power cut might keep the second name alone. */
+                r = fsync(s->dir_fd) < 0 ? -errno : 0;
+        }
+        if (r == 0) {
                 snprintf(name, sizeof(name), "%" PRIu64 ".json", s->t->job);
                 r = state_file_write(s->dir_fd, name, 0600, text, strlen(text), true);
         }
