@@ -126,7 +126,12 @@ CHOICE(erase_all, "erase-all", 8)
 #undef CHOICE
 
 static int set_count(BatchPolicy *p, const char *value) {
-        return parse_number(value, 100000000, &p->count) ? 0 : -EINVAL;
+        uint64_t n;
+
+        if (!parse_number(value, 100000000, &n))
+                return -EINVAL;
+        p->count = n;
+        return 0;
 }
 
 static int set_first_article(BatchPolicy *p, const char *value) {
@@ -190,8 +195,10 @@ static int set_retry(BatchPolicy *p, const char *value) {
                 retry[class] = (unsigned) n;
                 at += length;
         }
+        if (!value[0])
+                return -EINVAL;
         memcpy(p->retry, retry, sizeof(retry));
-        return value[0] ? 0 : -EINVAL;
+        return 0;
 }
 
 static int set_reflash(BatchPolicy *p, const char *value) {

@@ -7,6 +7,7 @@
 #include "scratch.h"
 #include "station/policy.h"
 #include "station/settings.h"
+#include "store/store.h"
 
 static char directory[160];
 static Settings s;
@@ -236,6 +237,100 @@ START_TEST(choices_of_a_batch) {
 }
 END_TEST
 
+/* Each value under both of its names; what is stored is what was set. */
+START_TEST(policy_of_a_batch) {
+        static const char *const good[][2] = {
+                {"Package", "phone.pac"}, {"mode", "factory"}, {"Finish", "power-off"}, {"finish", "nothing"}, {"verify", "sample"},
+                {"AllowWarnings", "yes"}, {"allow-warnings", "true"}, {"first-mode", "gsm-final"}, {"Serials", "AB24:0001-0500"},
+                {"count", "100000000"}, {"FirstArticle", "confirm"}, {"stop-after", "3/10"}, {"stop-after", "4"},
+                {"StopOnDifference", "1"}, {"retry", "silent:1 gone:2,host:10"}, {"Reflash", "yes"}, {"straggler", "park"},
+                {"StragglerFactor", "100"}, {"quarantine-after", "1000"},
+        };
+        static const char *const bad[][2] = {
+                {"Package", ""}, {"mode", "fast"}, {"Finish", "explode"}, {"verify", ""}, {"verify", "some"}, {"AllowWarnings", "2"},
+                {"first-mode", "party"}, {"Serials", "A:9-1"}, {"serials", "stock:0123"}, {"serials", ""}, {"count", "-1"}, {"count", "100000001"},
+                {"count", ""}, {"count", "1x"}, {"count", "18446744073709551616"}, {"first-article", "maybe"}, {"stop-after", "0"},
+                {"stop-after", "0/3"}, {"stop-after", "4/3"}, {"stop-after", "3/65"}, {"stop-after", "65"}, {"stop-after", "3/"},
+                {"stop-after", "/3"}, {"stop-on-difference", "perhaps"}, {"retry", ""}, {"retry", "11"}, {"retry", "silent"},
+                {"retry", "silent:11"}, {"retry", "refused:1"}, {"retry", "nonsense:1"}, {"retry", "silent:1 gone"}, {"reflash", ""},
+                {"straggler", "shoot"}, {"straggler-factor", "1"}, {"straggler-factor", "101"}, {"quarantine-after", "1001"},
+                {"quarantine-after", "always"},
+        };
+        BatchPolicy p, back;
+        char text[2048], again[2048], why[400];
+
+        policy_default(&p);
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                ck_assert_msg(policy_set(&p, good[i][0], good[i][1], why, sizeof(why)) == 0, "%s", why);
+        policy_to_text(&p, text, sizeof(text));
+        policy_from_text(&back, text);
+        policy_to_text(&back, again, sizeof(again));
+        ck_assert_str_eq(text, again);
+        ck_assert_int_eq(back.plan.mode, FLASH_MODE_FACTORY);
+        ck_assert_int_eq(back.plan.finish, FINISH_NOTHING);
+        ck_assert_int_eq(back.plan.verify, VERIFY_SAMPLE);
+        ck_assert(back.plan.allow_warnings && back.stop_on_difference && back.reflash);
+        ck_assert_str_eq(back.serials, "AB24:0001-0500");
+        ck_assert_uint_eq(back.count, 100000000);
+        ck_assert_int_eq(back.first_article, FIRST_ARTICLE_CONFIRM);
+        ck_assert_uint_eq(back.stop_after, 4);
+        ck_assert_uint_eq(back.stop_window, 10);
+        ck_assert_uint_eq(back.retry[CLASS_SILENT], 1);
+        ck_assert_uint_eq(back.retry[CLASS_GONE], 2);
+        ck_assert_uint_eq(back.retry[CLASS_HOST], 10);
+        ck_assert_uint_eq(back.retry[CLASS_SLOW], 0);
+        ck_assert_int_eq(back.straggler, STRAGGLER_PARK);
+        ck_assert_uint_eq(back.straggler_factor, 100);
+        ck_assert_uint_eq(back.quarantine_after, 1000);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                ck_assert_msg(policy_set(&p, bad[i][0], bad[i][1], why, sizeof(why)) == -EINVAL, "%s=%s", bad[i][0], bad[i][1]);
+                ck_assert_msg(strncmp(why, bad[i][0], strlen(bad[i][0])) == 0 && strstr(why, "Possible: "), "%s", why);
+        }
+        ck_assert_int_eq(policy_set(&p, "colour", "red", why, sizeof(why)), -ENOENT);
+        policy_to_text(&p, again, sizeof(again));
+        ck_assert_str_eq(text, again); /* what was refused has changed nothing */
+        ck_assert_int_eq(policy_set(&p, "retry", "1", why, sizeof(why)), 0);
+        for (int c = 0; c < CLASS_MAX; c++)
+                ck_assert_uint_eq(p.retry[c], class_can_heal((FailClass) c));
+        ck_assert_int_eq(policy_set(&p, "stop-after", "never", why, sizeof(why)), 0);
+        ck_assert_int_eq(policy_set(&p, "stop-after", "20", why, sizeof(why)), 0);
+        ck_assert_uint_eq(p.stop_window, 20);
+}
+END_TEST
+
+/* The last line of the longest is stored, too. */
+START_TEST(longest_policy) {
+        char ids[384], name[256], why[400], text[sizeof(((StoreBatch *) NULL)->policy)];
+        BatchPolicy p, back;
+
+        memset(ids, 'A', sizeof(ids) - 1);
+        ids[sizeof(ids) - 1] = '\0';
+        memset(name, 'P', sizeof(name) - 1);
+        name[sizeof(name) - 1] = '\0';
+        policy_default(&p);
+        ck_assert_int_eq(policy_set(&p, "Package", name, why, sizeof(why)), 0);
+        ck_assert_int_eq(policy_set(&p, "include", ids, why, sizeof(why)), 0);
+        ids[0] = 'B';
+        ck_assert_int_eq(policy_set(&p, "exclude", ids, why, sizeof(why)), 0);
+        for (const char *const *check = (const char *const[]) {"checks", "try-checks", NULL}; *check; check++) {
+                char list[200] = "memory-type=2c-ac-15";
+
+                while (strlen(list) + 9 < 160)
+                        strcat(list, "/2c-ac-15");
+                ck_assert_msg(policy_set(&p, *check, list, why, sizeof(why)) == 0, "%s", why);
+        }
+        ck_assert_int_eq(policy_set(&p, "retry", "10", why, sizeof(why)), 0);
+        ck_assert_msg(policy_set(&p, "serials", "AB24:0001-0500", why, sizeof(why)) == 0, "%s", why);
+        ck_assert_int_eq(policy_set(&p, "quarantine-after", "77", why, sizeof(why)), 0);
+        policy_to_text(&p, text, sizeof(text));
+        policy_from_text(&back, text);
+        ck_assert(choice_equal(&p.plan.choice, &back.plan.choice));
+        ck_assert_uint_eq(back.quarantine_after, 77);
+        ck_assert_str_eq(back.serials, p.serials);
+        ck_assert_str_eq(back.package, p.package);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("settings");
         TCase *t = tcase_create("all");
@@ -246,6 +341,8 @@ int main(void) {
         tcase_add_test(t, test_limits);
         tcase_add_test(t, nothing_there);
         tcase_add_test(t, choices_of_a_batch);
+        tcase_add_test(t, policy_of_a_batch);
+        tcase_add_test(t, longest_policy);
         tcase_add_test(t, everything);
         tcase_add_test(t, drop_ins_in_order);
         tcase_add_loop_test(t, mistake, 0, ELEMENTSOF(mistakes));
