@@ -701,7 +701,7 @@ static void look_at_files(void) {
 
 /* By another program's eyes. */
 static void look_at_database(void) {
-        char path[PATH_MAX], text[128];
+        char path[PATH_MAX * 2], text[128];
         sqlite3_stmt *s;
         sqlite3 *db;
 
@@ -953,7 +953,7 @@ static size_t moment(const Disk *d, double share, uint64_t *random) {
 }
 
 START_TEST(cut_anywhere) {
-        unsigned rounds = is_long() ? 1200 : 80;
+        unsigned rounds = is_long() ? 1200 : 60;
         uint64_t random = 1;
 
         for (unsigned i = 0; i < rounds; i++)
@@ -1022,6 +1022,83 @@ START_TEST(cut_again) {
 }
 END_TEST
 
+/* ---- a damaged database is kept aside, whatever happens meanwhile ---- */
+
+static bool is_aside(const char *directory) {
+        return count_entries(directory, "fdld.db.damaged-") > 0;
+}
+
+static void spoil(const char *directory) {
+        static const char rubbish[200] = "This is no database.";
+        char path[PATH_MAX * 2];
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/fdld.db", directory);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        must(fd >= 0 && pwrite(fd, rubbish, sizeof(rubbish), 0) == sizeof(rubbish), "%s: %s", path, strerror(errno));
+        close(fd);
+}
+
+static char *open_spoilt(const char *directory) {
+        char *notice = NULL;
+        CallError e;
+
+        state = directory;
+        must(store_open(directory, &store, &snapshot, &notice, &e) == 0, "%s: %s", where, e.text);
+        must(package_store_open(directory, QUOTA, &packages, &e) == 0, "%s", e.text);
+        return notice;
+}
+
+static void look_after_spoilt_cut(size_t at) {
+        char *notice;
+
+        forget_found();
+        notice = open_spoilt(cut_path);
+        compare_ids(at);
+        must(is_aside(cut_path), "%s: the damaged database is gone", where);
+        for (size_t i = 0; i < ledger->n; i++)
+                must(!notice || ledger->promises[i].kept == 0 || ledger->promises[i].kept > at, "%s: %s", where, notice);
+        free(notice);
+        ask(store_list_jobs(store, 0, 1000, on_jobs, NULL));
+        ask(store_list_records(store, &(StoreRecordFilter){.until_usec = U64_UNKNOWN, .limit = 1000, .oldest_first = true}, on_records, NULL));
+        check_chain();
+        check_pairs();
+        close_store();
+        look_at_database();
+        for (size_t i = 0; i < ledger->n; i++)
+                if (ledger->promises[i].what == JOB || ledger->promises[i].what == RECORD)
+                        compare_one(i, at);
+}
+
+START_TEST(cut_while_a_damaged_database_is_moved) {
+        static char again[PATH_MAX];
+        uint64_t random = 3;
+        size_t n = moment(first_day.disk, 0.6, &random);
+        Disk *d;
+
+        snprintf(again, sizeof(again), "%s/again", test_base);
+        disk_cut(first_day.disk, n, CUT_KEEPS, 0, again);
+        spoil(again);
+        ledger = &second_day;
+        for (size_t i = 0; i < first_day.n; i++)
+                if (first_day.promises[i].what == IDS && first_day.promises[i].kept <= n)
+                        promise_in(ledger, IDS, first_day.promises[i].key, "", 0)->kept = 0;
+        ck_assert_uint_gt(ledger->n, 0);
+        d = ledger->disk = disk_watch(again);
+        free(open_spoilt(again));
+        put_job(21, JOB_STATE_QUEUED);
+        finish_job(22, 1);
+        close_store();
+        disk_unwatch(d);
+        for (size_t at = 0; at <= disk_now(d); at += is_long() ? 1 : 5) {
+                snprintf(where, sizeof(where), "damaged, cut %zu", at);
+                remove_tree(cut_path);
+                disk_cut(d, at, at % 2 ? CUT_TEARS : CUT_LOSES, at, cut_path);
+                look_after_spoilt_cut(at);
+        }
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("power-loss");
         TCase *t = tcase_create("power-loss");
@@ -1036,6 +1113,7 @@ int main(void) {
         tcase_add_test(t, cut_at_each_sync);
         tcase_add_test(t, cut_anywhere);
         tcase_add_test(t, cut_again);
+        tcase_add_test(t, cut_while_a_damaged_database_is_moved);
         suite_add_tcase(suite, t);
         runner = srunner_create(suite);
         make_test_base(true);
