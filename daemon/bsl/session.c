@@ -539,10 +539,6 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
         return 0;
 }
 
-bool bsl_raw_unproven(const BslSession *s) {
-        return s->raw_unproven;
-}
-
 /* The answer to raw data, whole or broken off. */
 static int raw_answer(BslSession *s, const Wait *w, bool complete, Failure *f) {
         BslFrame frame;

@@ -205,8 +205,6 @@ void bsl_midst_prepare(BslSession *s, const void *data, size_t size);
 int bsl_enable_raw(BslSession *s, Failure *f);
 int bsl_raw_start(BslSession *s, bool whole, Failure *f);
 int bsl_raw_data(BslSession *s, const void *data, size_t size, bool whole, bool last, Failure *f);
-/* A chunk was acknowledged and nothing after it yet. */
-bool bsl_raw_unproven(const BslSession *s);
 /* END behind raw data: only its answer tells that all was written. */
 int bsl_end_raw(BslSession *s, Failure *f);
 int bsl_end(BslSession *s, Failure *f);

@@ -386,10 +386,6 @@ const char *bus_error_summary(BusError e) {
         return bus_errors[e].summary;
 }
 
-int bus_error_exit_code(BusError e) {
-        return bus_errors[e].exit_code;
-}
-
 int bus_error_exit_code_by_name(const char *dbus_name) {
         for (size_t i = 0; i < ELEMENTSOF(bus_errors); i++)
                 if (streq(bus_errors[i].name, dbus_name))

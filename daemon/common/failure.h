@@ -95,7 +95,6 @@ typedef enum BusError {
 
 const char *bus_error_name(BusError e);   /* full D-Bus name */
 const char *bus_error_summary(BusError e);
-int bus_error_exit_code(BusError e);
 /* From a full D-Bus error name, for clients: exit code, or -1 if the name is not ours. */
 int bus_error_exit_code_by_name(const char *dbus_name);
 

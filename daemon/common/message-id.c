@@ -11,10 +11,6 @@ static const struct {
         {"", "", ""},
 };
 
-const char *message_word(LogMessage message) {
-        return messages[message].word;
-}
-
 const char *message_subject(LogMessage message) {
         return messages[message].subject;
 }

@@ -20,6 +20,5 @@ typedef enum LogMessage {
 bool message_id(LogMessage message, const char *code, char ret[static MESSAGE_ID_SIZE]);
 /* Of a row of errors.def, by its pattern (explanation_foreach). */
 void message_id_of_pattern(const char *pattern, char ret[static MESSAGE_ID_SIZE]);
-const char *message_word(LogMessage message);
 const char *message_subject(LogMessage message);
 const char *message_text(LogMessage message);

@@ -206,10 +206,6 @@ const char *choice_name(size_t i) {
         return i < ELEMENTSOF(choices) ? choices[i].name : NULL;
 }
 
-const char *choice_possible(size_t i) {
-        return i < ELEMENTSOF(choices) ? choices[i].possible : NULL;
-}
-
 void choice_get(const PlanChoice *c, size_t i, char *ret, size_t size) {
         snprintf(ret, size, "%s", i < ELEMENTSOF(choices) ? choices[i].get(c) : "");
 }

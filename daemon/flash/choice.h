@@ -31,9 +31,8 @@ typedef struct PlanChoice {
 
 /* One value by its name. 0; -ENOENT no such name; -EINVAL with *why (a sentence). */
 int choice_set(PlanChoice *c, const char *name, const char *value, char *why, size_t why_size);
-/* For i = 0, 1, …: the names of all choices, with what they may be; NULL behind the last. */
+/* For i = 0, 1, …: the names of all choices; NULL behind the last. */
 const char *choice_name(size_t i);
-const char *choice_possible(size_t i);
 /* As choice_set() reads it; "" it was not chosen. */
 void choice_get(const PlanChoice *c, size_t i, char *ret, size_t size);
 #define CHOICE_TEXT_MAX 384

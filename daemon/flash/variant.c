@@ -66,6 +66,7 @@ bool variant_flash_key_of(const char *file_name, char ret[static VARIANT_KEY_MAX
         return true;
 }
 
+/* "prefix_CHIP_nvitem.bin", "prefix_CHIP_more_nvitem.bin": the chip of the list that the name tells. */
 static bool split_rf(const Pac *pac, const char *name, Parts *ret, const PacRfChip **ret_chip) {
         static const char end[] = "nvitem";
         size_t stem;
@@ -87,13 +88,6 @@ static bool split_rf(const Pac *pac, const char *name, Parts *ret, const PacRfCh
                 }
         }
         return false;
-}
-
-const PacRfChip *variant_rf_chip_of(const Pac *pac, const char *file_name) {
-        const PacRfChip *chip;
-        Parts parts;
-
-        return split_rf(pac, file_name, &parts, &chip) ? chip : NULL;
 }
 
 /* The key of a name, and where its prefix ends. */

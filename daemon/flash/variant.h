@@ -20,8 +20,6 @@ typedef struct Variant {
 void variant_flash_key(uint32_t block, uint32_t page, char ret[static VARIANT_KEY_MAX]);
 /* The key in a file's name; false if it has none. */
 bool variant_flash_key_of(const char *file_name, char ret[static VARIANT_KEY_MAX]);
-/* "prefix_CHIP_nvitem.bin", "prefix_CHIP_more_nvitem.bin": the chip of the list that the name tells; NULL none. */
-const PacRfChip *variant_rf_chip_of(const Pac *pac, const char *file_name);
 
 /* All variants of a file, its own first: at most `max` are put into ret. 0 and their number; 1 with *f (class plan, detail
  * "select"): its name tells no variant, or two of them are for the same. */

@@ -251,7 +251,6 @@ void job_package_ready(Package *p);
 
 /* batch.c */
 void batch_restore(Station *s, const StoreBatch *row);
-void batch_restored(Station *s);  /* after all of them */
 void batch_package_ready(Package *p);
 void batch_slot_added(Slot *slot);
 void batch_free_all(Station *s);

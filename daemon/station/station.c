@@ -539,10 +539,6 @@ void station_uninhibit(Station *s) {
         queue_run(s);
 }
 
-bool station_inhibited(const Station *s) {
-        return s->inhibited > 0;
-}
-
 int station_list_old_jobs(Station *s, uint64_t before, unsigned limit, StationJobsFunc fn, void *userdata) {
         return store_list_jobs(s->store, before, limit, fn, userdata);
 }

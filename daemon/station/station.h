@@ -186,7 +186,6 @@ void station_stop(Station *s, void (*fn)(void *userdata), void *userdata);
 int station_reload(Station *s, CallError *e);
 typedef int (*StationLoader)(void *userdata, Settings *ret, CallError *e);
 void station_set_loader(Station *s, StationLoader load, void *userdata);
-bool station_inhibited(const Station *s);
 /* Slots in which flash may be changing now; for STATUS and EXTEND_TIMEOUT. */
 unsigned station_jobs_destructive(const Station *s);
 

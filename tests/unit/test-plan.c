@@ -709,6 +709,108 @@ START_TEST(test_text) {
 }
 END_TEST
 
+/* ---- reading back only, download mode, digests ---- */
+
+static Plan *make_with(const Pac *pac, PlanOptions options) {
+        Failure f = FAILURE_INIT;
+        Plan *plan = NULL;
+
+        ck_assert_msg(plan_make(pac, &options, &plan, &f) == 0, "%s: %s", f.detail, f.text);
+        return plan;
+}
+
+static size_t count(const Plan *plan, PlanOp op) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < plan->n_steps; i++)
+                n += plan->steps[i].op == op;
+        return n;
+}
+
+/* Nothing that could change a unit is in a plan that only looks; what it looks at is all that would be written, whole. */
+START_TEST(test_check_only) {
+        static const char *const families[] = {"phone", "uis8850", "uis8910", "feature"};
+        Pac *pac = parse_maker(pm_new_family(families[_i], 7));
+        Plan *writes = make_with(pac, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .verify = VERIFY_FULL});
+        Plan *plan = make_with(pac, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .verify = VERIFY_ACK, .check_only = true});
+        size_t read_back = 0;
+
+        for (size_t i = 0; i + 1 < writes->n_steps; i++)
+                read_back += writes->steps[i].op == PLAN_WRITE && writes->steps[i + 1].op == PLAN_VERIFY;
+        ck_assert_uint_gt(read_back, 2);
+        ck_assert_uint_eq(count(plan, PLAN_VERIFY), read_back);
+        for (size_t i = 0; i < plan->n_steps; i++) {
+                const PlanStep *s = plan->steps + i;
+
+                ck_assert_msg(!s->destructive && !s->critical && s->write == -1, "step %zu", i);
+                ck_assert(s->op != PLAN_WRITE && s->op != PLAN_WRITE_NV && s->op != PLAN_ERASE && s->op != PLAN_REPARTITION && s->op != PLAN_BACKUP);
+                if (s->op == PLAN_VERIFY)
+                        ck_assert(s->sample == 0 && s->size > 0 && s->offset != U64_UNKNOWN);
+        }
+        ck_assert_uint_eq(count(plan, PLAN_HANDSHAKE), 1);
+        ck_assert_uint_eq(plan->n_lost, 0);
+        ck_assert_uint_eq(plan->n_kept, 0);
+        plan_free(writes);
+        plan_free(plan);
+        pac_free(pac);
+}
+END_TEST
+
+START_TEST(test_soft_entry) {
+        Pac *pac = parse_maker(pm_new_family("uis8910", 7));
+        Plan *plan = make_with(pac, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .soft_entry = true});
+        size_t at = 0;
+
+        ck_assert_uint_eq(count(plan, PLAN_ENTER), 1);
+        while (plan->steps[at].op != PLAN_ENTER)
+                at++;
+        for (size_t i = 0; i <= at; i++)
+                ck_assert(plan->steps[i].op != PLAN_LOAD);
+        /* The unit may not start any more from there on. */
+        ck_assert(plan->steps[at].destructive && plan->steps[at].critical);
+        plan_free(plan);
+        plan = make_with(pac, UPGRADE);
+        ck_assert_uint_eq(count(plan, PLAN_ENTER), 0);
+        plan_free(plan);
+        /* A job that writes no first boot stage could leave a unit that does not start. */
+        refused_with(pac, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .soft_entry = true, .check_only = true}, "soft-entry", "no first boot stage");
+        refused_with(pac, (PlanOptions){.mode = FLASH_MODE_UPGRADE, .soft_entry = true, .choice = {.exclude = "BOOTLOADER"}}, "soft-entry", "no first boot stage");
+        pac_free(pac);
+}
+END_TEST
+
+START_TEST(test_digest) {
+        Pac *pac = parse_maker(pm_new_family("uis8910", 7)), *other = parse_maker(pm_new_family("uis8850", 7));
+        const struct {
+                const Pac *pac;
+                PlanOptions options;
+        } cases[] = {
+                {pac, {.mode = FLASH_MODE_UPGRADE}},
+                {pac, {.mode = FLASH_MODE_UPGRADE, .finish = FINISH_NOTHING}},
+                {pac, {.mode = FLASH_MODE_UPGRADE, .verify = VERIFY_FULL}},
+                {pac, {.mode = FLASH_MODE_FACTORY}},
+                {other, {.mode = FLASH_MODE_UPGRADE}},
+        };
+        char digests[ELEMENTSOF(cases)][65], again[65];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Plan *plan = make_with(cases[i].pac, cases[i].options);
+
+                ck_assert_int_eq(plan_digest(plan, digests[i]), 0);
+                ck_assert_uint_eq(strspn(digests[i], "0123456789abcdef"), 64);
+                plan_free(plan);
+                plan = make_with(cases[i].pac, cases[i].options);
+                ck_assert_int_eq(plan_digest(plan, again), 0);
+                ck_assert_str_eq(digests[i], again);
+                plan_free(plan);
+                for (size_t k = 0; k < i; k++)
+                        ck_assert_msg(!streq(digests[i], digests[k]), "%zu is as %zu", i, k);
+        }
+        pac_free(pac);
+        pac_free(other);
+}
+END_TEST
+
 START_TEST(test_words) {
         for (PlanOp op = 0; op < PLAN_OP_MAX; op++)
                 ck_assert_ptr_nonnull(plan_op_to_string(op));
@@ -743,6 +845,9 @@ int main(void) {
         tcase_add_test(t, test_spl_without_erase);
         tcase_add_test(t, test_text);
         tcase_add_test(t, test_words);
+        tcase_add_loop_test(t, test_check_only, 0, 4);
+        tcase_add_test(t, test_soft_entry);
+        tcase_add_test(t, test_digest);
         tcase_set_timeout(t, 60);
         suite_add_tcase(s, t);
         runner = srunner_create(s);
