@@ -413,10 +413,24 @@ static void on_added(void *userdata, ObjectKind kind, void *object) {
                 object_schedule(o);
 }
 
+/* Copies of old jobs are not the station's, which takes care of its own. */
+static void forget_in_old_jobs(Bus *b, const void *gone) {
+        for (BusObject *o = b->ghosts; o; o = o->ghost_next) {
+                Job *job = o->object;
+
+                if (o->old && job->package == gone)
+                        job->package = NULL;
+                if (o->old && job->slot == gone)
+                        job->slot = NULL;
+        }
+}
+
 static void on_removed(void *userdata, ObjectKind kind, void *object) {
         Bus *b = userdata;
         BusObject *o = object_of(b, kind, object);
 
+        if (kind == OBJECT_PACKAGE || kind == OBJECT_SLOT)
+                forget_in_old_jobs(b, object);
         if (!o || o == &b->root || !o->wanted)
                 return;
         /* A job may live on without being listed. */

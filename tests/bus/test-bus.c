@@ -1073,6 +1073,28 @@ START_TEST(test_old_jobs) {
 }
 END_TEST
 
+/* What is known of a job may name a package that is removed later. */
+START_TEST(test_old_job_outlives_its_package) {
+        Package *package = fake_add_package(fx.station, '1', "a.pac");
+        char path[BUS_PATH_MAX], of[BUS_PATH_MAX];
+        sd_bus_message *m;
+        const char *s;
+
+        fake_add_old_job(fx.station, 7, "");
+        fake_last_old_job_of(fx.station, package);
+        job_path(7, path);
+        m = call(path, PROPERTIES, "Get", NULL, "ss", BUS_NAME ".Job", "Package");
+        ck_assert_int_ge(sd_bus_message_read(m, "v", "o", &s), 0);
+        ck_assert_str_eq(s, object_path(OBJECT_PACKAGE, package, of));
+        sd_bus_message_unref(m);
+        fake_remove_package(fx.station, package);
+        m = call(path, PROPERTIES, "Get", NULL, "ss", BUS_NAME ".Job", "Package");
+        ck_assert_int_ge(sd_bus_message_read(m, "v", "o", &s), 0);
+        ck_assert_str_eq(s, "/");
+        sd_bus_message_unref(m);
+}
+END_TEST
+
 static void check_list(sd_bus_message *m, const uint64_t *ids, size_t n) {
         size_t i = 0;
 
@@ -1266,7 +1288,7 @@ int main(void) {
                 test_drafts,
                 test_drafts_are_bounded,
                 test_inhibit, test_follow_log, test_follow_draft,
-                test_old_jobs,
+                test_old_jobs, test_old_job_outlives_its_package,
                 test_list_jobs,
                 test_too_many_descriptors,
                 test_second_daemon,
