@@ -546,6 +546,10 @@ void steps_done(Job *job) {
         for (size_t i = 0; i < j->n_outputs; i++)
                 close_elsewherep(j->outputs + i);
         j->n_outputs = 0;
+        for (size_t i = 0; i < j->n_files; i++) { /* of a draft that was never submitted */
+                close_elsewherep(&j->files[i].fd);
+                j->files[i].fd = -EBADF;
+        }
 }
 
 bool steps_restore(Job *job) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The station with doubles of everything below it: store, workers, pool, hotplug, plans. Time is the test's. */
 #include <check.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -9,6 +11,7 @@
 #include "flash/plan-steps.h"
 #include "firmware/digest.h"
 #include "station/internal.h"
+#include "station/steps.h"
 #include "store/evidence-files.h"
 #include "store/spool.h"
 
@@ -1376,6 +1379,25 @@ START_TEST(import_fails_and_is_cancelled) {
 }
 END_TEST
 
+START_TEST(a_cancelled_draft_holds_no_files) {
+        StepsOptions options = {.plan = upgrade, .fdl1_address = U64_UNKNOWN, .fdl2_address = U64_UNKNOWN};
+        struct pollfd at = {.events = POLLIN};
+        int ends[2];
+        Job *job;
+
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+        ck_assert_msg(station_draft_steps(st, "write", &any, package, &options, 0, &job, &err) == 0, "%s", err.text);
+        ck_assert_int_eq(job_attach_file(job, "f", ends[1], &err), 0);
+        ck_assert_int_eq(job_cancel(job, &err), 0);
+        settle();
+        ck_assert_int_eq(job->state, JOB_STATE_FINISHED); /* and known for a while */
+        at.fd = ends[0];
+        ck_assert_int_eq(poll(&at, 1, 10000), 1);
+        ck_assert_int_eq(at.revents & POLLHUP, POLLHUP);
+        close(ends[0]);
+}
+END_TEST
+
 START_TEST(name_of_a_package_is_cleaned) {
         Job *job;
         ck_assert_int_eq(station_import(st, -1,
@@ -2158,6 +2180,7 @@ static Suite *suite(void) {
         tcase_add_test(t, late_end_of_a_stuck_worker_frees_the_slot);
         tcase_add_test(t, import_fails_and_is_cancelled);
         tcase_add_test(t, name_of_a_package_is_cleaned);
+        tcase_add_test(t, a_cancelled_draft_holds_no_files);
         tcase_add_test(t, package_in_use_stays);
         tcase_add_test(t, plan_that_is_refused_makes_no_job);
         tcase_add_test(t, drafts);
