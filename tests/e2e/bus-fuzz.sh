@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Every method of every object is called with arguments that a generator makes: the daemon lives, answers all, says why in each error,
+# and gives back what it took. FDLD_LONG=1: a minute of it. FDLD_FUZZ_SEED=N: the same calls again.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/e2e/station.sh
+. "$here/station.sh"
+enter_world --fast --device=phone-emmc,name=a,port=1-1 --device=feature-nor,name=b,port=1-2 --device=phone-emmc,name=c,port=1-9,plug=no
+trap stop_station EXIT
+seed=${FDLD_FUZZ_SEED:-1}
+amount=(--rounds=25)
+[ -z "${FDLD_LONG:-}" ] || { amount=(--seconds=30) seed=${FDLD_FUZZ_SEED:-$(date +%s)}; }
+
+"$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
+mkdir -p "$WORK/etc/profiles.d"
+printf '[Profile]\nDescription=the usual\nPackage=phone.pac\nStopAfter=2/4\nRetry=0\n' >"$WORK/etc/profiles.d/line.conf"
+start_bus
+start_daemon
+expect 0 fdlctl -q import "$WORK/phone.pac"
+expect 0 fdlctl -q flash phone.pac --slot="$(port_of a)"
+
+words=("$(printf vault | sha256sum | cut -d' ' -f1)" "$(head -c 65536 /dev/zero | sha256sum | cut -d' ' -f1)" 0123456789abcdef0123456789abcdef
+        pgpt boot_a boot_b modem nv "$(port_of a)" "$(port_of b)" "$WORK/phone.pac")
+fuzz() { expect 0 "$FDLD_BUILD/bus-fuzz" --seed="$1" "${@:2}" "$WORK" "$WORK/phone.pac" "${words[@]}"; cat "$WORK/out"; }
+
+fds() { find "/proc/$daemon_pid/fd" -mindepth 1 2>/dev/null | wc -l; }
+threads() { find "/proc/$daemon_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
+rss() { sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon_pid/status"; }
+# at_most FDS THREADS: within ten seconds, there are no more than these
+at_most() {
+        for _ in $(seq 200); do
+                [ "$(fds)" -le "$1" ] && [ "$(threads)" -le "$2" ] && return 0
+                sleep 0.05
+        done
+        ls -l "/proc/$daemon_pid/fd" >&2
+        fail "$(fds) descriptors and $(threads) threads instead of $1 and $2"
+}
+
+idle_fds=$(fds) idle_threads=$(threads)
+fuzz "$seed" "${amount[@]}"
+at_most "$idle_fds" "$idle_threads"
+# What is taken once and kept (the last finished jobs, plans, caches) is there now.
+before=$(rss)
+fuzz "$((seed + 1))" "${amount[@]}"
+at_most "$idle_fds" "$idle_threads"
+after=$(rss)
+echo "$idle_fds descriptors, $idle_threads threads, $before and then $after KiB"
+# Sanitizers keep what was freed.
+if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then
+        [ "$after" -le $((before + 4096)) ] || fail "the daemon grew from $before to $after KiB"
+fi
+
+# And it still does what it is for.
+expect 0 fdlctl -q import "$WORK/phone.pac"
+package=$(sed -n 's/^package //p' "$WORK/out")
+simctl '{"cmd":"plug","device":"c"}' >/dev/null
+expect 0 fdlctl -q flash "$package" --slot="$(port_of c)"
+# Under a sanitizer a leak is found now.
+stop_station
+trap - EXIT
+echo "1 passed, 0 failed"
