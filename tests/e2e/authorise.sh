@@ -51,7 +51,7 @@ polkit() {
         local before after
         before=$(grep -c '^now ' "$WORK/polkit" || true)
         echo "$1" >&8
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 after=$(grep -c '^now ' "$WORK/polkit" || true)
                 [ "$after" -gt "$before" ] && return 0
                 sleep 0.02
@@ -118,7 +118,7 @@ says "was dismissed"
 polkit slow
 theirs -q --no-wait flash phone.pac >"$WORK/slow" 2>&1 &
 slow=$!
-for _ in $(seq 200); do
+for _ in $tries; do
         [ "$(grep -c '^asked' "$WORK/polkit")" -gt 8 ] && break
         sleep 0.02
 done

@@ -12,7 +12,7 @@ trap stop_station EXIT
 
 # until_batch NUMBER TEXT: its properties say so soon
 until_batch() {
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$path/_$1" >"$WORK/out" && grep -qF -- "$2" "$WORK/out" && return 0
                 sleep 0.05
         done
@@ -26,7 +26,7 @@ begin_batch() {
 }
 # slot_says PORT TEXT
 slot_says() {
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$root:$1" >"$WORK/out" 2>/dev/null && grep -qF -- "$2" "$WORK/out" && return 0
                 sleep 0.05
         done
@@ -87,7 +87,7 @@ until_batch "$batch" 'changed on disk'
 stop_daemon
 cp "$WORK/phone.pac" "$WORK/state/packages/$(basename "$(ls "$WORK"/state/packages/*.pac)")"
 FDLD_BOOT_ID=boot-2 start_daemon
-for _ in $(seq 100); do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
+for _ in $tries; do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
 expect 0 fdlctl resume-batch
 until_batch "$batch" '"Passed":6'
 expect 0 fdlctl drain-batch "$batch"

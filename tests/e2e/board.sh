@@ -31,7 +31,7 @@ fdlctl -q --timeout=20 teach left right >"$WORK/taught" &
 teacher=$!
 sleep 0.5
 simctl '{"cmd":"plug","device":"a"}' >/dev/null
-for _ in $(seq 100); do grep -q left "$WORK/taught" && break; sleep 0.05; done
+for _ in $tries; do grep -q left "$WORK/taught" && break; sleep 0.05; done
 simctl '{"cmd":"plug","device":"b"}' >/dev/null
 wait "$teacher" || fail "teach failed"
 grep -q "left is $(port_of a)" "$WORK/taught" && grep -q "right is $(port_of b)" "$WORK/taught" || fail "wrong names: $(cat "$WORK/taught")"
@@ -39,7 +39,7 @@ expect 0 fdlctl watch --once
 says "NOT LISTED"
 sent=$(simctl '{"cmd":"describe","device":"other"}' | grep -o '"bytes_in":[0-9]*')
 expect 0 fdlctl -q start-batch phone.pac --count=2
-for _ in $(seq 400); do
+for _ in $tries; do
         fdlctl batches --no-legend | grep -q ' complete ' && break
         sleep 0.05
 done
@@ -62,7 +62,7 @@ expect 0 fdlctl arm left --package=phone.pac --reflash
 expect 0 fdlctl -j show left
 grep -q '"Batch":"/org/fdld/Fdld1/batches/_' "$WORK/out" || fail "an armed slot does not say so"
 simctl '{"cmd":"replug","device":"a","delay":50}' >/dev/null
-for _ in $(seq 400); do
+for _ in $tries; do
         fdlctl -j show left | grep -q '"Passed":2' && break
         sleep 0.05
 done

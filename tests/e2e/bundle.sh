@@ -65,7 +65,7 @@ expect 2 fdlctl bundle nonsense
 # what is in it plays: the device of the archive fails as this one did
 simctl "{\"cmd\":\"swap\",\"device\":\"phone\",\"spec\":\"replay,trace=$WORK/unpacked/fdld-job-2/trace.txt,name=phone\"}" >"$WORK/reply"
 grep -q '"ok":true' "$WORK/reply" || fail "the trace of the archive does not play: $(cat "$WORK/reply")"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j slots | grep -q '"State":"occupied"' && break
         sleep 0.05
 done

@@ -39,7 +39,7 @@ while read -r fault stage safe must limit; do
         simctl "{\"cmd\":\"fault\",\"device\":\"unit\",\"fault\":\"at=${fault//+/ }\"}" >/dev/null || fail "no fault at $fault"
         start_job flash uis8850_full.pac --slot="$port"
         simctl '{"cmd":"wait","device":"unit","until":"faults_hit>'$n'","timeout":10000}' >"$WORK/out" || fail "$fault: never reached: $(cat "$WORK/out")"
-        for _ in $(seq 50); do
+        for _ in $tries; do
                 fdlctl -j show "$job" | grep -q "\"Stage\":\"$stage\"" && break
                 sleep 0.02
         done

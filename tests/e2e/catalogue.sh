@@ -102,7 +102,7 @@ expect 0 fdlctl -q --timeout=30 wait "$job"
 fdlctl -j show "$job" | grep -q "this very unit, and it is in download mode again at once: its boot loader was erased on purpose" || fail "the same unit is not known again: $(fdlctl show "$job")"
 
 simctl '{"cmd":"plug","device":"system"}' >/dev/null
-for _ in $(seq 100); do
+for _ in $tries; do
         fdlctl devices >out 2>&1
         grep -q "4d03" out && break
         sleep 0.05

@@ -41,7 +41,7 @@ unknown() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"unknow
 kill -KILL "$daemon_pid"
 wait "$daemon_pid" 2>/dev/null || true
 start_daemon
-for _ in $(seq 100); do # the package is looked through after a start
+for _ in $tries; do # the package is looked through after a start
         fdlctl flash phone.pac --dry-run >/dev/null 2>&1 && break
         sleep 0.1
 done

@@ -41,14 +41,14 @@ package=/org/fdld/Fdld1/packages/$(sed -n 's/^package //p' "$WORK/out")
 # a draft goes with its client
 "$FDLD_BUILD/buspest" draft "$package" >"$WORK/draft" &
 draft_pid=$!
-for _ in $(seq 100); do [ -s "$WORK/draft" ] && break; sleep 0.05; done
+for _ in $tries; do [ -s "$WORK/draft" ] && break; sleep 0.05; done
 draft=$(cat "$WORK/draft")
 expect 0 fdlctl show "$draft"
 says "State=draft"
 expect 1 fdlctl remove phone.pac
 kill -9 "$draft_pid"
 wait "$draft_pid" 2>/dev/null || true
-for _ in $(seq 100); do fdlctl show "$draft" >/dev/null 2>&1 || break; sleep 0.05; done
+for _ in $tries; do fdlctl show "$draft" >/dev/null 2>&1 || break; sleep 0.05; done
 expect 3 fdlctl show "$draft"
 
 # an import goes on without its client
@@ -78,7 +78,7 @@ expect 0 timeout 5 "$FDLD_BUILD/fdlctl" status
 expect 0 timeout 60 "$FDLD_BUILD/fdlctl" -q wait $jobs
 for i in 1 2 3 4 5 6 7 8; do
         for f in "$WORK"/monitor.1 "$WORK"/monitor.17; do
-                for _ in $(seq 100); do
+                for _ in $tries; do
                         [ "$(grep -c '"signal":"JobFinished"' "$f")" -ge 8 ] && break
                         sleep 0.05
                 done

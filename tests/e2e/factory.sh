@@ -34,7 +34,7 @@ replug() {
 }
 # asks JOB: it waits for a number
 asks() {
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$1" >"$WORK/out" && grep -qF '"UserAction":"serial-number"' "$WORK/out" && return 0
                 sleep 0.05
         done

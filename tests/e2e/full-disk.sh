@@ -35,14 +35,14 @@ expect 0 fdlctl -q import "$WORK/phone.pac"
 slot=$(port_of two)
 simctl '{"cmd":"unplug","device":"two"}' >/dev/null
 start_job flash phone.pac --slot="$(port_of one)"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j show "$job" | grep -q '"Stage":"write"' && break
         sleep 0.05
 done
 dd if=/dev/zero of="$WORK/state/fill" bs=64k 2>/dev/null || true
 dd if=/dev/zero of="$WORK/state/fill" bs=1 oflag=append conv=notrunc 2>/dev/null || true
 running=$job
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl --no-wait -q flash phone.pac --slot="$slot" >"$WORK/out" 2>"$WORK/err" || break
         # It was taken before the daemon met the full disk.
         expect 0 fdlctl cancel "$(sed -n 's/^job //p' "$WORK/out")"
@@ -55,7 +55,7 @@ expect 0 fdlctl status
 expect 0 fdlctl -q wait "$running"
 
 rm "$WORK/state/fill"
-for _ in $(seq 100); do
+for _ in $tries; do
         fdlctl --no-wait -q flash phone.pac --slot="$slot" >"$WORK/out" 2>"$WORK/err" && break
         sleep 0.1
 done

@@ -19,7 +19,7 @@ monitor=$!
 trap 'kill $monitor 2>/dev/null; stop_station' EXIT
 sleep 0.3
 simctl '{"cmd":"plug","device":"key"}' >/dev/null
-for _ in $(seq 100); do
+for _ in $tries; do
         grep -q LeftEarly "$WORK/monitor" && break
         sleep 0.05
 done
@@ -45,7 +45,7 @@ simctl '{"cmd":"replug","device":"phone-emmc"}' >/dev/null
 at=$(port_of phone-emmc)
 simctl '{"cmd":"fault","device":"phone-emmc","fault":"at=fdl1:midst:#3 slow=3000"}' >/dev/null
 start_job flash phone.pac --slot="$at"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j show "$job" | grep -q '"Stage":"load-fdl2"' && break
         sleep 0.02
 done

@@ -80,7 +80,7 @@ expect 0 fdlctl export --cursor=2
 [ "$(wc -l <"$WORK/out")" -eq 1 ] || fail "the cursor was not obeyed"
 says "\"job\":$killed"
 expect 2 fdlctl export --format=xml
-for _ in $(seq 200); do
+for _ in $tries; do
         [ "$(wc -l <"$WORK/followed")" -ge 3 ] && break
         sleep 0.05
 done

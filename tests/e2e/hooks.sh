@@ -20,7 +20,7 @@ unit=$(port_of unit)
 
 # It leaves the bus a moment after it has passed; then it enters boot mode again.
 plug_in() {
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 simctl '{"cmd":"describe","device":"unit"}' | grep -q '"booted":true' && break
                 sleep 0.05
         done
@@ -59,7 +59,7 @@ start_hooks() {
 
 # seen N: so many events were noted within a while.
 seen() {
-        for _ in $(seq 300); do
+        for _ in $tries; do
                 [ "$(find "$WORK/seen" -type f | wc -l)" -ge "$1" ] && break
                 sleep 0.05
         done
@@ -67,7 +67,7 @@ seen() {
 }
 
 start_hooks
-for _ in $(seq 200); do
+for _ in $tries; do
         [ -s "$WORK/hook-state/cursor" ] && break
         sleep 0.05
 done
@@ -76,7 +76,7 @@ seen 1
 grep -q '"event":"passed"' "$WORK"/seen/*-passed || fail "not the event"
 grep -q "\"job\":$job" "$WORK"/seen/*-passed || fail "not the record of job $job"
 # The one that hangs is killed, the ones behind it come to their turn.
-for _ in $(seq 100); do
+for _ in $tries; do
         grep -q 'exit status 3' "$WORK/hooks.log" && break
         sleep 0.05
 done

@@ -72,7 +72,7 @@ nothing_half canceled
 [ "$(ls "$store" | wc -l)" -eq 1 ] || fail "a canceled import left a package"
 fdlctl -q import "$WORK/in/huge.pac" >/dev/null 2>&1 &
 client=$!
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl jobs --no-legend | grep -q ' import .* running ' && break
         sleep 0.02
 done

@@ -21,7 +21,7 @@ logind=$!
 export NOTIFY_SOCKET=$WORK/notify
 "$FDLD_BUILD/logindmock" --notify "$WORK/notify" >"$WORK/status" &
 listener=$!
-for _ in $(seq 100); do [ -S "$WORK/notify" ] && break; sleep 0.02; done
+for _ in $tries; do [ -S "$WORK/notify" ] && break; sleep 0.02; done
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"
 start_job flash phone.pac
@@ -42,7 +42,7 @@ unset NOTIFY_SOCKET
 start_daemon
 expect 0 fdlctl -j show "$job"
 says '"Result":"done"'
-for _ in $(seq 100); do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
+for _ in $tries; do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
 simctl '{"cmd":"replug","device":"a","delay":10}' >/dev/null
 expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$(port_of a)"
 clean

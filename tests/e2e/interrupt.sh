@@ -23,7 +23,7 @@ terminal() {
 # press TEXT: Ctrl-C as soon as the text is on the screen.
 press() {
         local _
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 grep -qF -- "$1" "$WORK/screen" && { printf '\003' >&7; return; }
                 sleep 0.05
         done
@@ -56,7 +56,7 @@ says ": done"
 says "load-fdl1"
 if grep -q "$(printf '\033\\|\r')" "$WORK/err"; then fail "control characters off a terminal"; fi
 simctl '{"cmd":"unplug","device":"one"}' >/dev/null
-for _ in $(seq 100); do
+for _ in $tries; do
         [ "$(fdlctl -j devices)" = "[]" ] && break
         sleep 0.05
 done
@@ -86,7 +86,7 @@ signalled() { # STATUS SIGNAL…
         start_job flash phone.pac
         "$FDLD_BUILD/fdlctl" wait "$job" >"$WORK/out" 2>"$WORK/err" &
         local pid=$!
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 grep -q waiting "$WORK/err" && break
                 sleep 0.02
         done

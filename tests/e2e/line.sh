@@ -12,7 +12,7 @@ enter_world --device=phone-emmc,name=a,port=1-1,seed=1,$quick --device=phone-emm
 trap stop_station EXIT
 path=/org/fdld/Fdld1/batches
 until_batch() {
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$path/_$batch" >"$WORK/out" && grep -qF -- "$1" "$WORK/out" && return 0
                 sleep 0.05
         done
@@ -40,7 +40,7 @@ root=${root%:*}
 begin_batch "$WORK/phone.pac" --first-article=confirm --straggler=park --retry=0
 until_batch '"FirstArticle":"confirm"'
 until_batch '"Passed":1'
-for _ in $(seq 100); do [ "$(slots_say '"Action":"wait"')" -eq 2 ] && break; sleep 0.05; done
+for _ in $tries; do [ "$(slots_say '"Action":"wait"')" -eq 2 ] && break; sleep 0.05; done
 [ "$(slots_say '"Action":"wait"')" -eq 2 ] || fail "the others do not wait for the first article"
 expect 0 fdlctl status
 head -1 "$WORK/out" | grep -q "first article to be confirmed" || fail "status does not ask for the confirmation"
@@ -57,7 +57,7 @@ for round in 1 2 3; do
         until_batch "\"Passed\":$((3 + 2 * round))"
 done
 slow_job=$(fdlctl jobs --no-legend | awk '$3 == "running" { print $1 }')
-for _ in $(seq 200); do fdlctl -j show "$slow_job" | grep -qF '"Straggler":true' && break; sleep 0.05; done
+for _ in $tries; do fdlctl -j show "$slow_job" | grep -qF '"Straggler":true' && break; sleep 0.05; done
 expect 0 fdlctl -j show "$slow_job"
 says '"Straggler":true'
 expect 0 fdlctl drain-batch

@@ -121,7 +121,7 @@ judge_neighbours() {
 replace_unit() {
         local i=$1
         [ -n "${other[$i]}" ] || return 0
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 simctl "{\"cmd\":\"describe\",\"device\":\"${unit[$i]}\"}" | grep -q '"present":true' || break
                 sleep 0.02
         done

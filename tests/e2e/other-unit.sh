@@ -19,7 +19,7 @@ start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac" "$WORK/again.pac"
 
 wait_stage() { # JOB STAGE
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$1" | grep -q "\"Stage\":\"$2\"" && return 0
                 sleep 0.02
         done
@@ -43,7 +43,7 @@ expect 0 fdlctl explain reenumerate-mismatch-other-unit
 
 expect 4 fdlctl -q --timeout=60 wait "$gone"
 says "gone"
-for _ in $(seq 400); do
+for _ in $tries; do
         fdlctl -j show "$gone" | grep -q "a device came back to this slot [0-9.]* s after job $gone gave up" && break
         sleep 0.02
 done
@@ -63,7 +63,7 @@ kill -KILL "$daemon_pid"
 wait "$daemon_pid" 2>/dev/null || true
 simctl '{"cmd":"swap","device":"killed"}' >/dev/null
 start_daemon
-for _ in $(seq 400); do # the package is looked at first
+for _ in $tries; do # the package is looked at first
         fdlctl -q --no-wait retry "$job" >"$WORK/out" 2>"$WORK/err" && break
         sleep 0.05
 done

@@ -42,7 +42,7 @@ grep -qE '"limits":"EraseSec=(9|1[0-6])' out || fail "nothing was learned of the
 # What a job was given stands at the head of its trace, and there is a bound: no more than four times what is set.
 fault c "at=fdl2:erase:#1 silence"
 start_job flash phone.pac --slot="$(port_of c)"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl trace "$job" >out 2>&1 || true
         grep -q 'ERASE_FLASH' out && break
         sleep 0.05

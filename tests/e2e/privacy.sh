@@ -19,7 +19,7 @@ start_bus
 start_daemon
 dbus-monitor --address "$DBUS_SYSTEM_BUS_ADDRESS" "type='signal',sender='org.fdld.Fdld1'" >"$WORK/signals" 2>/dev/null &
 watcher=$!
-for _ in $(seq 200); do
+for _ in $tries; do
         [ -s "$WORK/signals" ] && break
         sleep 0.02
 done
@@ -51,7 +51,7 @@ grep -qF "${secrets[0]}" "$WORK/out" || fail "the record does not know the unit'
         busctl --address="$DBUS_SYSTEM_BUS_ADDRESS" call org.fdld.Fdld1 /org/fdld/Fdld1 org.freedesktop.DBus.ObjectManager GetManagedObjects 2>/dev/null || true
         busctl --address="$DBUS_SYSTEM_BUS_ADDRESS" call org.fdld.Fdld1 /org/fdld/Fdld1 org.fdld.Fdld1.Manager ListJobs 'a{sv}' 0 2>/dev/null || true
 } >>"$WORK/told" 2>&1
-for _ in $(seq 200); do
+for _ in $tries; do
         [ "$(grep -c JobFinished "$WORK/signals")" -lt 3 ] || break
         sleep 0.02
 done

@@ -155,7 +155,7 @@ for point in "${kills[@]}"; do
         simctl "{\"cmd\":\"fault\",\"device\":\"two\",\"fault\":\"at=fdl2:$point slow=600\"}" >/dev/null
         start_job flash ab.pac --repartition --slot="$(port_of two)"
         first=$job
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j show "$first" | grep -q '"Stage":"\(repartition\|restore\|erase\|write\|checking\|backup\)"' && break
                 sleep 0.01
         done
@@ -163,7 +163,7 @@ for point in "${kills[@]}"; do
         kill -KILL "$daemon_pid"
         wait "$daemon_pid" 2>/dev/null || true
         start_daemon
-        for _ in $(seq 600); do # the package is looked at first
+        for _ in $tries; do # the package is looked at first
                 fdlctl -q --no-wait retry "$first" >"$WORK/out" 2>"$WORK/err" && break
                 sleep 0.05
         done

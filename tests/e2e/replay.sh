@@ -56,7 +56,7 @@ want=$(failure_of "$first")
 fdlctl trace "$first" >"$WORK/fresh.trace"
 simctl "{\"cmd\":\"swap\",\"device\":\"phone\",\"spec\":\"replay,trace=$WORK/fresh.trace,name=phone,port=1-1\"}" >"$WORK/reply"
 grep -q '"ok":true' "$WORK/reply" || fail "no replay: $(cat "$WORK/reply")"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j slots | tr '}' '\n' | grep -F "\"$(port_of phone)\"" | grep -q '"State":"occupied"' && break
         sleep 0.05
 done

@@ -31,7 +31,7 @@ says '"Result":"interrupted"'
 # The device may just have been checking an image that it had whole.
 grep -qE '"Stage":"(write|checking)"' "$WORK/out" || fail "the record does not say that it was writing"
 # It is queued until its package was checked again, then it waits for its device.
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j show "$queued" | grep -q '"State":"waiting"' && break
         sleep 0.05
 done

@@ -119,7 +119,7 @@ look_at_line() {
         else
                 fail "the line stands: $(cat "$WORK/batch")"
         fi
-        for _ in $(seq 100); do fdlctl -q resume-batch "$batch" >/dev/null 2>&1 && return 0; sleep 0.1; done
+        for _ in $tries; do fdlctl -q resume-batch "$batch" >/dev/null 2>&1 && return 0; sleep 0.1; done
         fail "the batch cannot be resumed"
 }
 
@@ -154,7 +154,7 @@ while [ "$ended" -lt "$units" ]; do
                 dd if=/dev/zero of="$WORK/state/fill" bs=64k 2>/dev/null || true
                 dd if=/dev/zero of="$WORK/state/fill" bs=1 oflag=append conv=notrunc 2>/dev/null || true
         fi
-        [ $((SECONDS - began)) -lt 600 ] || fail "$ended of $units units after 10 minutes"
+        [ $((SECONDS - began)) -lt 1500 ] || fail "$ended of $units units after 25 minutes"
 done
 seconds=$((SECONDS - began))
 expect 0 fdlctl -j show "/org/fdld/Fdld1/batches/_$batch"

@@ -172,7 +172,7 @@ cp "$WORK/out" "$WORK/batch"
 expect 0 fdlctl history --check
 says "$(fdlctl export 2>/dev/null | wc -l) records are as they were written"
 fdlctl export 2>/dev/null >"$WORK/exported"
-for _ in $(seq 200); do [ "$(wc -l <"$WORK/followed")" -ge "$(wc -l <"$WORK/exported")" ] && break; sleep 0.05; done
+for _ in $tries; do [ "$(wc -l <"$WORK/followed")" -ge "$(wc -l <"$WORK/exported")" ] && break; sleep 0.05; done
 # At least once: what was on its way when the daemon was killed may come again.
 cmp -s <(awk '!met[$0]++' "$WORK/followed") "$WORK/exported" || fail "who followed the records did not get them all, or others"
 stop_daemon

@@ -53,11 +53,14 @@ says() {
         fail "nobody said \"$1\""
 }
 
-# soon TEXT COMMAND…: the command's output, in $WORK/out, contains it within half a minute.
+# How often a test looks for what must come. That a machine is busy is not the fault of what is tested, so this is much.
+tries=$(seq 2000)
+
+# soon TEXT COMMAND…: the command's output, in $WORK/out, contains it within minutes.
 soon() {
         local text=$1
         shift
-        for _ in $(seq 600); do
+        for _ in $tries; do
                 "$@" >"$WORK/out" 2>"$WORK/err" </dev/null || true
                 grep -qF -- "$text" "$WORK/out" && return 0
                 sleep 0.05
@@ -96,7 +99,7 @@ start_bus() {
 EOF
         dbus-daemon --config-file="$WORK/bus/bus.conf" --nofork --nopidfile --nosyslog 2>"$WORK/bus/log" &
         bus_pid=$!
-        for _ in $(seq 200); do
+        for _ in $tries; do
                 [ -S "$WORK/bus/socket" ] && break
                 sleep 0.02
         done
@@ -111,17 +114,17 @@ start_daemon() {
         STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
                 "$FDLD_BUILD/fdld" "$@" 2>>"$WORK/fdld.log" &
         daemon_pid=$!
-        for _ in $(seq 500); do
+        for _ in $tries; do
                 fdlctl status >/dev/null 2>&1 && return 0
                 kill -0 "$daemon_pid" 2>/dev/null || fail "fdld did not start"
                 sleep 0.02
         done
-        fail "fdld did not answer within 10 seconds"
+        fail "fdld does not answer"
 }
 
 # After a start the packages of the store are checked first.
 packages_ready() {
-        for _ in $(seq 400); do
+        for _ in $tries; do
                 fdlctl -j packages | grep -q '"Ready":false' || return 0
                 sleep 0.05
         done

@@ -114,7 +114,7 @@ slot=$(fdlctl slots --no-legend | awk -v p="$phone" '$0 ~ p { print $2 }')
 expect 0 fdlctl -q --slot="${slot:-$phone}" --package=phone.pac --yes --no-wait write logo=noise
 job=$(sed -n 's/^job //p' out)
 cp noise kept
-for _ in $(seq 100); do
+for _ in $tries; do
         [ -s "$WORK/state/spool/$job.json" ] && break
         sleep 0.05
 done

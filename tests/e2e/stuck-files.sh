@@ -16,7 +16,7 @@ trap finish EXIT
 mkdir "$WORK/stuck"
 "$FDLD_BUILD/stuckfs" "$WORK/stuck" "$WORK/phone.pac" &
 stuckfs_pid=$!
-for _ in $(seq 100); do
+for _ in $tries; do
         [ -e "$WORK/stuck/read.pac" ] && break
         sleep 0.05
 done

@@ -64,12 +64,12 @@ fault "at=fdl2:midst:500000 slow=3000 count=1"
 printf '[Timeouts]\n' >"$WORK/etc/fdld.conf"
 stop_daemon
 start_daemon
-for _ in $(seq 200); do # until the package is checked
+for _ in $tries; do # until the package is checked
         fdlctl -q --no-wait flash phone.pac >"$WORK/out" 2>&1 && break
         sleep 0.05
 done
 job=$(sed -n 's/^job //p' "$WORK/out")
-for _ in $(seq 300); do
+for _ in $tries; do
         fdlctl trace "$job" >"$WORK/live" 2>/dev/null && grep -q 'write l_modem' "$WORK/live" && break
         sleep 0.05
 done

@@ -16,7 +16,7 @@ trap finish EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 "$FDLD_BUILD/notifysink" "$WORK/notify" >"$WORK/told" &
 sink=$!
-for _ in $(seq 100); do
+for _ in $tries; do
         [ -S "$WORK/notify" ] && break
         sleep 0.02
 done
@@ -43,7 +43,7 @@ simctl '{"cmd":"wait","device":"unit","until":"bytes_written>1000000","timeout":
 old=$(stat -Lc %i "/proc/$pid/exe")
 cp "$real/fdld" "$WORK/sbin/fdld.new"
 mv "$WORK/sbin/fdld.new" "$WORK/sbin/fdld"
-for _ in $(seq 200); do
+for _ in $tries; do
         grep -q 'the program was upgraded' "$WORK/told" && break
         sleep 0.05
 done
@@ -52,12 +52,12 @@ grep -q 'STATUS=1 running, 1 queued.*the program was upgraded, the new one takes
 [ "$(stat -Lc %i "/proc/$pid/exe")" = "$old" ] || fail "the new program took over while a job ran"
 expect 0 fdlctl -q --timeout=120 wait "$running"
 
-for _ in $(seq 200); do
+for _ in $tries; do
         [ "$(stat -Lc %i "/proc/$pid/exe")" != "$old" ] && break
         sleep 0.05
 done
 [ "$(stat -Lc %i "/proc/$pid/exe")" = "$(stat -c %i "$WORK/sbin/fdld")" ] || fail "the new program did not take over"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl status >/dev/null 2>&1 && break
         sleep 0.05
 done
@@ -66,7 +66,7 @@ says '"Result":"done"'
 [ "$(grep -c 'READY=1' "$WORK/told")" = 2 ] || fail "systemd was not told twice that it is ready: $(cat "$WORK/told")"
 grep -q 'RELOADING=1' "$WORK/told" || fail "systemd was not told"
 grep -q 'STOPPING=1' "$WORK/told" && fail "systemd was told of an end"
-for _ in $(seq 200); do
+for _ in $tries; do
         fdlctl -j show "$queued" | grep -q '"State":"waiting"' && break
         sleep 0.05
 done
