@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -374,6 +375,16 @@ static int append_path(sd_bus_message *m) {
 
 static int files[32];
 static unsigned n_files;
+static struct pollfd read_ends[2]; /* of what is passed to be written into: a full one would be waited for */
+
+void values_drain(void) {
+        char bytes[65536];
+
+        while (poll(read_ends, COUNT(read_ends), 0) > 0)
+                for (unsigned i = 0; i < COUNT(read_ends); i++)
+                        if ((read_ends[i].revents & POLLIN) && read(read_ends[i].fd, bytes, sizeof(bytes)) <= 0)
+                                read_ends[i].fd = -1;
+}
 
 static void add_file(int fd) {
         if (fd < 0) {
@@ -428,8 +439,9 @@ void values_open_files(const char *folder, const char *package) {
         add_file(open("/dev/zero", O_RDONLY | O_CLOEXEC));
         add_file(open("/dev/full", O_RDWR | O_CLOEXEC));
         add_file(open("/proc/self/status", O_RDONLY | O_CLOEXEC));
-        if (pipe2(ends, O_CLOEXEC) < 0) /* nobody reads it, but it has room */
+        if (pipe2(ends, O_CLOEXEC) < 0)
                 add_file(-1);
+        read_ends[0] = (struct pollfd){.fd = ends[0], .events = POLLIN};
         add_file(ends[0]);
         add_file(ends[1]);
         if (pipe2(ends, O_CLOEXEC) < 0) /* broken */
@@ -438,6 +450,7 @@ void values_open_files(const char *folder, const char *package) {
         add_file(ends[1]);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
                 add_file(-1);
+        read_ends[1] = (struct pollfd){.fd = ends[1], .events = POLLIN};
         add_file(ends[0]);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
                 add_file(-1);

@@ -462,7 +462,8 @@ static void collect(bool lasting_too) {
                         continue;
                 if (now() - begin > most && now() - begin > most + starved() - lost)
                         die("%s was not answered", p->what);
-                must(sd_bus_wait(bus, SECOND / 5), "wait");
+                values_drain();
+                must(sd_bus_wait(bus, SECOND / 20), "wait");
         }
         while ((r = sd_bus_process(bus, NULL)) > 0)
                 ;

@@ -29,6 +29,7 @@ void values_learn_message(sd_bus_message *m);
 /* Descriptors to pass: a package, and what is none. */
 void values_open_files(const char *folder, const char *package);
 int values_package(void);
+void values_drain(void); /* reads what was written into them */
 
 /* Appends arguments of these types. A message gets at most some 300 KB and 12 descriptors, then all is small. */
 int values_append(sd_bus_message *m, const char *types, const char *name /* says what is meant */);

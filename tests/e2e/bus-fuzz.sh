@@ -10,7 +10,7 @@ enter_world --fast --device=phone-emmc,name=a,port=1-1 --device=feature-nor,name
 trap stop_station EXIT
 seed=${FDLD_FUZZ_SEED:-1}
 amount=(--rounds=25)
-[ -z "${FDLD_LONG:-}" ] || { amount=(--seconds=30) seed=${FDLD_FUZZ_SEED:-$(date +%s)}; }
+[ -z "${FDLD_LONG:-}" ] || amount=(--seconds=30)
 
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 mkdir -p "$WORK/etc/profiles.d"
