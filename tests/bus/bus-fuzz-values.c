@@ -229,8 +229,7 @@ void values_learn_message(sd_bus_message *m) {
 /* Without an end of its own each takes what is left of the buffer. */
 static const char *const odd_strings[] = {
         "", " ", "/", ".", "..", "../../../../etc/passwd", "/dev/zero", "/proc/self/mem", "%s%s%s%n%n", "%08x.%p", "\n", "\r\n", "\t\t", "\033[31mred\033[0m",
-        "\001\002\003\037\177", "\xc2\x80\xc2\x9f", "\xe2\x80\xae"
-                                                   "evil",
+        "\001\002\003\037\177", "\xc2\x80\xc2\x9f", "\342\200\256evil",
         "\xef\xbb\xbf", "\xf0\x9f\x92\xa9", "\xef\xbf\xbd", "\xcc\x81\xcc\x81\xcc\x81", "'", "\"", "\\", "`id`", "$(id)", "; DROP TABLE jobs;--",
         "' OR 1=1 --", "null", "NaN", "true", "-", "--", "-1", "0", "00", "+1", "1e309", "0x", "0xffffffffffffffff", "0x10000000000000000", "18446744073709551615",
         "18446744073709551616", "9223372036854775807", "-9223372036854775808", "4294967296", "2147483648", "99999999999999999999999999999999", ",", ",,", ",a", "a,",
