@@ -32,8 +32,8 @@ static int on_settled(sd_event_source *s _unused_, uint64_t usec _unused_, void 
                 return 0;
         if (st.st_dev == u->dev && st.st_ino == u->ino)
                 return 0;
+        /* The watch stays on: libsystemd 252 turns in a circle for good when one is off and an event for it was read already. */
         u->replaced = true;
-        (void) sd_event_source_set_enabled(u->watch, SD_EVENT_OFF);
         u->fn(u->userdata);
         return 0;
 }
@@ -41,6 +41,8 @@ static int on_settled(sd_event_source *s _unused_, uint64_t usec _unused_, void 
 static int on_change(sd_event_source *s _unused_, const struct inotify_event *event, void *userdata) {
         Upgrade *u = userdata;
 
+        if (u->replaced)
+                return 0;
         if (!(event->mask & IN_Q_OVERFLOW) && (event->len == 0 || !streq(event->name, strrchr(u->path, '/') + 1)))
                 return 0;
         (void) sd_event_source_set_time_relative(u->settled, SETTLE_USEC);
