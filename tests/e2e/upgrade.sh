@@ -41,6 +41,9 @@ queued=$job
 simctl '{"cmd":"wait","device":"unit","until":"bytes_written>1000000","timeout":60000}' >/dev/null || fail "the job never wrote"
 
 old=$(stat -Lc %i "/proc/$pid/exe")
+# Whoever unpacks a package writes more than this one file.
+while :; do : >"$WORK/sbin/other"; sleep 0.001; done &
+writer=$!
 cp "$real/fdld" "$WORK/sbin/fdld.new"
 mv "$WORK/sbin/fdld.new" "$WORK/sbin/fdld"
 for _ in $tries; do
@@ -51,6 +54,8 @@ grep -q 'STATUS=1 running, 1 queued.*the program was upgraded, the new one takes
         fail "the status line does not tell of the upgrade: $(cat "$WORK/told")"
 [ "$(stat -Lc %i "/proc/$pid/exe")" = "$old" ] || fail "the new program took over while a job ran"
 expect 0 fdlctl -q --timeout=120 wait "$running"
+kill "$writer"
+wait "$writer" 2>/dev/null || true
 
 for _ in $tries; do
         [ "$(stat -Lc %i "/proc/$pid/exe")" != "$old" ] && break
