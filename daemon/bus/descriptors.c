@@ -82,10 +82,16 @@ void descriptors_dispose(Bus *b, sd_bus_message *m) {
         start_more(b);
 }
 
-/* The calls that want a file have it taken care of by who handles them. */
-static bool is_wanted(sd_bus_message *m) {
+static bool is_at(Bus *b, const char *path, const char *wanted) {
+        size_t n = strlen(wanted);
+
+        return wanted[n - 1] == '/' ? strncmp(path, wanted, n) == 0 && object_lookup(b, path) : streq(path, wanted);
+}
+
+/* The calls that want a file have it taken care of by who handles them, where somebody does. */
+static bool is_wanted(Bus *b, sd_bus_message *m) {
         static const struct {
-                const char *path, *interface, *member, *signature; /* path: begins so */
+                const char *path, *interface, *member, *signature; /* path: of the object, or with the slash of all that begin so */
         } wanted[] = {
                 {BUS_ROOT, BUS_NAME ".Manager", "ImportPackage", "hsa{sv}"},
                 {BUS_ROOT, BUS_NAME ".History", "Export", "hsa{sv}"},
@@ -95,7 +101,7 @@ static bool is_wanted(sd_bus_message *m) {
         const char *path = sd_bus_message_get_path(m);
 
         for (size_t i = 0; path && i < ELEMENTSOF(wanted); i++)
-                if (strncmp(path, wanted[i].path, strlen(wanted[i].path)) == 0 &&
+                if (is_at(b, path, wanted[i].path) &&
                     sd_bus_message_is_method_call(m, wanted[i].interface, wanted[i].member) > 0 &&
                     sd_bus_message_has_signature(m, wanted[i].signature) > 0)
                         return true;
@@ -103,7 +109,7 @@ static bool is_wanted(sd_bus_message *m) {
 }
 
 int descriptors_filter(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_) {
-        if (!is_wanted(m))
+        if (!is_wanted(userdata, m))
                 descriptors_dispose(userdata, m);
         return 0;
 }

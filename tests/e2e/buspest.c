@@ -38,13 +38,17 @@ static void ask(const char *label, sd_bus_message *m) {
         sd_bus_message_unref(m);
 }
 
-static sd_bus_message *new_call(const char *interface, const char *member) {
+static sd_bus_message *new_call_to(const char *path, const char *interface, const char *member) {
         sd_bus_message *m = NULL;
-        int r = sd_bus_message_new_method_call(bus, &m, NAME, ROOT, interface, member);
+        int r = sd_bus_message_new_method_call(bus, &m, NAME, path, interface, member);
 
         if (r < 0)
                 die("message", r);
         return m;
+}
+
+static sd_bus_message *new_call(const char *interface, const char *member) {
+        return new_call_to(ROOT, interface, member);
 }
 
 static void append(sd_bus_message *m, const char *types, ...) {
@@ -88,6 +92,12 @@ static void files(const char *path) {
         m = new_call(MANAGER, "ListJobs");
         append(m, "a{sv}", 2, "file", "h", fd, "nested", "v", "(hah)", fd, 2, fd, fd);
         ask("files nested", m);
+        m = new_call_to(ROOT "/jobs/none", NAME ".Job", "AttachFiles");
+        append(m, "a{sh}a{sv}", 1, "boot", fd, 0);
+        ask("files for no job", m);
+        m = new_call_to(ROOT "/none", MANAGER, "ImportPackage");
+        append(m, "hsa{sv}", fd, "x.pac", 0);
+        ask("file for no object", m);
 }
 
 static void kind(const char *label, int fd) {

@@ -39,11 +39,13 @@ expect 6 timeout 5 "$FDLD_BUILD/fdlctl" -q wait "$job"
 expect 0 timeout 10 "$FDLD_BUILD/fdlctl" -q import "$WORK/stuck/flush.pac"
 alive
 expect 0 timeout 30 "$FDLD_BUILD/buspest" files "$WORK/stuck/flush.pac"
-[ "$(wc -l <"$WORK/out")" -eq 9 ] || fail "not every call was answered"
+[ "$(wc -l <"$WORK/out")" -eq 11 ] || fail "not every call was answered"
 says "bidi name: org.fdld.Fdld1.Error.InvalidOption"
 says "empty name: org.fdld.Fdld1.Error.InvalidOption"
 says "file as option: org.fdld.Fdld1.Error.InvalidOption Unknown option"
 says "files nested: org.fdld.Fdld1.Error.InvalidOption Unknown option"
+says "files for no job: org.fdld.Fdld1.Error.NoSuchJob"
+says "file for no object: org.freedesktop.DBus.Error.Unknown"
 alive
 
 # meanwhile work goes on
