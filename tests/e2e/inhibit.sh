@@ -33,6 +33,7 @@ kill -TERM "$daemon_pid"
 wait "$daemon_pid" || fail "fdld did not end well"
 daemon_pid=
 grep -q 'STATUS=Stopping: 1 running, .*1 changing flash' "$WORK/status" || fail "the status line does not say what is waited for: $(cat "$WORK/status")"
+for _ in $tries; do grep -q '^released$' "$WORK/logind" && break; sleep 0.02; done
 kill "$listener" "$logind" 2>/dev/null || true
 wait "$listener" "$logind" 2>/dev/null || true
 logind=
