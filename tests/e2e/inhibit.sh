@@ -32,6 +32,8 @@ grep -q '^inhibit shutdown:sleep fdld delay$' "$WORK/logind" || fail "no delay w
 kill -TERM "$daemon_pid"
 wait "$daemon_pid" || fail "fdld did not end well"
 daemon_pid=
+# Both stand-ins may be slower than the daemon's end.
+for _ in $tries; do grep -q 'STATUS=Stopping' "$WORK/status" && break; sleep 0.02; done
 grep -q 'STATUS=Stopping: 1 running, .*1 changing flash' "$WORK/status" || fail "the status line does not say what is waited for: $(cat "$WORK/status")"
 for _ in $tries; do grep -q '^released$' "$WORK/logind" && break; sleep 0.02; done
 kill "$listener" "$logind" 2>/dev/null || true

@@ -68,6 +68,7 @@ for _ in $tries; do
 done
 expect 0 fdlctl -j show "$running"
 says '"Result":"done"'
+for _ in $tries; do [ "$(grep -c 'READY=1' "$WORK/told")" = 2 ] && break; sleep 0.05; done
 [ "$(grep -c 'READY=1' "$WORK/told")" = 2 ] || fail "systemd was not told twice that it is ready: $(cat "$WORK/told")"
 grep -q 'RELOADING=1' "$WORK/told" || fail "systemd was not told"
 grep -q 'STOPPING=1' "$WORK/told" && fail "systemd was told of an end"
@@ -81,5 +82,6 @@ expect 0 fdlctl -q --timeout=120 wait "$queued"
 rm "$WORK/sbin/fdld"
 expect 0 fdlctl status
 stop_daemon
+for _ in $tries; do grep -q 'STOPPING=1' "$WORK/told" && break; sleep 0.05; done
 [ "$(grep -c 'STOPPING=1' "$WORK/told")" = 1 ] || fail "systemd was not told of the end"
 echo "upgraded while a job ran; the new program took over when it was done"
