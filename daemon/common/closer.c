@@ -118,7 +118,8 @@ static int closing_start(const int *fds, size_t n, int tell, void *cookie) {
         if (!c)
                 return -ENOMEM;
         *c = (Closing){.tell = -1, .cookie = cookie, .n = n};
-        memcpy(c->fds, fds, n * sizeof(int));
+        if (n > 0)
+                memcpy(c->fds, fds, n * sizeof(int));
         if (tell >= 0) {
                 c->tell = fcntl(tell, F_DUPFD_CLOEXEC, 3);
                 if (c->tell < 0) {
