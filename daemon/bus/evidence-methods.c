@@ -89,23 +89,15 @@ static bool send_line(Follower *f, const char *line) {
         return true;
 }
 
-void followers_tell(Bus *b, uint64_t job, const char *line) {
-        for (Follower **p = &b->followers; *p;) {
-                Follower *f = *p;
-                if (f->job == job && !send_line(f, line)) {
-                        *p = f->next;
-                        b->n_followers--;
-                        follower_free(f);
-                } else
-                        p = &f->next;
-        }
-}
+typedef struct Told {
+        uint64_t job; /* 0: all */
+        const char *line;
+} Told;
 
-/* The job is over: end of file. 0: all. */
-void followers_end(Bus *b, uint64_t job) {
+static void followers_drop(Bus *b, bool (*is_gone)(Follower *f, const Told *t), const Told *t) {
         for (Follower **p = &b->followers; *p;) {
                 Follower *f = *p;
-                if (job > 0 && f->job != job) {
+                if (!is_gone(f, t)) {
                         p = &f->next;
                         continue;
                 }
@@ -115,25 +107,34 @@ void followers_end(Bus *b, uint64_t job) {
         }
 }
 
-/* A job that waits says nothing, so who went away was not noticed yet. */
-static void forget_gone(Bus *b) {
-        for (Follower **p = &b->followers; *p;) {
-                Follower *f = *p;
-                struct pollfd at = {.fd = f->fd};
+static bool is_deaf(Follower *f, const Told *t) {
+        return f->job == t->job && !send_line(f, t->line);
+}
 
-                if (poll(&at, 1, 0) > 0 && (at.revents & (POLLHUP | POLLERR))) {
-                        *p = f->next;
-                        b->n_followers--;
-                        follower_free(f);
-                } else
-                        p = &f->next;
-        }
+void followers_tell(Bus *b, uint64_t job, const char *line) {
+        followers_drop(b, is_deaf, &(Told) {.job = job, .line = line});
+}
+
+static bool is_of(Follower *f, const Told *t) {
+        return t->job == 0 || f->job == t->job;
+}
+
+/* The job is over: end of file. 0: all. */
+void followers_end(Bus *b, uint64_t job) {
+        followers_drop(b, is_of, &(Told) {.job = job});
+}
+
+/* A job that waits says nothing, so who went away was not noticed yet. */
+static bool hung_up(Follower *f, const Told *t _unused_) {
+        struct pollfd at = {.fd = f->fd};
+
+        return poll(&at, 1, 0) > 0 && (at.revents & (POLLHUP | POLLERR));
 }
 
 static bool may_follow(Bus *b, uint32_t uid) {
         unsigned own = 0;
 
-        forget_gone(b);
+        followers_drop(b, hung_up, NULL);
         for (const Follower *f = b->followers; f; f = f->next)
                 own += f->uid == uid;
         return own < FOLLOWERS_PER_USER_MAX && b->n_followers < FOLLOWERS_MAX;

@@ -216,17 +216,12 @@ int job_method_submit(Call *c) {
 }
 
 int job_method_cancel(Call *c) {
-        Bus *b = c->bus;
-        uint64_t id;
-
         if (options_none(c->message, c->e) < 0 || job_is_old(c) < 0)
                 return -1;
-        id = ((const Job *) c->object->object)->id;
         if (job_cancel(c->object->object, c->e) < 0)
                 return -1;
-        /* A draft is gone now, and with it who waited for it. */
-        if (!object_lookup(b, sd_bus_message_get_path(c->message)))
-                followers_end(b, id);
+        /* A draft is gone now, and with it who waited for it or followed it. */
+        (void) object_lookup(c->bus, sd_bus_message_get_path(c->message));
         return sd_bus_reply_method_return(c->message, NULL);
 }
 

@@ -191,6 +191,7 @@ BusObject *object_lookup(Bus *b, const char *path) {
                 return NULL;
         job = station_find_job(b->station, id);
         if (o && !job) {
+                followers_end(b, id);
                 object_remove(o);
                 return NULL;
         }
