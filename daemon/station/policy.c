@@ -49,12 +49,17 @@ static const char *const finish_words[] = {[FINISH_RESET] = "reset", [FINISH_POW
 static const char *const first_words[] = {"no", "yes", "confirm", NULL};
 static const char *const straggler_words[] = {"off", "flag", "park", NULL};
 
+/* False leaves *ret as it was. */
 static bool parse_number(const char *value, uint64_t most, uint64_t *ret) {
+        uint64_t n;
         char *end;
 
         errno = 0;
-        *ret = strtoull(value, &end, 10);
-        return value[0] >= '0' && value[0] <= '9' && !errno && *end == '\0' && *ret <= most;
+        n = strtoull(value, &end, 10);
+        if (value[0] < '0' || value[0] > '9' || errno || *end != '\0' || n > most)
+                return false;
+        *ret = n;
+        return true;
 }
 
 static int parse_bool(const char *value, bool *ret) {
@@ -126,12 +131,7 @@ CHOICE(erase_all, "erase-all", 8)
 #undef CHOICE
 
 static int set_count(BatchPolicy *p, const char *value) {
-        uint64_t n;
-
-        if (!parse_number(value, 100000000, &n))
-                return -EINVAL;
-        p->count = n;
-        return 0;
+        return parse_number(value, 100000000, &p->count) ? 0 : -EINVAL;
 }
 
 static int set_first_article(BatchPolicy *p, const char *value) {
