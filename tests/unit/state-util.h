@@ -46,11 +46,11 @@ UNUSED static void remove_test_base(void) {
         (void) nftw(test_base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* `in_memory`: of small files only, where memory is faster than a disk that syncs. */
-UNUSED static void make_test_base(bool in_memory) {
+/* In memory, where that is faster than a disk that syncs. */
+UNUSED static void make_test_base(void) {
         const char *memory = getenv("FDLD_TEST_MEMORY"); /* a folder that `run` clears away */
 
-        if (in_memory && memory)
+        if (memory)
                 snprintf(test_base, sizeof(test_base), "%s/fdld-test-XXXXXX", memory);
         else
                 scratch_template(test_base, sizeof(test_base), "fdld-test");
@@ -58,6 +58,19 @@ UNUSED static void make_test_base(bool in_memory) {
                 fprintf(stderr, "%s: %s\n", test_base, strerror(errno));
                 exit(EXIT_FAILURE);
         }
+}
+
+/* The exit status of the program. */
+UNUSED static int run_in_test_base(Suite *suite) {
+        SRunner *runner = srunner_create(suite);
+        int failed;
+
+        make_test_base();
+        srunner_run_all(runner, CK_NORMAL);
+        remove_test_base();
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 UNUSED static void make_test_directory(void) {

@@ -507,10 +507,7 @@ END_TEST
 int main(void) {
         Suite *s = suite_create("history");
         TCase *t = tcase_create("records");
-        SRunner *r;
-        int failed;
 
-        make_test_base(true);
         tcase_set_timeout(t, 60);
         tcase_add_test(t, a_record_comes_back_whole);
         tcase_add_test(t, one_job_one_record);
@@ -527,10 +524,5 @@ int main(void) {
         tcase_add_test(t, a_pair_is_kept);
         tcase_add_test(t, version_1_migrates);
         suite_add_tcase(s, t);
-        r = srunner_create(s);
-        srunner_run_all(r, CK_NORMAL);
-        failed = srunner_ntests_failed(r);
-        srunner_free(r);
-        remove_test_base();
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run_in_test_base(s);
 }

@@ -895,8 +895,6 @@ int main(void) {
         };
         Suite *suite = suite_create("package-store");
         TCase *t = tcase_create("package-store");
-        SRunner *runner;
-        int failed;
 
         tcase_set_timeout(t, 300);
         tcase_add_unchecked_fixture(t, setup_all, NULL);
@@ -904,11 +902,5 @@ int main(void) {
         for (size_t i = 0; i < ELEMENTSOF(tests); i++)
                 tcase_add_test(t, tests[i]);
         suite_add_tcase(suite, t);
-        runner = srunner_create(suite);
-        make_test_base(true);
-        srunner_run_all(runner, CK_NORMAL);
-        remove_test_base();
-        failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run_in_test_base(suite);
 }

@@ -1102,8 +1102,6 @@ END_TEST
 int main(void) {
         Suite *suite = suite_create("power-loss");
         TCase *t = tcase_create("power-loss");
-        SRunner *runner;
-        int failed;
 
         if (!disk_possible())
                 return 77;
@@ -1115,11 +1113,5 @@ int main(void) {
         tcase_add_test(t, cut_again);
         tcase_add_test(t, cut_while_a_damaged_database_is_moved);
         suite_add_tcase(suite, t);
-        runner = srunner_create(suite);
-        make_test_base(true);
-        srunner_run_all(runner, CK_NORMAL);
-        remove_test_base();
-        failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run_in_test_base(suite);
 }

@@ -1276,8 +1276,6 @@ END_TEST
 int main(void) {
         Suite *suite = suite_create("store");
         TCase *t = tcase_create("store");
-        SRunner *runner;
-        int failed;
 
         tcase_set_timeout(t, 300);
         tcase_add_checked_fixture(t, make_test_directory, NULL);
@@ -1325,11 +1323,5 @@ int main(void) {
         tcase_add_test(t, a_directory_without_write_permission);
         tcase_add_test(t, a_database_that_is_a_link);
         suite_add_tcase(suite, t);
-        runner = srunner_create(suite);
-        make_test_base(true);
-        srunner_run_all(runner, CK_NORMAL);
-        remove_test_base();
-        failed = srunner_ntests_failed(runner);
-        srunner_free(runner);
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run_in_test_base(suite);
 }
