@@ -14,7 +14,7 @@ tool() {
         return 1
 }
 
-# found NAME COMMAND…: prints nothing where nothing is found.
+# found NAME COMMAND…: one that is content says nothing and ends well.
 found() {
         local name=$1 text status=0
         shift
@@ -46,8 +46,7 @@ checks+=',-bugprone-reserved-identifier,-bugprone-branch-clone,-bugprone-macro-p
 
 look_with_clang_tidy() {
         # Where each file is compiled alike, it takes the options from here.
-        { printf '%s\n' -std=gnu11 -D_GNU_SOURCE "-I$build" "-I$PWD/daemon" -include config.h '-DFDLD_SYSCONFDIR="/etc"' '-DFDLD_LOCALSTATEDIR="/var"' \
-                '-DFDLD_LIBEXECDIR="/usr/libexec"'
+        { printf '%s\n' -std=gnu11 -D_GNU_SOURCE "-I$build" "-I$PWD/daemon" -include config.h '-DFDLD_SYSCONFDIR="/etc"' '-DFDLD_LOCALSTATEDIR="/var"'
                 pkg-config --cflags libsystemd libudev libusb-1.0 sqlite3 json-c expat libcrypto inih libarchive | tr ' ' '\n'; } >"$build/compile_flags.txt"
         find daemon client -name '*.c' -print0 | sort -z | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build" "--checks=$checks" '--warnings-as-errors=*' 2>/dev/null
 }
