@@ -53,6 +53,9 @@ says() {
         fail "nobody said \"$1\""
 }
 
+# Whether another uid can be taken on. Inside the simulator everybody is root; where an ordinary user started it there are no other uids.
+can_be_somebody_else() { [ "$(sed -n 's/^ *0 *\([0-9]*\) .*/\1/p' /proc/self/uid_map)" = 0 ] && command -v setpriv >/dev/null; }
+
 # How often a test looks for what must come. That a machine is busy is not the fault of what is tested, so this is much.
 tries=$(seq 2000)
 
