@@ -291,10 +291,21 @@ static uint64_t path_number(struct json_object *o) {
         return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
+/* As they stand on the jig: by their names, 2 before 10, and those without one behind them by their ports. */
+static int compare_slots(struct json_object *x, struct json_object *y) {
+        const char *a = json_text(x, "Label"), *b = json_text(y, "Label");
+
+        if (!a[0] != !b[0])
+                return a[0] ? -1 : 1;
+        return a[0] ? strverscmp(a, b) : strverscmp(json_text(x, "Port"), json_text(y, "Port"));
+}
+
 static int compare_paths(const void *a, const void *b) {
         struct json_object *x = *(struct json_object *const *) a, *y = *(struct json_object *const *) b;
         uint64_t m = path_number(x), n = path_number(y);
 
+        if (json_object_object_get_ex(x, "Label", NULL))
+                return compare_slots(x, y);
         return m != n ? (m < n ? -1 : 1) : strcmp(json_text(x, "path"), json_text(y, "path"));
 }
 

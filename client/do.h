@@ -24,7 +24,9 @@ void paths_add(Paths *p, const char *path);
 void paths_clear(Paths *p);
 
 /* By --slot=, --device= and --all. One device: that one. None: "/", the next that comes. Several: the user must say which. Exit code. */
-int choose_targets(struct json_object *objects, Paths *targets);
+int choose_targets(sd_bus *bus, struct json_object *objects, Paths *targets);
+/* A label, a port or a path; a port that nobody used yet becomes a slot. Exit code. */
+int slot_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
 /* A package of the store, or a file, which is imported. Exit code. */
 int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
 /* What --serials= says, or the file that it names with "@" (malloc). 0, or -errno after a line on stderr. */

@@ -62,6 +62,18 @@ int find_slot(struct json_object *objects, const char *text, char ret[static PAT
         return find(objects, FDLD_IFACE("Slot"), "slot", text, match_slot, ret);
 }
 
+bool slot_exists(struct json_object *objects, const char *text) {
+        struct json_object *list = client_objects_of(objects, FDLD_IFACE("Slot"));
+        bool found = false;
+
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+                struct json_object *o = json_object_array_get_idx(list, i);
+                found = found || streq(json_text(o, "path"), text) || match_slot(o, text);
+        }
+        json_object_put(list);
+        return found;
+}
+
 int find_device(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
         return find(objects, FDLD_IFACE("Device"), "device", text, match_device, ret);
 }

@@ -10,6 +10,7 @@
 /* What a person types, as an object of `objects` (client_objects()): 0 and the path; else EXIT_NOT_FOUND or EXIT_USAGE (several
  * fit) after a message. */
 int find_slot(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);      /* label, port, path */
+bool slot_exists(struct json_object *objects, const char *text);
 int find_device(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);    /* number, port, path */
 int find_package(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);   /* digest start, name, path */
 int find_profile(struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);   /* name, path */

@@ -145,7 +145,7 @@ int new_table_start(sd_bus *bus, StepJob *job) {
         if (code == 0)
                 code = steps_loaders(bus, objects, job);
         if (code == 0 && !arg_dry_run)
-                code = choose_targets(objects, &targets);
+                code = choose_targets(bus, objects, &targets);
         if (code == 0 && (arg_dry_run || !arg_output.quiet))
                 steps_show(job);
         if (code == 0 && !arg_dry_run && !agree("This gives the device that partition table where its own differs: what lies in partitions that move or go is lost, user data too."))

@@ -252,7 +252,7 @@ void table_print(const Column *columns, size_t n_columns, struct json_object *ro
                 putchar('\n');
         }
         if (arg_output.legend)
-                printf("%s%zu %s%s listed.\n", n_rows ? "\n" : "", n_rows, noun, n_rows == 1 ? "" : "s");
+                printf("%s%zu %s%s listed.\n", n_rows ? "\n" : "", n_rows, noun, n_rows == 1 ? "" : noun[strlen(noun) - 1] == 'h' ? "es" : "s");
 }
 
 void properties_print(struct json_object *properties) {

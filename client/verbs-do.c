@@ -247,8 +247,24 @@ static int list_choices(struct json_object *ready) {
         return EXIT_USAGE;
 }
 
+int slot_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *path;
+        int code;
+
+        if (!strstr(text, "-usb-") || slot_exists(objects, text))
+                return find_slot(objects, text, ret);
+        code = client_call(bus, FDLD_ROOT, FDLD_IFACE("Manager"), "GetSlotByPort", &reply, "s", text);
+        if (code)
+                return code;
+        if (sd_bus_message_read(reply, "o", &path) < 0)
+                return client_report("reply", NULL, -EBADMSG);
+        snprintf(ret, PATH_TEXT_MAX, "%s", path);
+        return 0;
+}
+
 /* One device: that one. None: the next that comes. Several: --all, or the user must say which. */
-int choose_targets(struct json_object *objects, Paths *targets) {
+int choose_targets(sd_bus *bus, struct json_object *objects, Paths *targets) {
         struct json_object *devices = client_objects_of(objects, FDLD_IFACE("Device")), *ready = json_object_new_array();
         char path[PATH_TEXT_MAX];
         int code = 0;
@@ -262,7 +278,7 @@ int choose_targets(struct json_object *objects, Paths *targets) {
                 fprintf(stderr, "fdlctl: Only one of --slot=, --device= and --all can be used.\n");
                 code = EXIT_USAGE;
         } else if (arg_slot || arg_device) {
-                code = arg_slot ? find_slot(objects, arg_slot, path) : find_device(objects, arg_device, path);
+                code = arg_slot ? slot_named(bus, objects, arg_slot, path) : find_device(objects, arg_device, path);
                 if (code == 0)
                         paths_add(targets, path);
         } else if (json_object_array_length(ready) == 0) {
@@ -428,7 +444,7 @@ static int with_package(char **argv, StartFunc start) {
         if (code == 0 && file)
                 code = look_at_package(argv[1]);
         if (code == 0 && !arg_dry_run)
-                code = choose_targets(objects, &targets);
+                code = choose_targets(bus, objects, &targets);
         if (code == 0 && file)
                 code = import_file(bus, argv[1], package);
         if (code == 0)
@@ -643,7 +659,7 @@ int verb_label(int argc _unused_, char **argv) {
                 return code;
         code = client_objects(bus, &objects);
         if (code == 0)
-                code = find_slot(objects, argv[1], path);
+                code = slot_named(bus, objects, argv[1], path);
         if (code == 0)
                 code = client_call(bus, path, FDLD_IFACE("Slot"), "SetLabel", NULL, "s", argv[2]);
         json_object_put(objects);
@@ -664,7 +680,7 @@ int verb_probe(int argc, char **argv) {
                 arg_device = argv[1];
         code = client_objects(bus, &objects);
         if (code == 0)
-                code = choose_targets(objects, &targets);
+                code = choose_targets(bus, objects, &targets);
         if (code == 0 && arg_slot) { /* what is in it now */
                 struct json_object *slot = json_member(json_member(objects, targets.items[0]), FDLD_IFACE("Slot"));
                 const char *device = json_text(slot, "Device");

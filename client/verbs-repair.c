@@ -95,7 +95,7 @@ static int start(sd_bus *bus, struct json_object *objects, const char *directory
                 return 0;
         }
         if (code == 0)
-                code = choose_targets(objects, &targets);
+                code = choose_targets(bus, objects, &targets);
         if (code == 0 && !arg_output.quiet)
                 steps_show(job);
         if (code == 0 && !agree(REPAIR_QUESTION))

@@ -39,30 +39,19 @@ static void session_close(Session *s) {
 
 /* ---- slots ---- */
 
-/* A label, a port or a path; a port that nobody used yet becomes a slot. */
-static int need_slot(Session *s, const char *text, char ret[static PATH_TEXT_MAX]) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *path;
-        int code;
-
-        if (!strstr(text, "-usb-") || json_object_is_type(json_member(s->objects, text), json_type_object))
-                return find_slot(s->objects, text, ret);
-        code = client_call(s->bus, FDLD_ROOT, MANAGER, "GetSlotByPort", &reply, "s", text);
-        if (code)
-                return code;
-        if (sd_bus_message_read(reply, "o", &path) < 0)
-                return client_report("reply", NULL, -EBADMSG);
-        snprintf(ret, PATH_TEXT_MAX, "%s", path);
-        return 0;
-}
-
+/* None given is every slot that is free; an empty list is a mistake, mostly of a script. */
 static int append_slots(Session *s, sd_bus_message *m, const char *list) {
-        int code = 0, r = sd_bus_message_open_container(m, 'a', "o");
+        int code = 0, r;
 
+        if (list && !list[strspn(list, ", ")]) {
+                fprintf(stderr, "fdlctl: --slots= names no slot. Without it, the batch takes every slot that is free.\n");
+                return EXIT_USAGE;
+        }
+        r = sd_bus_message_open_container(m, 'a', "o");
         for (const char *at = list ? list : ""; r >= 0 && code == 0 && *at; at += strcspn(at, ","), at += *at == ',') {
                 char path[PATH_TEXT_MAX], text[256];
                 snprintf(text, sizeof(text), "%.*s", (int) strcspn(at, ","), at);
-                code = need_slot(s, text, path);
+                code = slot_named(s->bus, s->objects, text, path);
                 if (code == 0)
                         r = sd_bus_message_append(m, "o", path);
         }
@@ -348,7 +337,7 @@ int verb_arm(int argc, char **argv) {
         if (code == 0 && arg_package)
                 code = package_from_argument(s.bus, s.objects, arg_package, package);
         for (int i = 1; code == 0 && i < argc; i++) {
-                int one = need_slot(&s, argv[i], slot);
+                int one = slot_named(s.bus, s.objects, argv[i], slot);
                 if (one == 0)
                         one = arm_one(&s, slot, profile, arg_package ? package : NULL);
                 worst = worse_exit(worst, one);

@@ -28,7 +28,7 @@ static int context_open(Context *c, const char *kind, bool needs_device) {
                 return code;
         code = client_objects(c->bus, &c->objects);
         if (code == 0 && !arg_dry_run)
-                code = choose_targets(c->objects, &c->targets);
+                code = choose_targets(c->bus, c->objects, &c->targets);
         if (code == 0 && !arg_dry_run && needs_device && streq(c->targets.items[0], "/")) {
                 fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
                 code = EXIT_NOT_FOUND;

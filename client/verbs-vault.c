@@ -326,7 +326,7 @@ static int vault_restore(sd_bus *bus, int argc, char **argv) {
         if (code == 0)
                 code = client_objects(bus, &objects);
         if (code == 0)
-                code = choose_targets(objects, &targets);
+                code = choose_targets(bus, objects, &targets);
         if (code == 0 && targets.n > 1)
                 code = usage_error("One device is needed; choose it with --device= or --slot=.");
         if (code == 0)

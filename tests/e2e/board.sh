@@ -25,6 +25,22 @@ STATE_DIRECTORY=$WORK/state CONFIGURATION_DIRECTORY=$WORK/etc "$FDLD_BUILD/fdld"
 rm "$WORK/etc/profiles.d/bad.conf"
 start_daemon
 expect 0 fdlctl -q import "$WORK/phone.pac"
+expect 0 fdlctl batches
+says "0 batches listed."
+# A list that a script left empty is not every slot.
+expect 2 fdlctl start-batch phone.pac --slots=
+says "names no slot"
+# Sockets stand as they do on the jig: names first, 2 before 10.
+bus_of=$(port_of other)
+bus_of=${bus_of%:*}
+for port in 1.10 1.9 10 2.1 2; do expect 0 fdlctl label "$bus_of:$port" ""; done
+expect 0 fdlctl label "$bus_of:2.1" "unit 10"
+expect 0 fdlctl label "$bus_of:10" "unit 9"
+expect 0 fdlctl slots --no-legend
+order=$(grep -o 'usb-0:[0-9.]*' "$WORK/out" | cut -d: -f2 | tr '\n' ' ')
+[ "$order" = "10 2.1 1.9 1.10 2 3 " ] || fail "sockets stand in the order $order"
+expect 0 fdlctl label "$bus_of:2.1" ""
+expect 0 fdlctl label "$bus_of:10" ""
 
 # Two sockets get names; the third, which nobody named, is left alone from then on.
 fdlctl -q --timeout=20 teach left right >"$WORK/taught" &
