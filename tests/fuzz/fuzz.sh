@@ -13,6 +13,7 @@ one() {
         local name=$1 status=0 corpus=()
         mkdir -p "$folder/$name" "$folder/grown/$name"
         [ ! -d "$here/corpus/$name" ] || corpus=("$here/corpus/$name")
+        [ "$name" != trace ] || corpus+=("$here/../traces")
         "$build/fuzz-$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=70000 -print_final_stats=1 -verbosity=0 \
                 -artifact_prefix="$folder/$name/" "$folder/grown/$name" "$folder/seeds/$name" "${corpus[@]}" >"$folder/$name.log" 2>&1 || status=$?
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$folder/$name.log")

@@ -13,9 +13,10 @@ for harness in "$FDLD_BUILD"/fuzz-*; do
         case $kind in *.*) continue ;; esac
         folders=("$scratch/$kind")
         [ ! -d "$here/corpus/$kind" ] || folders+=("$here/corpus/$kind")
+        [ "$kind" != trace ] || folders+=("$here/../traces")
         [ -d "$scratch/$kind" ] || { echo "FAIL: no seeds for $kind"; exit 1; }
         said=$("$harness" "${folders[@]}") || { echo "FAIL: $kind"; exit 1; }
         echo "$kind: $said"
         n=$((n + 1))
 done
-[ "$n" -ge 11 ] || { echo "FAIL: only $n harnesses"; exit 1; }
+[ "$n" -ge 13 ] || { echo "FAIL: only $n harnesses"; exit 1; }

@@ -107,17 +107,27 @@ static void talk(void) {
         /* see hostile.h: greetings with a CRC, then acknowledgements in abundance */
         static const uint8_t phone[] = {0, 0x1c, 0x81, 'S', 'P', 'R', 'D', '3', 0, 0x8f, 0x13, 0x81, 'F', 'D', 'L', 0x8f, 0x8f, 0x11, 0x93, 1, 0x8f, 0x8f, 0x8f};
         static const uint8_t module[] = {1, 0x9b, 0xae, 4, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0x8f, 0x8f};
+        static const uint8_t rom[] = {6, 0, 1, 2, 7, 3, 4, 0, 0x10, 0x10, 0x43, 0x10, 0x92, 'x', 0x10, 0x31, 0x21, 1, 2, 3, 4, 0};
         static const uint8_t commands[] = {0, 12, 0, 1, 2, 4, 5, 6, 7, 0, 1, 8, 9, 16, 0x18, 0x81, 'v', 'e', 'r', 0x8f, 0x11, 0x80, 0};
         static const uint8_t info[] = {0x15, 0, 0, 0, 0x01, 0, 0, 0, 0x02, 1, 0, 0, 0x54, 0x4f, 0x57, 0x54, 0, 0, 1, 0};
         static const uint8_t frames[] = {1, 0x7e, 0, 0x80, 0, 0, 0xff, 0x7f, 0x7e, 0x7e, 0, 0x81, 0, 3, 'v', 0x7d, 0x5e, 'r', 1, 2, 0x7e};
         static const uint8_t options[] = {1, 3, 0, 6, 1, 0, 1, 0, 1, 3, 6, 1, 9};
         static const char settings[] = "[Station]\nName=one\nMaxParallelJobs=4\nRawData=yes\nVerify=full\n[Store]\nPackageQuota=2G\n[Timeouts]\n"
                                        "StartMSec=1500\n[Devices]\nAllowIds=0525:a4a7\n[Slot pci-0000:00:14.0-usb-0:1]\nAllowIds=1782:4d16\n";
+        static const char trace[] = "fdld-trace 1\nversion 1\njob 4 flash\nstarted 2026-11-27T03:21:39Z\ndevice 1782:4d00 480\npackage x.pac\nfamily phone\n"
+                                    "deadline sync_brom 20\nfailure gone write 13 write-gone 8a MIDST_DATA\nbegin\n"
+                                    "     0.000 step 1 handshake \n     0.000 open ok\n     0.000 sync 1\n     0.001 < crc esc 0081 6 535052443300\n"
+                                    "     0.001 > crc esc 0002 528 ~7456841227ce8efc\nrun 3 2 0.400\n     0.002 > sum plain 0010 8 0000100000002000\n"
+                                    "     0.002 < sum plain 0093 4 ?\n     0.500 differs 4097\n     0.510 ! crc esc 0080 0\n     0.520 raw 2048 ~0011223344556677\n     0.530 garbage 7\n"
+                                    "     0.540 cut 16\n     0.550 pdl> 4 8617984 4096 5\n     0.560 pdl< 0\nlost 12\n     0.570 error damaged\n"
+                                    "     0.580 expired 1000 sending\n     0.590 back\n     0.600 nv 2 8\n     0.610 gpt 64 95 boot\n     0.700 error gone\nend\n";
         static const char profile[] = "[Profile]\nDescription=night\nMode=upgrade\nCount=10\nStopAfter=3/10\nRetry=1\nFirstArticle=yes\n";
 
         put("engine", "phone", phone, sizeof(phone));
         put("engine", "module", module, sizeof(module));
         put("session", "phone", commands, sizeof(commands));
+        put("pdl", "whole", rom, sizeof(rom));
+        put("trace", "words", trace, sizeof(trace) - 1);
         put("session", "module", module, sizeof(module));
         put("device-info", "words", info, sizeof(info));
         put("frame", "three", frames, sizeof(frames));
