@@ -318,6 +318,47 @@ int bsl_read_chip_uid(BslSession *s, char *ret, size_t size, Failure *f) {
         return r;
 }
 
+/* What else comes is late: the answer to something that somebody asked before. */
+static int ask_past_stale(BslSession *s, const Command *c, BslFrame *ret, Failure *f) {
+        Wait w = {.command = bsl_command_name(c->code), .deadline = c->deadline, .since = channel_now(s->channel)};
+        int r = session_drain(s, QUIET_MS);
+
+        if (r == 0)
+                r = session_send(s, c);
+        w.sending = r < 0;
+        while (r == 0) {
+                r = session_receive(s, w.since + c->deadline, true, ret);
+                if (r == 0 && ret->type == c->want)
+                        return 0;
+                s->heard.valid++;
+        }
+        return session_fail(s, &w, r, f);
+}
+
+int bsl_meet_again(BslSession *s, bool drop, uint32_t deadline, char *ret, size_t size, Failure *f) {
+        const Command plain = {.code = BSL_CMD_DISABLE_TRANSCODE, .deadline = deadline, .want = BSL_REP_ACK};
+        const Command uid = {.code = BSL_CMD_READ_CHIP_UID, .deadline = deadline, .want = BSL_REP_READ_CHIP_UID};
+        BslFrame frame;
+        int r;
+
+        if (size == 0)
+                return -EINVAL;
+        s->check = BSL_CHECK_SUM;
+        if (drop) {
+                r = ask_past_stale(s, &plain, &frame, f);
+                if (r != 0)
+                        return r;
+                s->transcode = false;
+                session_clear_rx(s);
+        }
+        r = ask_past_stale(s, &uid, &frame, f);
+        if (r != 0)
+                return r;
+        s->stage = BSL_STAGE_FDL2;
+        clean_text(ret, size, frame.payload, frame.size);
+        return 0;
+}
+
 int bsl_read_flash_uid(BslSession *s, uint8_t *ret, size_t size, size_t *ret_size, Failure *f) {
         const Command c = {
                 .code = BSL_CMD_READ_FLASH_UID, .deadline = s->deadlines.other, .want = BSL_REP_READ_FLASH_UID};

@@ -73,6 +73,8 @@ typedef struct Command {
 /* One command and its answer. *ret may be NULL; its bytes stay valid until the session is used again. */
 int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f);
 
+/* Only its first half; 0 or an error of the channel. */
+int session_send(BslSession *s, const Command *c);
 /* Waits until `until` for one frame with a right check, log frames handed to trace. 0; -ETIMEDOUT; -EBADMSG too much
  * garbage, or damaged frames and no good one soon after; other errors of the channel. */
 int session_receive(BslSession *s, uint64_t until, bool patient, BslFrame *ret);

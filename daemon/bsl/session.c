@@ -485,7 +485,7 @@ static bool is_ready(const BslSession *s, const Command *c) {
                s->ready_check == s->check && s->ready_transcode == s->transcode;
 }
 
-static int send_frame(BslSession *s, const Command *c) {
+int session_send(BslSession *s, const Command *c) {
         size_t n = is_ready(s, c) ? s->ready_wire : encode(s, c->code, c->payload, c->size);
         int r;
 
@@ -514,7 +514,7 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
         r = drop_stale(s, &w, f);
         if (r != 0)
                 return r;
-        r = send_frame(s, c);
+        r = session_send(s, c);
         if (r < 0) {
                 w.sending = true;
                 return session_fail(s, &w, r, f);

@@ -181,6 +181,11 @@ int bsl_connect(BslSession *s, Failure *f);
 /* The same to whoever does not answer a sync because somebody has met him before: as to a loader, and as to a boot ROM (the stage is
  * BROM then) where the answer is an 8B with CRC. */
 int bsl_connect_running(BslSession *s, Failure *f);
+/* To a last loader that is known to know READ_CHIP_UID, in whatever state an earlier session has left it: what it still says to that one
+ * is thrown away. It answers in order, so its chip UID proves that nothing is outstanding; nothing of this costs it anything or touches
+ * flash. `drop`: it is known to know DISABLE_TRANSCODE too, and gets that first, since nobody knows whether it escapes. For a new session;
+ * the stage is FDL2 then, the check the sum. */
+int bsl_meet_again(BslSession *s, bool drop, uint32_t deadline, char *ret, size_t size, Failure *f);
 /* Listens for ms without sending. True: the device is alive (something valid arrived); a failure of class silent in *f
  * and in the taint then becomes slow. The taint stays. */
 bool bsl_listen(BslSession *s, uint32_t ms, Failure *f);

@@ -60,7 +60,7 @@ static Aftermath look(Engine *e) {
 
         if (r == -ENODEV)
                 return AFTERMATH_LEFT;
-        if (syncs(e))
+        if (syncs(e) || engine_settle(e))
                 return AFTERMATH_SYNCS;
         r = channel_look(e->channel, look_ms(e));
         return r == 0 ? AFTERMATH_UNRESPONSIVE : r == -ENODEV ? AFTERMATH_LEFT : r == -ETIMEDOUT ? AFTERMATH_MUTE : AFTERMATH_NONE;
@@ -90,7 +90,7 @@ void engine_diagnose(Engine *e) {
         else if (!is_link_failure(f->class) || engine_cancelled(e))
                 return;
         else if (still_talks(e))
-                f->aftermath = AFTERMATH_TALKING;
+                f->aftermath = engine_settle(e) ? AFTERMATH_SYNCS : AFTERMATH_TALKING;
         else
                 f->aftermath = look(e);
         judge_checking(e);

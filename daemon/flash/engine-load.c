@@ -223,6 +223,18 @@ static int go_on_with_rom(Engine *e) {
         return r;
 }
 
+/* The daemon ended in the middle of its work. Without an answer it is met as if nobody had. */
+static int go_on_with_left(Engine *e) {
+        BslSession *s = NULL;
+        int r = engine_meet_left(e, &s);
+
+        if (r != 0)
+                return r;
+        engine_met_running(e);
+        adopt(e, s, RUNS_LAST);
+        return 0;
+}
+
 int engine_handshake(Engine *e) {
         const BslDeadlines *d = &e->deadlines;
         uint64_t begin = channel_now(e->channel), waited = 0;
@@ -241,6 +253,12 @@ int engine_handshake(Engine *e) {
         } else if (e->input->resting.valid) {
                 go_on(e);
                 return 0;
+        }
+        if (e->input->left[0]) {
+                r = go_on_with_left(e);
+                if (r <= 0 || e->failure->class == CLASS_GONE)
+                        return r;
+                begin = channel_now(e->channel);
         }
         while (waited < window) {
                 r = meet_round(e, attempts == 0);

@@ -12,6 +12,8 @@
 #define ENGINE_BLOCK_MAX 0x10000U
 /* What cures loaders that call the former too large. */
 #define ENGINE_BLOCK_SMALL 0x1000U
+/* After garbled attempts they are halved, down to that. */
+#define ENGINE_BLOCK_LEAST 0x400U
 /* Calibration images are below a megabyte on every known chip but UDX710 (7 MiB); an image is held in memory twice. */
 #define ENGINE_BACKUP_MAX (64U * 1024 * 1024)
 /* Rounds of writing again after a read-back that differs, as the vendor's CheckNVTimes. */
@@ -93,6 +95,14 @@ typedef struct Engine {
 static inline const PlanStep *engine_step(const Engine *e) {
         return e->plan->steps + e->step;
 }
+/* Of frames without escaping. */
+static inline uint32_t engine_block_unescaped(const Engine *e) {
+        uint32_t block = ENGINE_BLOCK_UNESCAPED;
+
+        for (unsigned n = 0; n < e->plan->smaller && block / 2 >= ENGINE_BLOCK_LEAST; n++)
+                block = block / 2 & ~3U;
+        return block;
+}
 static inline bool engine_cancelled(const Engine *e) {
         return e->hooks->cancelled && e->hooks->cancelled(e->hooks->userdata);
 }
@@ -171,6 +181,8 @@ typedef enum Question {
         QUESTIONS(X)
 #undef X
 } Question;
+/* -1 not known, 0 it does not know the question, 1 it does. */
+int engine_answers(const Engine *e, Question q);
 /* False: it is known not to know that, or it did not know two others, and a third could be its last. What is asked then is not sent. */
 bool engine_may_ask(const Engine *e, Question q);
 /* The same for what is only nice to know. */
@@ -186,6 +198,11 @@ int engine_ext_table(Engine *e);
 int engine_flash_info(Engine *e);
 int engine_rf_type(Engine *e);
 int engine_time_stamp(Engine *e);
+/* engine-again.c: the loader of EngineInput.left, wherever it stands: 0 and a session in which nothing is outstanding, e->unit known; else as
+ * commands. */
+int engine_meet_left(Engine *e, BslSession **ret);
+/* After a failure that left an answer outstanding: true if the last loader proved that none is any more. The session is a new one then. */
+bool engine_settle(Engine *e);
 /* engine-checks.c: what a person wants to be checked, or the first loader to do */
 int engine_keep_charge(Engine *e);
 int engine_check(Engine *e);

@@ -46,7 +46,7 @@ static void trait_of(Question q, char ret[static 32]) {
 
 /* -1 not known, 0 it does not know the question, 1 it does. Believed too where it is not certain that the plan's loader is the one that runs:
  * somebody has started it, and that was mostly we. */
-static int answers(const Engine *e, Question q) {
+int engine_answers(const Engine *e, Question q) {
         unsigned i = index_of(e, LOADER_LAST);
         const char *value;
         char trait[32];
@@ -59,7 +59,7 @@ static int answers(const Engine *e, Question q) {
 }
 
 bool engine_may_ask(const Engine *e, Question q) {
-        int known = answers(e, q);
+        int known = engine_answers(e, q);
 
         if (q == Q_ENABLE_WRITE_FLASH) /* asked only where it said that it wants to be told that */
                 return known != 0;
@@ -68,7 +68,7 @@ bool engine_may_ask(const Engine *e, Question q) {
 
 /* What is not needed leaves a loader room for the CONNECT of whoever meets it after a crash. */
 bool engine_may_try(const Engine *e, Question q) {
-        int known = answers(e, q);
+        int known = engine_answers(e, q);
 
         return known == 1 || (known < 0 && e->refusals == 0);
 }
@@ -82,7 +82,7 @@ void engine_met_running(Engine *e) {
 int engine_must_ask(Engine *e, Question q) {
         if (engine_may_ask(e, q))
                 return 0;
-        if (answers(e, q) == 0)
+        if (engine_answers(e, q) == 0)
                 return engine_fail(e, CLASS_PLAN, "unsupported", "this loader does not know %s, as it has shown before; it was not asked again", names[q]);
         return engine_fail(e, CLASS_PLAN, "spent",
                            "this loader did not know %u questions and may not answer any more after another one, so %s was not sent", e->refusals, names[q]);
@@ -231,7 +231,7 @@ int engine_rf_type(Engine *e) {
 static bool may_order(Engine *e, Question q, const char *what) {
         if (engine_may_ask(e, q))
                 return true;
-        if (answers(e, q) == 0)
+        if (engine_answers(e, q) == 0)
                 engine_fact(e, "note", "%s not written: this loader does not know how", what);
         else
                 engine_fact(e, "note", "%s not written: the loader refused %u questions before, one more could be its last", what, e->refusals);

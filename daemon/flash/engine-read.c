@@ -10,7 +10,7 @@
 #define LEAST_THERE 64U
 
 uint32_t engine_read_block(const Engine *e, const PlanStep *s) {
-        return s->partition[0] && !bsl_session_transcoding(e->session) ? ENGINE_BLOCK_UNESCAPED : s->block;
+        return s->partition[0] && !bsl_session_transcoding(e->session) ? engine_block_unescaped(e) : s->block;
 }
 
 static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n, bool allow_short,
@@ -135,7 +135,7 @@ int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_
 }
 
 int engine_read_name(Engine *e, const char *name, uint8_t *data, size_t size) {
-        size_t block = bsl_session_transcoding(e->session) ? 0x3000 : ENGINE_BLOCK_UNESCAPED;
+        size_t block = bsl_session_transcoding(e->session) ? 0x3000 : engine_block_unescaped(e);
         int r = bsl_read_start(e->session, name, size, e->failure);
 
         for (size_t at = 0; r == 0 && at < size; at += block) {

@@ -134,7 +134,7 @@ static void copies_clear(Copies *c) {
 }
 
 static int read_end(Engine *e, uint64_t end, uint8_t *data) {
-        size_t block = bsl_session_transcoding(e->session) ? READ_BLOCK : ENGINE_BLOCK_UNESCAPED;
+        size_t block = bsl_session_transcoding(e->session) ? READ_BLOCK : engine_block_unescaped(e);
         int r = bsl_read_start(e->session, "user_partition", end, e->failure);
 
         for (size_t at = 0; r == 0 && at < GPT_HEAD_SIZE; at += block)

@@ -83,13 +83,13 @@ static uint32_t write_block(const Engine *e, const PlanStep *s) {
         if (!s->partition[0] || bsl_session_transcoding(e->session))
                 return s->block;
         known = engine_known(e, LOADER_LAST, "block");
-        return e->small_blocks || (known && streq(known, "4096")) ? ENGINE_BLOCK_SMALL : ENGINE_BLOCK_UNESCAPED;
+        return MIN(engine_block_unescaped(e), e->small_blocks || (known && streq(known, "4096")) ? ENGINE_BLOCK_SMALL : ENGINE_BLOCK_UNESCAPED);
 }
 
 /* "Too much data" in answer to the very first large block: nothing of it was taken. */
 static bool wants_small_blocks(const Engine *e, const PlanStep *s, int r) {
         return r == 1 && e->failure->class == CLASS_REFUSED && e->failure->reply == 0x8a && streq(e->failure->command, "MIDST_DATA") && e->offset == 0 && !bsl_session_tainted(e->session) &&
-               write_block(e, s) == ENGINE_BLOCK_UNESCAPED && s->size > ENGINE_BLOCK_SMALL;
+               write_block(e, s) > ENGINE_BLOCK_SMALL && s->size > ENGINE_BLOCK_SMALL;
 }
 
 /* A device that is addressed by name writes (and checks signatures) before it answers the last block: minutes may pass.
@@ -143,7 +143,7 @@ static void set_checking_deadline(Engine *e, const PlanStep *s, uint64_t size) {
 
 /* A new START throws away what the one before announced. */
 static int begin_again(Engine *e, const PlanStep *s, uint64_t size, const uint32_t *checksum) {
-        engine_fact(e, "note", "the loader takes no blocks of %u bytes: sent in blocks of %u", ENGINE_BLOCK_UNESCAPED, ENGINE_BLOCK_SMALL);
+        engine_fact(e, "note", "the loader takes no blocks of %u bytes: sent in blocks of %u", engine_block_unescaped(e), ENGINE_BLOCK_SMALL);
         engine_learn(e, LOADER_LAST, "block", "4096");
         e->small_blocks = true;
         engine_forget(e);
@@ -305,7 +305,7 @@ int engine_write_nv(Engine *e) {
 }
 
 int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, bool nv) {
-        size_t block = nv ? 0x800 : bsl_session_transcoding(e->session) ? 0x5000 : ENGINE_BLOCK_UNESCAPED;
+        size_t block = nv ? 0x800 : bsl_session_transcoding(e->session) ? 0x5000 : engine_block_unescaped(e);
         uint32_t sum = nv ? nv_seal(data, size) : 0;
         int r;
 

@@ -288,7 +288,7 @@ static Verdict engine_verdict(const Engine *e) {
                 return VERDICT_UNCHANGED;
         if (e->settled)
                 return VERDICT_COMPLETE;
-        return f->class == CLASS_SLOW && f->aftermath != AFTERMATH_LEFT ? VERDICT_BUSY : VERDICT_MUST_REFLASH;
+        return f->class == CLASS_SLOW && f->aftermath != AFTERMATH_LEFT && f->aftermath != AFTERMATH_SYNCS ? VERDICT_BUSY : VERDICT_MUST_REFLASH;
 }
 
 static void complete_failure(Engine *e) {

@@ -80,6 +80,8 @@ typedef struct EngineInput {
         char unit[65];              /* chip UID of the unit that must be there, "" whichever; one that tells none is believed */
         const struct SoftEntry *entry; /* the channel leads to a running system that takes this; NULL: to download mode */
         EngineResting resting;      /* what is known to run on this very device; not valid: find out */
+        char left[65];              /* SHA-256 of the last loader that told an earlier job the chip UID of this very device; that job was broken
+                                       off, and nobody knows in the middle of what. "" not known */
         Trace *trace;               /* may be NULL */
         bool public_data;           /* what is written comes out of a package, nothing of it is somebody's own */
 } EngineInput;

@@ -127,6 +127,7 @@ typedef struct Plan {
         size_t n_rf_chips;
         PacRfChip *rf_chips;
         BslDeadlines at_least;   /* what this family or product needs, whatever the settings say; 0 nothing */
+        unsigned smaller;        /* frames without escaping are halved so often: the line garbled larger ones */
         uint64_t bytes_total;    /* sum of plan_step_bytes(), for progress */
         char not_executable[512]; /* "": may run; else why not (only with display_only); engines must refuse */
         /* for people: what dies and what stays, one sentence each; the warnings are the package's */

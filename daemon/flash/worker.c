@@ -456,6 +456,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
 
         input.entry = spec->target.entry;
         memcpy(input.unit, spec->unit, sizeof(input.unit));
+        memcpy(input.left, spec->left, sizeof(input.left));
         if (spec->package) {
                 input.package = mapped_file_data(spec->package);
                 input.package_size = mapped_file_size(spec->package);

@@ -31,6 +31,7 @@ typedef struct JobSpec {
         char kind[16], package_name[80], family[32], speed[16]; /* for the trace */
         char unit[65];          /* chip UID of the unit that must be there, "" whichever */
         EngineResting resting;  /* what the last job has left on this device */
+        char left[65];          /* last loader that a job which was broken off has left on it, "" not known */
         LoaderTraits traits[2]; /* of the plan's loaders */
         char stations[PHASE_STATIONS_MAX]; /* names for the phase-check area */
         uint32_t answer_timeout_ms; /* how long a serial number may take to come */

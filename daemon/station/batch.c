@@ -526,6 +526,17 @@ static void agree_to_unit(Batch *b, const Job *job) {
         }
 }
 
+/* Tried again and failed in the same way: it is one unit, not two. Which unit it was must be certain: it was never unplugged, or told who it
+ * is. */
+static bool counted_before(const Job *job) {
+        const Job *old = job->retry_of > 0 ? station_find_job(job->station, job->retry_of) : NULL;
+
+        return old && old->run && old->batch == job->batch && old->result == JOB_RESULT_FAILED && old->failure.class == job->failure.class &&
+               old->failure.stage == job->failure.stage &&
+               ((job->run->first_device > 0 && old->run->first_device == job->run->first_device) ||
+                (job->run->unit[0] && streq(old->run->unit, job->run->unit)));
+}
+
 static void remember(Batch *b, const Job *job, JobResult result) {
         size_t keep = MIN(b->n_recent, ELEMENTSOF(b->recent) - 1);
 
@@ -593,7 +604,7 @@ static void count_unit(Batch *b, const Job *job, JobResult result) {
                 break;
         case JOB_RESULT_FAILED:
                 b->failed++;
-                if (left_silent(job))
+                if (left_silent(job) || counted_before(job))
                         return;
                 break;
         case JOB_RESULT_SKIPPED:
@@ -622,7 +633,7 @@ void batch_job_ended(Job *job, JobResult result) {
                         forget_attempts(slot);
         }
         end_first_article(b, job, result);
-        if (result == JOB_RESULT_FAILED && !left_silent(job))
+        if (result == JOB_RESULT_FAILED && !left_silent(job) && !counted_before(job))
                 check_line(b, job);
         (void) put_row(b);
         TELL(b, "Passed", "Failed", "Skipped", "Yield", "Running", "FirstArticle", "Action");

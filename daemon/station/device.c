@@ -329,6 +329,8 @@ static void device_add(Station *s, const HotplugDevice *h) {
         if (d->touched && h->initialized_usec <= 1)
                 d->since_usec = 0; /* it was there before this daemon */
         d->resumable = d->touched && interruption_of(d);
+        if (d->resumable)
+                memcpy(d->left, interruption_of(d)->digest, sizeof(d->left));
         if (d->resumable && slot->batch && slot->batch->id == interruption_of(d)->batch)
                 slot->retry_of = interruption_of(d)->job; /* the batch goes on with it */
         slot->device = d;

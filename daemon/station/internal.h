@@ -128,6 +128,7 @@ typedef struct JobRun {
 typedef struct InterruptedPort {
         char port[128];
         uint64_t started_usec, job, batch;
+        char digest[65]; /* of its package, if the last loader of that had told who the unit is; else "" */
 } InterruptedPort;
 
 struct Station {

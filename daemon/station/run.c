@@ -69,6 +69,7 @@ int small_plan(bool reset, bool power_off, bool pdl, Plan **ret) {
 
 /* After garbled attempts: what is lost on a bad line is less with smaller frames. */
 static void shrink_blocks(Plan *plan, unsigned times) {
+        plan->smaller = times;
         for (size_t i = 0; i < plan->n_steps; i++)
                 for (unsigned n = 0; n < times && plan->steps[i].block / 2 >= SMALLEST_BLOCK; n++)
                         plan->steps[i].block = plan->steps[i].block / 2 & ~3U;
@@ -84,6 +85,7 @@ static void expect_unit(const Job *job, char ret[static 65]) {
 
 static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         JobSpec *spec = calloc(1, sizeof(JobSpec));
+        bool left;
         int r;
 
         if (!spec)
@@ -95,6 +97,7 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
         spec->gated = job->batch > 0;
         spec->on_bus_ms = (uint32_t) MIN((now_monotonic() - d->since_usec) / 1000, (uint64_t) UINT32_MAX);
         spec->resting = d->resting;
+        left = d->left[0] && streq(d->left, job->digest);
         expect_unit(job, spec->unit);
         snprintf(spec->kind, sizeof(spec->kind), "%s", job->kind);
         snprintf(spec->package_name, sizeof(spec->package_name), "%.79s", job->package_name);
@@ -123,6 +126,8 @@ static int make_spec(Job *job, const Device *d, JobSpec **ret) {
                 job_spec_free(spec);
                 return -ENOMEM;
         }
+        if (left)
+                memcpy(spec->left, spec->plan->loader[plan_last_loader(spec->plan)], sizeof(spec->left));
         for (size_t i = 0; i < 2; i++)
                 station_loader_traits(job->station, spec->plan->loader[i], spec->traits + i);
         if (!job->station->settings.fixed_deadlines)
@@ -162,6 +167,7 @@ static void bind_device(Job *job, Device *d) {
         d->job = job;
         d->last_job = job->id;
         d->resting.valid = false; /* until this job tells */
+        d->left[0] = '\0';
         device_enter_state(d, streq(job->kind, "probe") ? DEVICE_STATE_PROBING : DEVICE_STATE_BUSY);
 }
 
@@ -277,7 +283,7 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
         if (!d)
                 return;
         d->job = NULL;
-        d->broken = session_broken(job, result, f);
+        d->broken = session_broken(job, result, f) && !d->resting.valid;
         /* a failed claim counts too: the next job in the queue would fail in the same way */
         d->touched =
                 d->touched || (flash && (job->run->talked || word == JOB_RESULT_FAILED)) || streq(job->kind, "reset");

@@ -252,13 +252,18 @@ static void note_interrupted(Station *s, const StoreSnapshot *snapshot) {
         s->interrupted_ports = calloc(snapshot->n_jobs + 1, sizeof(s->interrupted_ports[0]));
         for (size_t i = 0; s->interrupted_ports && i < snapshot->n_jobs; i++) {
                 const StoreJob *j = snapshot->jobs + i;
+                InterruptedPort *p;
                 bool running = j->state == JOB_STATE_RUNNING || j->state == JOB_STATE_CANCELLING;
                 if (!j->port[0] || (!running && !(j->state == JOB_STATE_FINISHED && j->result == JOB_RESULT_INTERRUPTED && is_newest(snapshot, j))))
                         continue;
-                snprintf(s->interrupted_ports[s->n_interrupted_ports].port, sizeof(s->interrupted_ports[0].port), "%s", j->port);
-                s->interrupted_ports[s->n_interrupted_ports].batch = j->batch;
-                s->interrupted_ports[s->n_interrupted_ports].job = j->id;
-                s->interrupted_ports[s->n_interrupted_ports++].started_usec = j->started_usec;
+                p = s->interrupted_ports + s->n_interrupted_ports++;
+                snprintf(p->port, sizeof(p->port), "%s", j->port);
+                p->batch = j->batch;
+                p->job = j->id;
+                p->started_usec = j->started_usec;
+                /* The last step may have restarted it: then it is another appearance. */
+                if (j->unit[0] && strncmp(j->unit, "flash:", 6) != 0)
+                        snprintf(p->digest, sizeof(p->digest), "%s", j->digest);
         }
 }
 

@@ -57,6 +57,7 @@ struct Device {
         uint64_t back_job;    /* it stood in download mode as soon as that job had restarted a unit in this socket, 0 no */
         EngineResting resting; /* the loader that our last job has left in good order */
         bool resumable; /* found at start, with work of ours that was interrupted */
+        char left[65];  /* that work was with this package, and its last loader had told who the unit is; "" no */
         Device *next;
 };
 

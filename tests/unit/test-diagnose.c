@@ -6,10 +6,11 @@
 
 #include "engine-bench.h"
 
-static unsigned last_size, syncs;
+static unsigned last_size, largest, syncs;
 
 static void on_sent(void *userdata _unused_, const uint8_t *data, size_t size) {
         last_size = (unsigned) size;
+        largest = MAX(largest, last_size);
         syncs += size == 1 && data[0] == 0x7e;
 }
 
@@ -31,12 +32,16 @@ static const struct {
         {"phone-emmc,fast", "phone", {"at=brom:exec hang-after-ack"}, "exec-fdl1-silent", AFTERMATH_MUTE, VERDICT_UNCHANGED, true},
         {"phone-emmc,fast", "phone", {"at=brom:end nak=a6"}, "load-fdl1-refused-a6", AFTERMATH_ANSWERED, VERDICT_UNCHANGED, true},
         {"phone-emmc,fast", "phone", {"at=fdl1:midst:#40 disconnect"}, "load-fdl2-gone", AFTERMATH_LEFT, VERDICT_UNCHANGED, true},
-        /* flash: never a word more */
+        /* flash: never a word more but the question who it is, to who has answered it before; the answer proves that nothing is outstanding */
         {"phone-emmc,fast", "phone", {"at=fdl2:read-partition silence"}, "identify-silent", AFTERMATH_UNRESPONSIVE, VERDICT_UNCHANGED, true},
-        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 silence"}, "write-silent", AFTERMATH_UNRESPONSIVE, VERDICT_MUST_REFLASH, true},
+        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 silence"}, "write-silent", AFTERMATH_SYNCS, VERDICT_MUST_REFLASH, true},
+        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 bad-sum"}, "write-garbled", AFTERMATH_SYNCS, VERDICT_MUST_REFLASH, true},
+        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 silence", "at=fdl2:chip-uid:#2 silence"}, "write-silent", AFTERMATH_UNRESPONSIVE, VERDICT_MUST_REFLASH, true},
+        {"phone-old,fast", "phone-old", {"at=fdl2:midst:#30 silence"}, "write-silent", AFTERMATH_UNRESPONSIVE, VERDICT_MUST_REFLASH, true},
         {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 stall"}, "write-silent", AFTERMATH_MUTE, VERDICT_MUST_REFLASH, true},
         {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 disconnect"}, "write-gone", AFTERMATH_LEFT, VERDICT_MUST_REFLASH, true},
-        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 late=61000"}, "write-slow", AFTERMATH_TALKING, VERDICT_BUSY, true},
+        {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 late=61000"}, "write-slow", AFTERMATH_SYNCS, VERDICT_MUST_REFLASH, true},
+        {"phone-old,fast", "phone-old", {"at=fdl2:midst:#30 late=61000"}, "write-slow", AFTERMATH_TALKING, VERDICT_BUSY, true},
         {"phone-emmc,fast", "phone", {"at=fdl2:midst:#30 nak=a2"}, "write-refused-a2", AFTERMATH_ANSWERED, VERDICT_MUST_REFLASH, true},
         /* checking: refused, dead (on the bus or off it), lost, or still alive */
         {"phone-emmc,fast", "phone", {"at=fdl2:midst:#3 nak=84"}, "checking-refused-84", AFTERMATH_ANSWERED, VERDICT_MUST_REFLASH, true},
@@ -55,7 +60,7 @@ static Bench *planned(const char *spec, const char *package) {
         Bench *b = bench_new(spec, package);
 
         bench_plan(b, FLASH_MODE_UPGRADE);
-        last_size = syncs = 0;
+        last_size = largest = syncs = 0;
         b->sim->tap = on_sent;
         return b;
 }
@@ -102,6 +107,27 @@ START_TEST(finding_out_is_bounded) {
         r = bench_run(b);
         ck_assert_int_eq(r, 1);
         ck_assert_uint_lt((b->sim->now_ns - before) / 1000000, 12000);
+        bench_free(b);
+}
+END_TEST
+
+/* What a bad line costs is less with smaller frames, with and without escaping. */
+START_TEST(a_bad_line_gets_smaller_frames) {
+        Bench *b = planned("phone-emmc,fast", "phone");
+
+        ck_assert_int_eq(bench_run(b), 0);
+        ck_assert_uint_gt(largest, 0xf800);
+        bench_free(b);
+        b = planned("phone-emmc,fast", "phone");
+        b->plan->smaller = 2;
+        ck_assert_int_eq(bench_run(b), 0);
+        ck_assert_uint_gt(largest, 0xf800 / 4 - 16);
+        ck_assert_uint_lt(largest, 0xf800 / 4 + 64);
+        bench_free(b);
+        b = planned("phone-emmc,fast", "phone");
+        b->plan->smaller = 60;
+        ck_assert_int_eq(bench_run(b), 0);
+        ck_assert_uint_lt(largest, 2200); /* that of a loader on its way into RAM, which the station makes smaller */
         bench_free(b);
 }
 END_TEST
@@ -184,6 +210,7 @@ int main(void) {
         tcase_set_timeout(all, 120);
         tcase_add_loop_test(all, what_is_found, 0, ELEMENTSOF(cases));
         tcase_add_loop_test(all, finding_out_is_bounded, 0, 4);
+        tcase_add_test(all, a_bad_line_gets_smaller_frames);
         tcase_add_test(all, a_log_is_noticed);
         tcase_add_loop_test(all, the_state_directory_is_told_apart, 0, 4);
         tcase_add_test(all, the_limit_of_checking_grows_with_the_image);

@@ -167,6 +167,60 @@ START_TEST(met_again_after_a_crash) {
 }
 END_TEST
 
+/* The daemon is killed in the middle of an image, again and again. Each new one knows from the record of the job which loader it has left on
+ * this very device: it asks that for its chip UID, and nothing costs the loader a buffer, however often. */
+START_TEST(left_in_the_middle) {
+        Bench *b = planned("phone-emmc,fast", curious("phone"));
+        LoaderTraits traits[2] = {};
+        unsigned unknown = 0;
+
+        b->input.traits[0] = traits;
+        b->input.traits[1] = traits + 1;
+        b->input.raw = false;
+        for (unsigned kill = 0; kill < 6; kill++) {
+                /* in mid-image, in a backup, and right after the question */
+                b->kill_at_send = b->sim->sends + (kill == 0 ? 900 : kill % 3 == 0 ? 150 : kill % 3 == 1 ? 12 : 3);
+                ck_assert_int_ne(bench_run(b), 0);
+                keep_traits(b, traits);
+                if (kill == 0) {
+                        ck_assert(bench_describes(b, "\"stage\":\"fdl2\""));
+                        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "chip-uid="));
+                        unknown = counted(b, "unknown");
+                        memcpy(b->input.left, b->plan->loader[1], sizeof(b->input.left));
+                } else
+                        ck_assert_ptr_nonnull(bench_event(b, EVENT_FACT, "note=a loader was running already"));
+        }
+        b->kill_at_send = 0;
+        ck_assert_msg(bench_run(b) == 0, "%s", b->failure.text);
+        ck_assert_uint_eq(counted(b, "unknown"), unknown);
+        bench_free(b);
+}
+END_TEST
+
+/* Of another package, or sent data without frames: met as if nobody had been there. */
+START_TEST(left_and_not_asked) {
+        Bench *b = planned("phone-emmc,fast", curious("phone"));
+        LoaderTraits traits[2] = {};
+        unsigned connects;
+
+        b->input.traits[0] = traits;
+        b->input.traits[1] = traits + 1;
+        b->input.raw = _i == 1;
+        b->kill_at_send = 900;
+        ck_assert_int_ne(bench_run(b), 0);
+        keep_traits(b, traits);
+        memset(b->input.left, 'a', 64);
+        if (_i == 1)
+                memcpy(b->input.left, b->plan->loader[1], sizeof(b->input.left));
+        b->kill_at_send = 0;
+        connects = counted(b, "connect");
+        (void) bench_run(b);
+        ck_assert_uint_gt(counted(b, "connect"), connects);
+        ck_assert_uint_gt(counted(b, "unknown"), 0);
+        bench_free(b);
+}
+END_TEST
+
 int main(void) {
         Suite *s = suite_create("questions");
         TCase *t = tcase_create("all");
@@ -178,6 +232,8 @@ int main(void) {
         tcase_add_test(t, a_locked_loader_teaches_nothing);
         tcase_add_test(t, another_ones_loader_teaches_nothing);
         tcase_add_test(t, met_again_after_a_crash);
+        tcase_add_test(t, left_in_the_middle);
+        tcase_add_loop_test(t, left_and_not_asked, 0, 2);
         suite_add_tcase(s, t);
         r = srunner_create(s);
         srunner_run_all(r, CK_NORMAL);

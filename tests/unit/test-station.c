@@ -1705,6 +1705,7 @@ START_TEST(restart) {
         jobs[1].step_count = 4;
         jobs[1].started_usec = 5;
         snprintf(jobs[1].port, sizeof(jobs[1].port), "usb-0:1");
+        snprintf(jobs[1].unit, sizeof(jobs[1].unit), "%s", _i == 0 ? "63c0a935" : "flash:63c0");
         disk.snapshot = (StoreSnapshot){1, 1, 3, slots, &p, jobs, 1001};
         disk.next_id = 1001;
         present_at_start[n_present_at_start++] = device_at(1, 9);
@@ -1724,7 +1725,10 @@ START_TEST(restart) {
         finish_task(0, NULL);
         ck_assert_ptr_nonnull(queued->plan);
         ck_assert_int_eq(queued->state, JOB_STATE_WAITING); /* the unit in the socket was in use: only on request */
+        /* its loader had told the unit's UID, so it can be asked for that again */
+        ck_assert_str_eq(slot_at(1)->device->left, _i == 0 ? interrupted->digest : "");
         ck_assert_int_eq(job_retry(interrupted, 0, &again, &err), 0);
+        ck_assert_str_eq(slot_at(1)->device->left, "");
         ck_assert_uint_ge(again->id, 1001);
         ck_assert_int_eq(again->state, JOB_STATE_RUNNING);
         (void) plug(2);
@@ -1896,6 +1900,47 @@ START_TEST(retries_are_bounded_and_smaller) {
         ck_assert_uint_eq(job_at(1)->retry_of, 0); /* refusals do not heal */
         ck_assert_uint_eq(b->failed, 4);
         ck_assert_uint_eq(slot_at(1)->garbled, 3);
+}
+END_TEST
+
+/* Its loader proved that nothing is outstanding: nobody has to unplug it. */
+START_TEST(retries_by_itself) {
+        static const char *const values[][2] = {{"stop-after", "2/5"}, {"retry", "garbled:3 silent:1"}, {NULL, NULL}};
+        WorkerRecord r = {.type = RECORD_DONE, .result = 1, .failure = FAILURE_INIT, .report.resting.valid = true};
+        Batch *b = start_batch(2, values);
+        Job *first, *job;
+
+        plug(1);
+        settle();
+        failure_set(&r.failure, CLASS_GARBLED, "", "made up");
+        r.failure.stage = STAGE_WRITE;
+        first = job_at(1);
+        for (unsigned n = 1; n <= 3; n++) {
+                job = job_at(1);
+                ck_assert_ptr_nonnull(job);
+                step(job, 3, STAGE_WRITE);
+                post(job, r);
+                settle();
+                ck_assert_ptr_nonnull(job_at(1));
+                ck_assert_uint_eq(job_at(1)->retry_of, job->id);
+                ck_assert_uint_eq(job_at(1)->run->smaller_blocks, n);
+                ck_assert(worker_of(job_at(1))->spec->resting.valid);
+        }
+        ck_assert_uint_ne(job_at(1)->id, first->id);
+        /* It is one unit that fails, not three: the line goes on. */
+        ck_assert_int_eq(b->state, BATCH_STATE_RUNNING);
+        step(job_at(1), 3, STAGE_WRITE);
+        post(job_at(1), r);
+        settle();
+        ck_assert_ptr_null(job_at(1)); /* enough */
+        ck_assert_str_eq(slot_at(1)->action, "unplug");
+        ck_assert_int_eq(b->state, BATCH_STATE_RUNNING);
+        /* A second one is another unit. */
+        plug(2);
+        settle();
+        fail_at(2, CLASS_GARBLED, STAGE_WRITE);
+        ck_assert_int_eq(b->state, BATCH_STATE_PAUSED);
+        ck_assert_msg(strstr(b->reason, "2 of the last 2 units failed alike"), "%s", b->reason);
 }
 END_TEST
 
@@ -2198,6 +2243,7 @@ static Suite *suite(void) {
         tcase_add_test(t, a_package_may_go_after_its_batch);
         tcase_add_test(t, line_stops_after_k_alike);
         tcase_add_test(t, retries_are_bounded_and_smaller);
+        tcase_add_test(t, retries_by_itself);
         tcase_add_test(t, a_good_unit_is_skipped);
         tcase_add_test(t, a_unit_unlike_the_others);
         tcase_add_test(t, a_changed_image_stops_the_line);
@@ -2208,7 +2254,7 @@ static Suite *suite(void) {
         tcase_add_test(t, a_bad_socket_is_closed);
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(restarts, setup, teardown);
-        tcase_add_test(restarts, restart);
+        tcase_add_loop_test(restarts, restart, 0, 2);
         tcase_add_test(restarts, batches_survive_the_daemon);
         tcase_add_test(restarts, batches_wait_after_a_reboot);
         tcase_add_test(restarts, restart_with_damaged_package);
