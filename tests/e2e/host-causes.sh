@@ -7,11 +7,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
 last=at=fdl2:midst:#3
+mute=fault=at=fdl2:chip-uid:#2+silence # asked who it is after the failure, it says nothing
 enter_world --fast --hub 1-2,full --device=phone-emmc,name=perm,port=1-1,perm=denied --device=phone-emmc,name=program,port=1-4,held-by=program \
         --device=phone-emmc,name=driver,port=1-5,held=option,held-by=stubborn --device=phone-emmc,name=blocked,port=1-6,authorized=no \
         --device=phone-emmc,name=asleep,port=1-7,power=asleep --device=phone-emmc,name=slowhub,port=1-2.1,fault=at=fdl2:midst:#20+silence \
-        --device=phone-emmc,name=late,port=1-2.2,fault=at=fdl2:midst:#20+late=1500 \
-        --device=phone-emmc,name=one,port=1-3.1,fault=at=fdl2:midst:#20+silence --device=phone-emmc,name=two,port=1-3.2,fault=at=fdl2:midst:#20+silence \
+        --device=phone-emmc,name=late,port=1-2.2,fault=at=fdl2:midst:#20+late=1500,$mute \
+        --device=phone-emmc,name=one,port=1-3.1,fault=at=fdl2:midst:#20+silence,$mute --device=phone-emmc,name=two,port=1-3.2,fault=at=fdl2:midst:#20+silence,$mute \
         --device=phone-emmc,name=dead,port=1-8.1,fault=$last+stall --device=phone-emmc,name=alive,port=1-9.1,fault=$last+late=1500 \
         --device=phone-emmc,name=refused,port=1-10.1,fault=$last+nak=84 \
         --device=phone-emmc,name=autod,port=1-12,autod --device=phone-emmc,name=fine,port=1-11.1 --device=phone-emmc,name=alone,port=1-11.2,fault=at=fdl2:midst:#20+silence
@@ -60,7 +61,7 @@ grep -q "^  likely cause: .*hub or its power" "$WORK/err" || fail "the hub is no
 expect 0 fdlctl flash phone.pac --slot="$(port_of fine)"
 for word in ": done" "verified: critical" "  stages: handshake " "write " "/s"; do says "$word"; done # what went well is also said
 [ -z "${SHOW:-}" ] || cat "$WORK/err" >&2
-fails alone write-silent 10 "other devices at the same hub work" "hardly the hub"
+fails alone write-silent 10 "other devices at the same hub work" "hardly the hub" "it answers when a new session is begun" "Retry the job: the device waits."
 
 # A phone that was sent here by "reboot autodloader" has no boot loader any more: said, unless the job writes one.
 device=$(fdlctl -j devices | grep -o "{[^{}]*\"Port\":\"$(port_of autod)\"[^{}]*}" | grep -o 'devices/_[0-9]*' | sed 's/.*_//')
