@@ -94,12 +94,16 @@ file == 1 {
 	for (i = 1; i <= n_options; i++) {
 		h = quote(option_help[i]); gsub(/\[/, "(", h); gsub(/\]/, ")", h); gsub(/:/, "\\:", h)
 		w = words_for(value[i])
-		printf "        '%s%s[%s]%s' \\\n", option[i], (value[i] == "" ? "" : "="), h,
-			(value[i] == "" ? "" : ":" tolower(value[i]) ":" (w != "" ? "_fdlctl_offer " w : words_of(option_help[i]) != "" ? "(" words_of(option_help[i]) ")" : ""))
+		action = value[i] == "" ? "" : ":" tolower(value[i]) ":" (w != "" ? "_fdlctl_offer " w : words_of(option_help[i]) != "" ? "(" words_of(option_help[i]) ")" : "")
+		printf "        '%s%s[%s]%s' \\\n", option[i], (value[i] == "" ? "" : "="), h, action
+		if (letter[i] != "") printf "        '%s%s[%s]%s' \\\n", letter[i], (value[i] == "" ? "" : "+"), h, action
 	}
 	next
 }
 /^@VERBS@$/ && form == "fish" {
+	printf "set -g __fdlctl_verbs"
+	for (i = 1; i <= n_verbs; i++) printf " %s", verb[i]
+	print ""
 	for (i = 1; i <= n_verbs; i++) {
 		printf "complete -c fdlctl -n __fdlctl_no_verb -f -a %s -d '%s'\n", verb[i], quote(help[i])
 		n = split(words_for(arguments[i]), list, " ")

@@ -48,13 +48,13 @@ mount --rbind /dev "$root/dev"
 mkdir -p "$root/packages" "$root/run/test"
 cp "$WORK"/*.deb "$root/packages/"
 in_root() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
-listing() { (cd "$root" && find etc usr/bin usr/sbin usr/lib lib/systemd lib/udev usr/share/dbus-1 usr/share/polkit-1 usr/share/man var/lib -xdev -iname '*fdl*' -print 2>/dev/null | grep -v -e '^var/lib/dpkg' -e '^usr/lib/gcc' | sort); }
-in_root dpkg --purge fdld fdlctl >/dev/null 2>&1 || true
+listing() { (cd "$root" && find etc usr/bin usr/sbin usr/lib lib/systemd lib/udev usr/share/dbus-1 usr/share/polkit-1 usr/share/man usr/libexec var/lib -xdev -iname '*fdl*' -print 2>/dev/null | grep -v -e '^var/lib/dpkg' -e '^usr/lib/gcc' | sort); }
+in_root dpkg --purge fdld-tests fdld fdlctl >/dev/null 2>&1 || true
 [ -z "$(listing)" ] || fail "there are files of fdld before it is installed: $(listing)"
 
 echo "installing"
 # What the packages depend on is here, as they were built here.
-in_root sh -c 'dpkg -i /packages/fdld_*.deb /packages/fdlctl_*.deb' >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be installed"; }
+in_root sh -c 'dpkg -i /packages/fdld_*.deb /packages/fdlctl_*.deb /packages/fdld-tests_*.deb' >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be installed"; }
 in_root getent passwd fdld >/dev/null || fail "the user fdld was not made"
 in_root getent group fdld >/dev/null || fail "the group fdld was not made"
 for file in usr/sbin/fdld usr/bin/fdlctl lib/systemd/system/fdld.service lib/udev/rules.d/60-fdld.rules etc/fdld/fdld.conf \
@@ -66,7 +66,21 @@ done
 ! in_root find /usr/share/polkit-1/rules.d /etc/polkit-1/rules.d -name '*flashers*' 2>/dev/null | grep . || fail "the example rule is active"
 [ -L "$root/etc/systemd/system/multi-user.target.wants/fdld.service" ] || fail "the daemon is not enabled"
 in_root fdlctl --version >/dev/null
-in_root dpkg --verify fdld fdlctl | grep . && fail "what was installed is not what was packed"
+in_root dpkg --verify fdld fdlctl fdld-tests | grep . && fail "what was installed is not what was packed"
+
+echo "trying it without a device"
+[ -e "$root/usr/share/man/man1/fdld-demo.1.gz" ] || fail "fdld-demo has no manual page"
+in_root fdld-demo --help >"$WORK/demo" && grep -q simulated "$WORK/demo" || fail "fdld-demo does not say what it is"
+in_root fdld-demo families >"$WORK/demo" && grep -q phone-emmc "$WORK/demo" || fail "fdld-demo knows no families"
+status=0
+in_root TMPDIR=/run/test fdld-demo shell --fast --device=phone-emmc --device=feature-nor \
+        sh -c 'fdlctl -q flash phone.pac --slot=pci-0000:00:14.0-usb-0:1 && fdld-demo unplug 1 && fdlctl jobs' >"$WORK/demo" 2>&1 || status=$?
+case $status in
+0) grep -qw done "$WORK/demo" || { cat "$WORK/demo"; fail "nothing was flashed in the demo"; } ;;
+77) echo "no devices can be simulated in here: $(tail -n 1 "$WORK/demo")" ;;
+*) cat "$WORK/demo"; fail "fdld-demo ended with $status" ;;
+esac
+[ "$(ls "$root/run/test")" = "" ] || fail "fdld-demo left behind: $(ls "$root/run/test")"
 
 echo "using it, as the user of the package"
 cat >"$root/run/test/bus.conf" <<END
@@ -147,14 +161,14 @@ else
 fi
 
 echo "upgrading, while it runs"
-for package in fdld fdlctl; do
+for package in fdld fdlctl fdld-tests; do
         mkdir "$WORK/$package"
         dpkg-deb -R "$WORK/${package}"_*.deb "$WORK/$package"
-        sed -i 's/^Version: .*/&+upgrade/; s/\(fdlctl (= [^)]*\))/\1+upgrade)/' "$WORK/$package/DEBIAN/control"
+        sed -i 's/^Version: .*/&+upgrade/; s/\(fdl[a-z]* (= [^)]*\))/\1+upgrade)/g' "$WORK/$package/DEBIAN/control"
         dpkg-deb -b "$WORK/$package" "$root/packages/$package-upgrade.deb" >/dev/null
 done
 before=$(stat -Lc %i "$root/proc/$daemon/exe")
-in_root dpkg -i /packages/fdld-upgrade.deb /packages/fdlctl-upgrade.deb >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be upgraded"; }
+in_root dpkg -i /packages/fdld-upgrade.deb /packages/fdlctl-upgrade.deb /packages/fdld-tests-upgrade.deb >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be upgraded"; }
 kill -0 $daemon || fail "the upgrade ended the daemon"
 for _ in $(seq 200); do
         [ "$(stat -Lc %i "$root/proc/$daemon/exe")" != "$before" ] && break
@@ -168,14 +182,14 @@ kill -TERM $daemon
 wait $daemon || fail "the daemon ended with status $?"
 
 echo "removing"
-in_root dpkg --remove fdld fdlctl >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be removed"; }
+in_root dpkg --remove fdld-tests fdld fdlctl >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be removed"; }
 [ ! -e "$root/usr/sbin/fdld" ] || fail "the daemon is still there"
 [ -e "$root/etc/fdld/fdld.conf" ] || fail "removing took the settings away"
 [ -d "$root/var/lib/fdld" ] || fail "removing took the records away"
 
 echo "purging"
 rm "$root/etc/fdld/fdld.conf.d/mine.conf"
-in_root dpkg --purge fdld fdlctl >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be purged"; }
+in_root dpkg --purge fdld-tests fdld fdlctl >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be purged"; }
 [ -z "$(listing)" ] || fail "purging left behind: $(listing)"
 kill $bus
 echo "Debian packages: built, installed, used, upgraded while the daemon ran, removed, purged"

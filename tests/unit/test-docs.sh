@@ -141,37 +141,80 @@ for shell in bash zsh fish; do
         fi
 done
 
-# ---- completion of bash, live: what the daemon would say comes from a stand-in ----
+# ---- completion, live: what the daemon would say comes from a stand-in ----
 mkdir "$work/bin"
 cat >"$work/bin/fdlctl" <<'END'
 #!/bin/sh
-for a; do [ "$a" = slots ] && printf 'socket 1  pci-0:1  empty\nright     pci-0:2  empty\n'; done
+for a; do [ "$a" = slots ] && printf 'socket 1  pci-0:1  empty\nright     pci-0:2  empty\n-         pci-0:3  empty\n'; done
 for a; do [ "$a" = jobs ] && printf '17  flash  running\n18  flash  queued\n'; done
 for a; do [ "$a" = packages ] && printf '0123456789ab  phone.pac  PHONE\n'; done
 exit 0
 END
 chmod +x "$work/bin/fdlctl"
-# offers WORD…: what the last word could become
-offers() {
+# offers_SHELL LINE: what the last word of the line could become
+offers_bash() {
         # shellcheck disable=SC2016 # for the inner shell
-        PATH=$work/bin:$PATH bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fdlctl; printf "%s\n" "${COMPREPLY[@]}"' \
-                "$build/client/completion/fdlctl" "$@" 2>/dev/null
+        PATH=$work/bin:$PATH bash -c '. "$0"; IFS=" " read -ra COMP_WORDS <<<"${1//=/ = }"; case $1 in *[\ =]) COMP_WORDS+=("") ;; esac
+                COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fdlctl; printf "%s\n" "${COMPREPLY[@]//\\}"' "$build/client/completion/fdlctl" "$1" 2>/dev/null
 }
-expect_offer() {
-        local want=$1
-        shift
-        offers "$@" | grep -qxF -- "$want" || complain "bash does not offer '$want' after: $*; it offers: $(offers "$@" | tr '\n' ' ')"
+offers_fish() {
+        # shellcheck disable=SC2016
+        HOME=$work PATH=$work/bin:$PATH fish --no-config -c 'source $argv[1]; complete -C $argv[2]' "$build/client/completion/fdlctl.fish" "$1" 2>/dev/null |
+                sed -E 's/\t.*//; s/^--[a-z-]+=(.)/\1/'
 }
-expect_offer status fdlctl stat
-expect_offer --slot fdlctl flash --sl
-expect_offer 'socket\ 1' fdlctl flash --slot = so
-expect_offer right fdlctl flash --slot = ''
-expect_offer 17 fdlctl cancel ''
-expect_offer 18 fdlctl -q wait 17 1
-expect_offer phone.pac fdlctl flash ph
-expect_offer 0123456789ab fdlctl remove 0
-expect_offer factory fdlctl flash --mode = f
-[ "$(offers fdlctl flash --slot = zzz)" = "" ] || complain "bash offers what does not fit"
+# In a terminal of its own, as there is no other way to ask: what is added to the list goes into a file, too.
+cat >"$work/zshrc" <<'END'
+PS1= fpath=($COMPLETION $fpath)
+autoload -Uz compinit && compinit -u -d $HOME/dump
+bindkey '^I' complete-word
+compadd() {
+        local -a hits
+        if [[ " ${@[1,(i)(-|--)]} " != *\ -(O|A|D)\ * ]]; then
+                builtin compadd -A hits "$@"
+                (( $#hits )) && print -rl -- $hits >>$OFFERS
+        fi
+        builtin compadd "$@"
+}
+finish() { : >$OFFERS.end }
+comppostfuncs=(finish)
+END
+offers_zsh() {
+        rm -f "$work"/offers*
+        touch "$work/offers"
+        # shellcheck disable=SC2016
+        COMPLETION=$build/client/completion OFFERS=$work/offers HOME=$work ZDOTDIR=$work TERM=dumb PATH=$work/bin:$PATH zsh -f -c '
+                zmodload zsh/zpty && zpty z zsh -f -i && zpty -w z "source $1/zshrc" && zpty -w -n z "$2"$'"'\\t'"'
+                for ((i = 0; i < 400; i++)); do [[ -e $1/offers.end ]] && break; zpty -r -t z >/dev/null; sleep 0.02; done
+                zpty -d z' zsh "$work" "$1" >/dev/null 2>&1
+        sed 's/\\//g' "$work/offers"
+}
+for shell in bash zsh fish; do
+        if ! command -v $shell >/dev/null; then
+                echo "$shell is not installed: what it offers was not looked at"
+                continue
+        fi
+        while IFS='|' read -r line want; do
+                [ -n "$line" ] || continue
+                "offers_$shell" "$line" >"$work/offered"
+                grep -qxF -- "$want" "$work/offered" || complain "$shell does not offer '$want' after: $line; it offers: $(tr '\n' ' ' <"$work/offered")"
+                ! grep -qx -e - "$work/offered" || complain "$shell offers a dash after: $line"
+        done <<'END'
+fdlctl stat|status
+fdlctl flash --sl|--slot
+fdlctl flash --slot=so|socket 1
+fdlctl flash --slot=|right
+fdlctl flash --slot=|pci-0:3
+fdlctl arm |pci-0:3
+fdlctl -s |right
+fdlctl cancel |17
+fdlctl -q wait 17 1|18
+fdlctl -q -s right wait |17
+fdlctl flash ph|phone.pac
+fdlctl remove 0|0123456789ab
+fdlctl flash --mode=f|factory
+END
+        [ "$("offers_$shell" "fdlctl flash --slot=zzz")" = "" ] || complain "$shell offers what does not fit"
+done
 
 [ "$bad" = 0 ] && echo "help, manual pages, completion, introspection data, settings and code agree"
 exit "$bad"
