@@ -28,6 +28,9 @@ typedef struct ChannelOps {
          * glued). *ret_size may be 0 (a zero-length packet). Errors as send; -ETIMEDOUT: nothing arrived.
          * timeout_ms 0 polls: it must be cheap, the session asks before each command whether a late answer is there. */
         int (*receive)(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size);
+        /* The same without a copy: *ret points to what came, all of it, and stays as it is until the channel is asked to receive, to look or to
+         * stream again. NULL: not offered. */
+        int (*borrow)(Channel *c, uint32_t timeout_ms, const uint8_t **ret, size_t *ret_size);
         /* The class request that opens the port (bsl-protocol §2.3): SET_CONTROL_LINE_STATE, wValue `value`. */
         int (*line_state)(Channel *c, uint16_t value, uint32_t timeout_ms);
         /* Is it still there, and does its port live? Asks the device for its status, which changes nothing; timeout_ms 0: only whether
@@ -59,6 +62,11 @@ static inline int channel_stream(Channel *c, const void *data, size_t size, uint
 }
 static inline int channel_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
         return c->ops->receive(c, data, size, timeout_ms, ret_size);
+}
+/* `data` has room for `size` bytes, for channels that only copy. */
+static inline int channel_borrow(Channel *c, void *data, size_t size, uint32_t timeout_ms, const uint8_t **ret, size_t *ret_size) {
+        *ret = data;
+        return c->ops->borrow ? c->ops->borrow(c, timeout_ms, ret, ret_size) : c->ops->receive(c, data, size, timeout_ms, ret_size);
 }
 static inline int channel_line_state(Channel *c, uint16_t value, uint32_t timeout_ms) {
         return c->ops->line_state(c, value, timeout_ms);

@@ -178,8 +178,7 @@ static bool may_retry(const Failure *f) {
         return f->class == CLASS_REFUSED && f->reply == BSL_REP_OPERATION_FAILED;
 }
 
-static int read_once(BslSession *s, const Command *c, void *data, size_t size, bool allow_short, size_t *ret_size,
-                     Failure *f) {
+static int read_once(BslSession *s, const Command *c, size_t size, bool allow_short, const uint8_t **ret, size_t *ret_size, Failure *f) {
         uint64_t since = channel_now(s->channel);
         BslFrame frame;
         int r = session_command(s, c, &frame, f);
@@ -188,14 +187,13 @@ static int read_once(BslSession *s, const Command *c, void *data, size_t size, b
                 return r;
         if (frame.size > size || (frame.size < size && !allow_short))
                 return wrong_length(s, c, since, size, frame.size, f);
-        memcpy(data, frame.payload, frame.size);
-        if (ret_size)
-                *ret_size = frame.size;
+        *ret = frame.payload;
+        *ret_size = frame.size;
         return 0;
 }
 
-static int read_exactly(BslSession *s, const Command *c, void *data, size_t size, bool allow_short, size_t *ret_size,
-                        Failure *f) {
+/* *ret: what came, where it lies. */
+static int read_exactly(BslSession *s, const Command *c, size_t size, bool allow_short, const uint8_t **ret, size_t *ret_size, Failure *f) {
         Failure own = FAILURE_INIT;
         int r, d;
 
@@ -203,7 +201,7 @@ static int read_exactly(BslSession *s, const Command *c, void *data, size_t size
                 return -EINVAL;
         if (s->tainted)
                 return session_refuse_tainted(s, f);
-        r = read_once(s, c, data, size, allow_short, ret_size, &own);
+        r = read_once(s, c, size, allow_short, ret, ret_size, &own);
         if (r <= 0)
                 return r;
         if (may_retry(&own)) {
@@ -213,8 +211,10 @@ static int read_exactly(BslSession *s, const Command *c, void *data, size_t size
                 s->tainted = false;
                 s->retries++;
                 own = FAILURE_INIT;
-                r = read_once(s, c, data, size, allow_short, ret_size, &own);
+                r = read_once(s, c, size, allow_short, ret, ret_size, &own);
                 own.attempts = 2;
+                if (r == 0)
+                        *ret = memcpy(s->scratch, *ret, *ret_size); /* what is drained takes its place */
                 /* Two requests are out: a surplus answer must not meet the next one. */
                 d = r < 0 ? 0 : session_drain(s, QUIET_MS);
                 if (d == -ECANCELED)
@@ -225,8 +225,8 @@ static int read_exactly(BslSession *s, const Command *c, void *data, size_t size
         return r;
 }
 
-int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data, size_t size, bool allow_short,
-                   size_t *ret_size, Failure *f) {
+int bsl_view_flash(BslSession *s, uint32_t address, uint32_t offset, size_t size, bool allow_short, const uint8_t **ret, size_t *ret_size,
+                   Failure *f) {
         bool logical = address >> 31;
         uint8_t payload[12];
         const Command c = {.code = BSL_CMD_READ_FLASH,
@@ -238,15 +238,30 @@ int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data,
         put_be32(payload, logical ? address : address + offset);
         put_be32(payload + 4, (uint32_t) size);
         put_be32(payload + 8, offset);
-        return read_exactly(s, &c, data, size, allow_short, ret_size, f);
+        return read_exactly(s, &c, size, allow_short, ret, ret_size, f);
+}
+
+int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data, size_t size, bool allow_short,
+                   size_t *ret_size, Failure *f) {
+        const uint8_t *came;
+        size_t n;
+        int r = bsl_view_flash(s, address, offset, size, allow_short, &came, &n, f);
+
+        if (r != 0)
+                return r;
+        memcpy(data, came, n);
+        if (ret_size)
+                *ret_size = n;
+        return 0;
 }
 
 int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f) {
         return command_name(s, BSL_CMD_READ_START, name, size, NULL, s->deadlines.read, NULL, f);
 }
 
-int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f) {
+int bsl_view_midst(BslSession *s, uint64_t offset, size_t size, const uint8_t **ret, Failure *f) {
         uint8_t payload[12];
+        size_t n;
         const Command c = {.code = BSL_CMD_READ_MIDST,
                            .payload = payload,
                            .size = offset > UINT32_MAX ? 12 : 8,
@@ -255,7 +270,16 @@ int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Fail
 
         put_le32(payload, (uint32_t) size);
         put_le64(payload + 4, offset);
-        return read_exactly(s, &c, data, size, false, NULL, f);
+        return read_exactly(s, &c, size, false, ret, &n, f);
+}
+
+int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f) {
+        const uint8_t *came;
+        int r = bsl_view_midst(s, offset, size, &came, f);
+
+        if (r == 0)
+                memcpy(data, came, size);
+        return r;
 }
 
 int bsl_read_end(BslSession *s, Failure *f) {

@@ -45,8 +45,9 @@ struct BslSession {
 
         Heard heard;
         size_t rx_at, rx_end; /* received, not yet decoded */
+        const uint8_t *rx;       /* where it lies: the channel's memory, or rx_own */
         BslDecoder decoder;
-        uint8_t rx[RX_SIZE];
+        uint8_t rx_own[RX_SIZE]; /* of channels that only copy; otherwise these pages are never touched */
         unsigned tx_at;          /* the frame that goes next is, or will be made, here */
         const uint8_t *ready;    /* payload of the MIDST that is made already in tx[tx_at], NULL none */
         size_t ready_size, ready_wire;

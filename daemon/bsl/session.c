@@ -153,10 +153,10 @@ int session_fill(BslSession *s, uint64_t until) {
 
         if (++s->heard.transfers > TRANSFERS_MAX || s->heard.bytes > BYTES_MAX || s->heard.garbage > GARBAGE_MAX)
                 return -EBADMSG;
-        r = channel_receive(s->channel, s->rx, sizeof(s->rx), wait, &n);
+        r = channel_borrow(s->channel, s->rx_own, sizeof(s->rx_own), wait, &s->rx, &n);
         if (r < 0)
                 return r == -ETIMEDOUT && channel_now(s->channel) < until ? 0 : r;
-        if (n > sizeof(s->rx))
+        if (n > RX_SIZE)
                 return -EIO;
         s->rx_at = 0;
         s->rx_end = n;

@@ -226,6 +226,10 @@ int bsl_read_flash(BslSession *s, uint32_t address, uint32_t offset, void *data,
                    size_t *ret_size, Failure *f);
 int bsl_read_start(BslSession *s, const char *name, uint64_t size, Failure *f);
 int bsl_read_midst(BslSession *s, uint64_t offset, void *data, size_t size, Failure *f);
+/* The same two without a copy: *ret points to the bytes where they came, valid until the session is used again. */
+int bsl_view_flash(BslSession *s, uint32_t address, uint32_t offset, size_t size, bool allow_short, const uint8_t **ret, size_t *ret_size,
+                   Failure *f);
+int bsl_view_midst(BslSession *s, uint64_t offset, size_t size, const uint8_t **ret, Failure *f);
 int bsl_read_end(BslSession *s, Failure *f);
 /* *ret: malloc'ed array, at most 862 entries. */
 int bsl_read_partitions(BslSession *s, BslPartition **ret, size_t *ret_n, Failure *f);

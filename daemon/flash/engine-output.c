@@ -7,12 +7,12 @@
 
 /* Flash into an output of the job, hashed on the way. */
 
-static int put(Engine *e, const PlanStep *s, uint64_t at, size_t n) {
+static int put(Engine *e, const PlanStep *s, uint64_t at, const uint8_t *data, size_t n) {
         int r;
 
         if (!e->hooks->output)
                 return -EINVAL;
-        r = e->hooks->output(e->hooks->userdata, s->output, at, e->block, n);
+        r = e->hooks->output(e->hooks->userdata, s->output, at, data, n);
         if (r >= 0 || r == -ECANCELED)
                 return MIN(r, 0);
         e->text_complete = true;
@@ -27,18 +27,19 @@ static int read_all(Engine *e, const PlanStep *s, uint64_t size, Digest *digest,
 
         while (at < size) {
                 size_t n = (size_t) MIN(size - at, block);
+                const uint8_t *data;
                 int r;
 
                 *ret_done = at;
                 if (engine_cancelled(e))
                         return -ECANCELED;
                 e->offset = s->skip + at;
-                r = engine_read_part(e, s, s->skip + at, e->block, n);
+                r = engine_view_part(e, s, s->skip + at, n, &data);
                 if (r == 0)
-                        r = put(e, s, at, n);
+                        r = put(e, s, at, data, n);
                 if (r != 0)
                         return r;
-                digest_update(digest, e->block, n);
+                digest_update(digest, data, n);
                 at += n;
                 engine_progress(e, at);
         }

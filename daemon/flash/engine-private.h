@@ -267,6 +267,8 @@ int engine_backup(Engine *e);
 uint32_t engine_read_block(const Engine *e, const PlanStep *s);
 /* Exactly n bytes from `at` within what the step is about; a partition was opened before. */
 int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n);
+/* The same where they came, valid until the session is used again. */
+int engine_view_part(Engine *e, const PlanStep *s, uint64_t at, size_t n, const uint8_t **ret);
 /* engine-output.c */
 int engine_output(Engine *e);
 /* True if a later step merges what this BACKUP step reads. */

@@ -13,19 +13,26 @@ uint32_t engine_read_block(const Engine *e, const PlanStep *s) {
         return s->partition[0] && !bsl_session_transcoding(e->session) ? engine_block_unescaped(e) : s->block;
 }
 
-static int read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n, bool allow_short,
-                     size_t *ret) {
+static int view_part(Engine *e, const PlanStep *s, uint64_t at, size_t n, bool allow_short, const uint8_t **ret, size_t *ret_size) {
         if (!s->partition[0])
-                return bsl_read_flash(e->session, (uint32_t) s->address, (uint32_t) at, data, n, allow_short, ret,
-                                      e->failure);
-        *ret = n;
-        return bsl_read_midst(e->session, at, data, n, e->failure);
+                return bsl_view_flash(e->session, (uint32_t) s->address, (uint32_t) at, n, allow_short, ret, ret_size, e->failure);
+        *ret_size = n;
+        return bsl_view_midst(e->session, at, n, ret, e->failure);
+}
+
+int engine_view_part(Engine *e, const PlanStep *s, uint64_t at, size_t n, const uint8_t **ret) {
+        size_t got;
+
+        return view_part(e, s, at, n, false, ret, &got);
 }
 
 int engine_read_part(Engine *e, const PlanStep *s, uint64_t at, uint8_t *data, size_t n) {
-        size_t got;
+        const uint8_t *came;
+        int r = engine_view_part(e, s, at, n, &came);
 
-        return read_part(e, s, at, data, n, false, &got);
+        if (r == 0)
+                memcpy(data, came, n);
+        return r;
 }
 
 /* Where a reading goes: into memory or a file, or against what was read before. */
@@ -36,10 +43,6 @@ typedef struct Sink {
         bool again;                /* compared with what is in spool */
         bool differs;
 } Sink;
-
-static uint8_t *sink_room(Engine *e, const Sink *sink, size_t at) {
-        return sink->data ? sink->data + at : e->block;
-}
 
 static bool same_as_before(const EngineImage *before, size_t at, const uint8_t *data, size_t n) {
         return at <= before->size && n <= before->size - at && memcmp(before->data + at, data, n) == 0;
@@ -52,13 +55,15 @@ static int spool_failed(Engine *e, int r) {
                                  engine_subject(engine_step(e)), strerror(-r));
 }
 
-static int sink_take(Engine *e, Sink *sink, size_t at, size_t n) {
+static int sink_take(Engine *e, Sink *sink, size_t at, const uint8_t *data, size_t n) {
         int r = 1;
 
         if (sink->spool)
-                r = sink->again ? engine_spool_same(sink->spool, at, e->block, n) : engine_spool_put(sink->spool, e->block, n) ?: 1;
+                r = sink->again ? engine_spool_same(sink->spool, at, data, n) : engine_spool_put(sink->spool, data, n) ?: 1;
         else if (sink->before)
-                r = same_as_before(sink->before, at, e->block, n);
+                r = same_as_before(sink->before, at, data, n);
+        else
+                memcpy(sink->data + at, data, n);
         if (r == 0) {
                 trace_differs(e->input->trace, at);
                 sink->differs = true;
@@ -83,12 +88,13 @@ static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, boo
 
         while (at < size) {
                 size_t n = MIN(size - at, block), got = 0;
+                const uint8_t *data = NULL;
                 int r;
 
                 if (engine_cancel_safe(e->plan, e->step) && engine_cancelled(e))
                         return -ECANCELED;
                 e->offset = at;
-                r = read_part(e, s, at, sink_room(e, sink, at), n, allow_short, &got);
+                r = view_part(e, s, at, n, allow_short, &data, &got);
                 if (beyond_end(e, s, r, at, &block)) {
                         if (block < SMALLEST_READ)
                                 break;
@@ -97,7 +103,7 @@ static int read_parts(Engine *e, const PlanStep *s, Sink *sink, size_t size, boo
                 if (r != 0)
                         return r;
                 got = MIN(got, n);
-                r = sink_take(e, sink, at, got);
+                r = sink_take(e, sink, at, data, got);
                 if (r != 0)
                         return r;
                 at += got;

@@ -38,6 +38,7 @@ typedef struct Check {
         bool stop;              /* at the first difference: nobody wants to know more */
         uint64_t first, last_block, n_blocks, n_differ; /* blocks of BLOCK bytes, by their place in the partition */
         bool last_differs;
+        const uint8_t *data;    /* what was read last, until something else is asked */
 } Check;
 
 static bool is_nand(const Engine *e) {
@@ -54,7 +55,7 @@ static int read_at(Check *c, uint64_t at, size_t n) {
         if (engine_cancelled(c->e))
                 return -ECANCELED;
         c->e->offset = at;
-        r = engine_read_part(c->e, c->s, at, c->e->block, n);
+        r = engine_view_part(c->e, c->s, at, n, &c->data);
         c->answered = c->answered || r == 0;
         return r;
 }
@@ -92,11 +93,11 @@ static void count(Check *c, const Want *w, uint64_t from, uint64_t at, size_t n)
         for (size_t i = 0; i < n;) {
                 size_t piece = (size_t) MIN(n - i, BLOCK - (at + i) % BLOCK);
                 uint64_t block = (at + i) / BLOCK;
-                bool good = as_wanted(c, w, from + i, c->e->block + i, piece);
+                bool good = as_wanted(c, w, from + i, c->data + i, piece);
                 bool again = c->n_blocks > 0 && block == c->last_block; /* it came in two parts */
 
                 if (!good && c->n_differ == 0) {
-                        c->first = at + i + first_different(c, w, from + i, c->e->block + i, piece);
+                        c->first = at + i + first_different(c, w, from + i, c->data + i, piece);
                         trace_differs(c->e->input->trace, c->first);
                 }
                 c->n_blocks += !again;
@@ -180,7 +181,7 @@ static int find_shift(Check *c) {
                 return 0;
         n = (size_t) MIN(size - SPL_BLOCK, (uint64_t) BLOCK);
         r = read_at(c, SPL_BLOCK, n);
-        if (r == 0 && memcmp(c->e->block, image + SPL_BLOCK, n) != 0 && memcmp(c->e->block, image, n) == 0)
+        if (r == 0 && memcmp(c->data, image + SPL_BLOCK, n) != 0 && memcmp(c->data, image, n) == 0)
                 c->shift = SPL_BLOCK;
         return r;
 }

@@ -50,7 +50,7 @@ struct UsbChannel {
         Transfer in, out, control, pieces[PIECES];
         uint64_t out_until;
         size_t in_at, in_end; /* received, not yet taken by the caller */
-        uint8_t *in_buffer;
+        uint8_t in_small[IN_SMALL], *in_large; /* the latter only while a device is being read */
         uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE + 2];
 };
 
@@ -263,9 +263,22 @@ static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_
         return r < 0 ? r : usb_settle(c);
 }
 
+/* The large buffer comes with the second large answer in a row and goes when they end: in between there are thousands. */
+static uint8_t *choose_buffer(UsbChannel *u, int *ret_size) {
+        if (u->in_end <= IN_SMALL / 2) {
+                free(u->in_large);
+                u->in_large = NULL;
+        } else if (!u->in_large)
+                u->in_large = malloc(IN_SIZE);
+        *ret_size = u->in_large ? IN_SIZE : IN_SMALL;
+        return u->in_large ?: u->in_small;
+}
+
 static int fetch_begin(UsbChannel *u, uint64_t until) {
-        libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, u->in_buffer, u->in_end > IN_SMALL / 2 ? IN_SIZE : IN_SMALL,
-                                  on_completed, &u->in, 0);
+        int size;
+        uint8_t *buffer = choose_buffer(u, &size);
+
+        libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, buffer, size, on_completed, &u->in, 0);
         return submit(u, &u->in, until);
 }
 
@@ -389,20 +402,33 @@ static int usb_stream(Channel *c, const void *data, size_t size, uint32_t timeou
         return r < 0 ? stream_end(u, &st, r) : 0;
 }
 
+static int usb_fetch(UsbChannel *u, uint32_t timeout_ms) {
+        if (atomic_load(&u->cancelled))
+                return -ECANCELED;
+        return u->in_at == u->in_end ? fetch(u, usb_now(NULL) + timeout_ms) : 0;
+}
+
+static int usb_borrow(Channel *c, uint32_t timeout_ms, const uint8_t **ret, size_t *ret_size) {
+        UsbChannel *u = usb_channel_of(c);
+        int r = usb_fetch(u, timeout_ms);
+
+        if (r < 0)
+                return r;
+        *ret = u->in.urb->buffer + u->in_at;
+        *ret_size = u->in_end - u->in_at;
+        u->in_at = u->in_end;
+        return 0;
+}
+
 static int usb_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms, size_t *ret_size) {
         UsbChannel *u = usb_channel_of(c);
         size_t n;
-        int r;
+        int r = usb_fetch(u, timeout_ms);
 
-        if (atomic_load(&u->cancelled))
-                return -ECANCELED;
-        if (u->in_at == u->in_end) {
-                r = fetch(u, usb_now(NULL) + timeout_ms);
-                if (r < 0)
-                        return r;
-        }
+        if (r < 0)
+                return r;
         n = MIN(size, u->in_end - u->in_at);
-        memcpy(data, u->in_buffer + u->in_at, n);
+        memcpy(data, u->in.urb->buffer + u->in_at, n);
         u->in_at += n;
         *ret_size = n;
         return 0;
@@ -456,6 +482,7 @@ static const ChannelOps usb_ops = {
         .settle = usb_settle,
         .stream = usb_stream,
         .receive = usb_receive,
+        .borrow = usb_borrow,
         .line_state = usb_line_state,
         .look = usb_look,
         .now = usb_now,
@@ -497,7 +524,7 @@ UsbChannel *usb_channel_close(UsbChannel *u) {
                 libusb_exit(u->context);
         if (u->fd >= 0)
                 close(u->fd);
-        free(u->in_buffer);
+        free(u->in_large);
         free(u->devnode);
         free(u->sysfs);
         free(u);
@@ -621,13 +648,12 @@ static int claim(UsbChannel *u, bool keep_driver, Failure *f) {
 static int allocate(UsbChannel *u, Failure *f) {
         bool enough = true;
 
-        u->in_buffer = malloc(IN_SIZE);
         u->in.urb = libusb_alloc_transfer(0);
         u->out.urb = libusb_alloc_transfer(0);
         u->control.urb = libusb_alloc_transfer(0);
         for (size_t i = 0; i < PIECES; i++)
                 enough = (u->pieces[i].urb = libusb_alloc_transfer(0)) && enough;
-        if (!enough || !u->in_buffer || !u->in.urb || !u->out.urb || !u->control.urb)
+        if (!enough || !u->in.urb || !u->out.urb || !u->control.urb)
                 return failure_set_errno(f, ENOMEM, "Not enough memory for USB transfers.");
         return 0;
 }

@@ -19,6 +19,7 @@ typedef struct SimChannel {
         uint64_t unplug_at_send;
         uint64_t unplug_at_ns; /* pulls the cable when the clock reaches that; 0: never */
         uint64_t sends, receives, bytes_out, bytes_in;
+        uint8_t *lent;       /* what was borrowed last: gone with the next, so that who still uses it is found out */
         /* Sees what is sent, as it goes over the wire; may be NULL. */
         void (*tap)(void *userdata, const uint8_t *data, size_t size);
         void *tap_userdata;
