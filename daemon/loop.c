@@ -3,6 +3,13 @@
 
 #include <time.h>
 
+#include "rest.h"
+
+/* After so much work in one stretch, and so much quiet behind it, what the work needed is given back. What a watchdog or a single call
+ * needs is less, so that an idle daemon sleeps on. */
+#define REST_WORK 16U
+#define REST_USEC 2000000U
+
 static uint64_t usec(clockid_t clock) {
         struct timespec t;
 
@@ -24,16 +31,34 @@ static int dispatch(sd_event *event, LoopTimes *t) {
         return r;
 }
 
+/* Waits for something to do; 0: there was nothing for a while, or what there was is gone. *work: dispatches since the last rest. */
+static int wait_or_rest(sd_event *event, unsigned *work, uint64_t *since) {
+        bool rest = *work >= REST_WORK;
+        int r = sd_event_wait(event, rest ? REST_USEC : UINT64_MAX);
+        uint64_t now = usec(CLOCK_MONOTONIC);
+
+        if (r == 0 && rest && now - *since >= REST_USEC)
+                rest_memory();
+        if (now - *since >= REST_USEC)
+                *work = 0;
+        *since = now;
+        return r;
+}
+
 int loop_run(sd_event *event, LoopTimes *ret) {
+        uint64_t since = usec(CLOCK_MONOTONIC);
+        unsigned work = REST_WORK; /* the start itself */
         int r, code = 0;
 
         *ret = (LoopTimes){};
         while (sd_event_get_state(event) != SD_EVENT_FINISHED) {
                 r = sd_event_prepare(event);
                 if (r == 0)
-                        r = sd_event_wait(event, UINT64_MAX);
-                if (r > 0)
+                        r = wait_or_rest(event, &work, &since);
+                if (r > 0) {
+                        work++;
                         r = dispatch(event, ret);
+                }
                 if (r < 0)
                         return r;
         }

@@ -46,6 +46,7 @@ typedef struct ChannelOps {
 struct Channel {
         const ChannelOps *ops;
         uint16_t max_packet; /* wMaxPacketSize of the OUT endpoint, 64 or 512 */
+        size_t expected;     /* the user's word: so many bytes the next answer should have; 0 few. It may have others all the same */
 };
 
 static inline int channel_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {

@@ -233,6 +233,7 @@ int bsl_view_flash(BslSession *s, uint32_t address, uint32_t offset, size_t size
                            .payload = payload,
                            .size = logical ? 12 : 8,
                            .deadline = s->deadlines.read,
+                           .answer = size,
                            .want = BSL_REP_READ_FLASH};
 
         put_be32(payload, logical ? address : address + offset);
@@ -266,6 +267,7 @@ int bsl_view_midst(BslSession *s, uint64_t offset, size_t size, const uint8_t **
                            .payload = payload,
                            .size = offset > UINT32_MAX ? 12 : 8,
                            .deadline = s->deadlines.read,
+                           .answer = size,
                            .want = BSL_REP_READ_FLASH};
 
         put_le32(payload, (uint32_t) size);

@@ -68,6 +68,7 @@ typedef struct Command {
         int want2;    /* another one that is as good, 0 none */
         const void *next;        /* MIDST only: what will follow, made ready while the device answers; NULL nothing */
         size_t next_size;
+        size_t answer;           /* bytes that its answer should have, 0 few */
         bool patient; /* damaged frames do not shorten the wait: the device restarts meanwhile */
 } Command;
 

@@ -511,6 +511,7 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
                 return session_refuse_tainted(s, f);
         if (!sized_right(s, c->size))
                 return -EMSGSIZE;
+        s->channel->expected = s->transcode ? 2 * c->answer : c->answer;
         r = drop_stale(s, &w, f);
         if (r != 0)
                 return r;

@@ -130,46 +130,42 @@ static const struct {
 #include "common/errors.def"
 };
 
-/* Texts of the table hold their lists as lines; they are cut once and live for ever. */
-#define ROW_TEXT_MAX 1024
+/* Texts of the table hold their lists as lines. A row is cut when somebody asks for it first, and lives for ever: most are never asked for. */
 static Explanation parsed[ELEMENTSOF(explain_table)];
-static char parsed_text[ELEMENTSOF(explain_table)][2][ROW_TEXT_MAX];
 
-static void split_lines(const char *text, char *copy, const char *list[static EXPLANATION_LIST_MAX]) {
+static void split_lines(const char *text, const char *list[static EXPLANATION_LIST_MAX]) {
+        char *line = strdup(text);
         size_t n = 0;
 
-        snprintf(copy, ROW_TEXT_MAX, "%s", text);
-        for (char *line = copy; line && n < EXPLANATION_LIST_MAX - 1; n++) {
+        while (line && n < EXPLANATION_LIST_MAX - 1) {
                 char *end = strchr(line, '\n');
                 if (end)
                         *end++ = '\0';
-                list[n] = line;
+                list[n++] = line;
                 line = end;
         }
         list[n] = NULL;
 }
 
-static void parse_table(void) {
-        for (size_t i = 0; i < ELEMENTSOF(explain_table); i++) {
-                const ExplainRow *row = explain_table + i;
-                Explanation *e = parsed + i;
-
-                e->summary = row->summary;
-                split_lines(row->causes, parsed_text[i][0], e->causes);
-                split_lines(row->actions, parsed_text[i][1], e->actions);
-                for (size_t k = 0; k < ELEMENTSOF(class_names); k++)
-                        if (streq(class_names[k].class, row->class)) {
-                                e->dbus_name = class_names[k].name;
-                                e->exit_code = class_names[k].exit_code;
-                        }
-        }
+static void parse_row(const ExplainRow *row, Explanation *e) {
+        split_lines(row->causes, e->causes);
+        split_lines(row->actions, e->actions);
+        for (size_t k = 0; k < ELEMENTSOF(class_names); k++)
+                if (streq(class_names[k].class, row->class)) {
+                        e->dbus_name = class_names[k].name;
+                        e->exit_code = class_names[k].exit_code;
+                }
+        e->summary = row->summary;
 }
 
 static void row_to_explanation(size_t i, Explanation *ret) {
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-        pthread_once(&once, parse_table);
+        pthread_mutex_lock(&lock);
+        if (!parsed[i].summary)
+                parse_row(explain_table + i, parsed + i);
         *ret = parsed[i];
+        pthread_mutex_unlock(&lock);
 }
 
 /* One of several words, or both are empty. */

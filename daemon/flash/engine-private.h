@@ -24,8 +24,10 @@ typedef enum EngineRuns { RUNS_ROM, RUNS_FIRST, RUNS_FIRST_OR_LAST, RUNS_LAST } 
 
 typedef struct EngineImage {
         uint8_t *data;
+        struct EngineSpool *kept; /* it lies in a file, and data is NULL */
         size_t size;
         bool stored;             /* it is on disk, whether data are still held or not */
+        uint32_t sum;            /* of what WRITE_NV sends, as loaders want it */
 } EngineImage;
 
 typedef struct Engine {
@@ -263,6 +265,9 @@ int engine_send_expanded(Engine *e, const PlanStep *s, uint64_t total, uint32_t 
 int engine_read_name(Engine *e, const char *name, uint8_t *data, size_t size);
 /* `progress`: what the step has counted before. */
 int engine_read(Engine *e, uint8_t *data, size_t size, bool allow_short, uint64_t progress, size_t *ret_size);
+/* Compared with calibration data, from the fifth byte on, and not held. *ret_size: so much came; *ret_at: the first byte that differs or did not
+ * come, image->size none. */
+int engine_read_nv(Engine *e, const EngineImage *image, size_t *ret_size, size_t *ret_at);
 int engine_backup(Engine *e);
 uint32_t engine_read_block(const Engine *e, const PlanStep *s);
 /* Exactly n bytes from `at` within what the step is about; a partition was opened before. */
@@ -288,7 +293,7 @@ int engine_erase(Engine *e);
 int engine_write(Engine *e);
 int engine_write_nv(Engine *e);
 /* What the step is for, from memory. */
-int engine_write_image(Engine *e, const uint8_t *image, size_t size);
+int engine_write_image(Engine *e, uint8_t *image, size_t size);
 /* Any partition by name, from memory; `nv`: sealed and sent with its sum. */
 int engine_write_name(Engine *e, const char *name, uint8_t *data, size_t size, bool nv);
 /* Makes the images of all WRITE_NV steps that use the backup of step `backup` (-1: of all that are not made yet), so
@@ -299,6 +304,7 @@ void engine_drop_nv(Engine *e);
 int engine_check_nv(Engine *e);
 /* Bytes 0-3 are left out: sum and stamp, which a loader may make anew. image->size: none. */
 size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_t size);
+void engine_image_clear(EngineImage *image);
 
 /* engine-diagnose.c: after a failure */
 /* Finds out in a bounded time how the device is, without a word that could change flash: listens on, looks whether it is on the bus,

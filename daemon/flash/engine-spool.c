@@ -7,8 +7,8 @@
 #include "common/mapped-file.h"
 #include "firmware/digest.h"
 
-/* Below that a file costs more than it saves; calibration of most chips is smaller. */
-#define SPOOL_MIN (256U * 1024)
+/* Below that a file costs more than it saves. */
+#define SPOOL_MIN (64U * 1024)
 /* Compared piece by piece, on the stack. */
 #define PIECE_SIZE (8U * 1024)
 
@@ -20,9 +20,13 @@ struct EngineSpool {
 };
 
 EngineSpool *engine_spool_for(const Engine *e, size_t size) {
+        return e->hooks->backup_file && !engine_puts_back(e, e->step) ? engine_spool_new(e, size) : NULL;
+}
+
+EngineSpool *engine_spool_new(const Engine *e, size_t size) {
         _cleanup_(engine_spool_freep) EngineSpool *s = NULL;
 
-        if (!e->hooks->spool || !e->hooks->backup_file || size < SPOOL_MIN || engine_puts_back(e, e->step))
+        if (!e->hooks->spool || size < SPOOL_MIN)
                 return NULL;
         s = calloc(1, sizeof(*s));
         if (!s)
@@ -51,19 +55,28 @@ int engine_spool_put(EngineSpool *s, const uint8_t *data, size_t n) {
         return r;
 }
 
+int engine_spool_get(const EngineSpool *s, uint64_t at, uint8_t *data, size_t n) {
+        size_t got;
+        int r;
+
+        if (at > s->size || n > s->size - at)
+                return -EINVAL;
+        r = read_at(s->fd, data, n, at, &got);
+        return r < 0 ? r : got < n ? -EIO : 0;
+}
+
 int engine_spool_same(const EngineSpool *s, uint64_t at, const uint8_t *data, size_t n) {
         uint8_t was[PIECE_SIZE];
 
         if (at > s->size || n > s->size - at)
                 return 0;
         for (size_t done = 0, k; done < n; done += k) {
-                size_t got;
                 int r;
 
                 k = MIN(n - done, sizeof(was));
-                r = read_at(s->fd, was, k, at + done, &got);
-                if (r < 0 || got < k)
-                        return r < 0 ? r : -EIO;
+                r = engine_spool_get(s, at + done, was, k);
+                if (r < 0)
+                        return r;
                 if (memcmp(was, data + done, k) != 0)
                         return 0;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "flash/engine-private.h"
+#include "flash/engine-spool.h"
 
 #include "firmware/nv.h"
 
@@ -129,6 +129,29 @@ static int send_blocks(Engine *e, const PlanStep *s, const uint8_t *data, bool f
         return 0;
 }
 
+/* The same of what was put aside: block by block from there, so that nothing goes out that could not be read. */
+static int send_kept(Engine *e, const PlanStep *s, const EngineSpool *kept, uint64_t size) {
+        uint32_t block = MIN(write_block(e, s), ENGINE_BLOCK_MAX);
+
+        for (uint64_t at = 0; at < size;) {
+                size_t n = (size_t) MIN(size - at, block);
+                int r = engine_spool_get(kept, at, e->block, n);
+
+                e->offset = at;
+                if (r < 0) {
+                        e->text_complete = true;
+                        return failure_set_errno(e->failure, r, "what was to be written to %s was put aside on this computer's disk and cannot be read any more: %s",
+                                                 engine_subject(s), strerror(-r));
+                }
+                r = at + n == size ? send_last(e, s, e->block, n) : bsl_midst(e->session, e->block, n, false, e->failure);
+                if (r != 0)
+                        return r;
+                at += n;
+                engine_progress(e, at);
+        }
+        return 0;
+}
+
 /* The larger the image, the longer a signature check and the writing of what is still in RAM may take. */
 static void set_checking_deadline(Engine *e, const PlanStep *s, uint64_t size) {
         uint64_t mib = (size + 0xfffff) >> 20, scaled = e->deadlines.midst_last + mib * e->deadlines.checking_per_mib;
@@ -151,10 +174,11 @@ static int begin_again(Engine *e, const PlanStep *s, uint64_t size, const uint32
         return start(e, s, size, checksum);
 }
 
-/* `image`: bytes in memory; NULL: those of the package. */
-static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint32_t *checksum) {
+/* `image`: bytes in memory, or put aside; NULL: those of the package. */
+static int send_image(Engine *e, const EngineImage *image, uint64_t size, const uint32_t *checksum) {
         const PlanStep *s = engine_step(e);
-        const uint8_t *data = image ? image : e->input->package + s->offset;
+        const uint8_t *data = image ? image->data : e->input->package + s->offset;
+        const EngineSpool *kept = image ? image->kept : NULL;
         bool raw = false, refused = false;
         int r;
 
@@ -170,11 +194,11 @@ static int send_image(Engine *e, const uint8_t *image, uint64_t size, const uint
                         return r;
         }
         if (r == 0)
-                r = send_blocks(e, s, data, !image, size);
+                r = kept ? send_kept(e, s, kept, size) : send_blocks(e, s, data, !image, size);
         if (wants_small_blocks(e, s, r)) {
                 r = begin_again(e, s, size, checksum);
                 if (r == 0)
-                        r = send_blocks(e, s, data, !image, size);
+                        r = kept ? send_kept(e, s, kept, size) : send_blocks(e, s, data, !image, size);
         }
         if (r == 0)
                 r = bsl_end(e->session, e->failure);
@@ -204,8 +228,8 @@ int engine_write(Engine *e) {
         return write_expanded(e);
 }
 
-int engine_write_image(Engine *e, const uint8_t *image, size_t size) {
-        return send_image(e, image, size, NULL);
+int engine_write_image(Engine *e, uint8_t *image, size_t size) {
+        return send_image(e, &(EngineImage) {.data = image, .size = size}, size, NULL);
 }
 
 static int merge_nv(Engine *e, const PlanStep *s, EngineImage *image) {
@@ -219,7 +243,33 @@ static int merge_nv(Engine *e, const PlanStep *s, EngineImage *image) {
                         e->plan->options.mode, e->failure);
 }
 
-/* The package's image with the unit's own data in it. */
+void engine_image_clear(EngineImage *image) {
+        free(TAKE_PTR(image->data));
+        image->kept = engine_spool_free(image->kept);
+}
+
+static uint32_t byte_sum(const EngineImage *image) {
+        uint32_t sum = 0;
+
+        for (size_t i = 0; i < image->size; i++)
+                sum += image->data[i];
+        return sum;
+}
+
+/* It is needed when its turn comes to be written, and may be as large as all other memory of the job: put aside until then. Modules
+ * give theirs back in an order of their own, which takes all of it to compare. Where there is no file to be had, memory has to do. */
+static void put_aside(Engine *e, const PlanStep *s, EngineImage *image) {
+        EngineSpool *kept = s->partition[0] ? engine_spool_new(e, image->size) : NULL;
+
+        if (!kept || engine_spool_put(kept, image->data, image->size) < 0) {
+                engine_spool_free(kept);
+                return;
+        }
+        engine_image_clear(image);
+        image->kept = kept;
+}
+
+/* The package's image with the unit's own data in it, and the sums that a loader wants, which are made last. */
 static int make_nv(Engine *e, const PlanStep *s, EngineImage *image) {
         _cleanup_free_ uint8_t *data = malloc(s->size);
         int r;
@@ -237,10 +287,17 @@ static int make_nv(Engine *e, const PlanStep *s, EngineImage *image) {
                 nv_clear_calibrated(image->data, image->size);
         if (r != 0) {
                 e->text_complete = r == 1;
-                free(image->data);
+                engine_image_clear(image);
                 *image = (EngineImage) {};
+                return r;
         }
-        return r;
+        image->sum = s->exact ? byte_sum(image) : nv_seal(image->data, image->size);
+        put_aside(e, s, image);
+        return 0;
+}
+
+static bool has_image(const EngineImage *image) {
+        return image->data || image->kept;
 }
 
 int engine_prepare_nv(Engine *e, int backup) {
@@ -248,7 +305,7 @@ int engine_prepare_nv(Engine *e, int backup) {
                 const PlanStep *s = e->plan->steps + i;
                 int r;
 
-                if (s->op != PLAN_WRITE_NV || i < e->step || e->images[i].data || (backup >= 0 && s->backup != backup) ||
+                if (s->op != PLAN_WRITE_NV || i < e->step || has_image(e->images + i) || (backup >= 0 && s->backup != backup) ||
                     engine_skips(e, s))
                         continue;
                 r = make_nv(e, s, e->images + i);
@@ -267,23 +324,12 @@ static bool is_compared_later(const Engine *e, size_t step) {
 
 void engine_drop_nv(Engine *e) {
         for (size_t i = 0; i <= e->step; i++)
-                if (e->plan->steps[i].op == PLAN_WRITE_NV && e->images[i].data && !is_compared_later(e, i))
-                        free(TAKE_PTR(e->images[i].data));
+                if (e->plan->steps[i].op == PLAN_WRITE_NV && has_image(e->images + i) && !is_compared_later(e, i))
+                        engine_image_clear(e->images + i);
 }
 
-static uint32_t byte_sum(const EngineImage *image) {
-        uint32_t sum = 0;
-
-        for (size_t i = 0; i < image->size; i++)
-                sum += image->data[i];
-        return sum;
-}
-
-/* The sums that a loader wants are made last. */
-static int send_nv(Engine *e, EngineImage *image) {
-        uint32_t sum = engine_step(e)->exact ? byte_sum(image) : nv_seal(image->data, image->size);
-
-        return send_image(e, image->data, image->size, &sum);
+static int send_nv(Engine *e, const EngineImage *image) {
+        return send_image(e, image, image->size, &image->sum);
 }
 
 static bool checked_later(const Engine *e) {
@@ -295,7 +341,7 @@ static bool checked_later(const Engine *e) {
 
 int engine_write_nv(Engine *e) {
         EngineImage *image = e->images + e->step;
-        int r = image->data ? send_nv(e, image) : -EINVAL;
+        int r = has_image(image) ? send_nv(e, image) : -EINVAL;
 
         /* Some firmware acknowledges items that it keeps as they were. */
         if (r == 0 && !checked_later(e))
@@ -329,7 +375,7 @@ size_t engine_nv_difference(const EngineImage *image, const uint8_t *data, size_
         return i;
 }
 
-static int rewrite_nv(Engine *e, EngineImage *image) {
+static int rewrite_nv(Engine *e, const EngineImage *image) {
         int r = 0;
 
         e->report->retries++;
@@ -341,21 +387,16 @@ static int rewrite_nv(Engine *e, EngineImage *image) {
 }
 
 int engine_check_nv(Engine *e) {
-        EngineImage *image = e->images + engine_step(e)->write;
-        _cleanup_free_ uint8_t *back = NULL;
+        const EngineImage *image = e->images + engine_step(e)->write;
         size_t got = 0, at = 0;
 
-        if (!image->data)
+        if (!has_image(image))
                 return -EINVAL;
-        back = malloc(image->size);
-        if (!back)
-                return -ENOMEM;
         for (unsigned round = 1;; round++) {
-                int r = engine_read(e, back, image->size, true, 0, &got);
+                int r = engine_read_nv(e, image, &got, &at);
 
                 if (r != 0)
                         return r;
-                at = engine_nv_difference(image, back, got);
                 if (at == image->size) {
                         e->proven[engine_step(e)->write] = true;
                         return 0;

@@ -547,7 +547,7 @@ static void note_resting(Engine *e) {
 static void engine_done(Engine *e) {
         bsl_session_free(e->session);
         for (size_t i = 0; e->images && i < e->plan->n_steps; i++)
-                free(e->images[i].data);
+                engine_image_clear(e->images + i);
         free(e->images);
         free(e->sizes);
         free(e->proven);

@@ -7,6 +7,8 @@
 /* The last lines of what the journal gets about a job, and what is too small for the journal, for those who follow it. */
 
 #define LOG_MAX (16U * 1024)
+/* Most jobs say little, and many finished ones can still be seen. */
+#define LOG_STEP 1024U
 
 const char *job_log(const Job *job) {
         return job->run && job->run->log ? job->run->log : "";
@@ -26,6 +28,23 @@ static void make_room(char *log, size_t n) {
                 log[0] = '\0';
 }
 
+static void add_line(JobRun *run, const char *line) {
+        size_t have, room;
+        char *log;
+
+        if (run->log)
+                make_room(run->log, strlen(line));
+        have = run->log ? strlen(run->log) : 0;
+        room = (have + strlen(line)) / LOG_STEP * LOG_STEP + LOG_STEP;
+        if (!run->log || room > have / LOG_STEP * LOG_STEP + LOG_STEP) {
+                log = realloc(run->log, room);
+                if (!log)
+                        return;
+                run->log = log;
+        }
+        strcpy(run->log + have, line);
+}
+
 static void on_log(void *userdata, int priority _unused_, const LogFields *fields, const char *text) {
         Station *s = userdata;
         Job *job = station_find_job(s, fields->job);
@@ -40,12 +59,7 @@ static void on_log(void *userdata, int priority _unused_, const LogFields *field
                 strftime(when, sizeof(when), "%H:%M:%S", &tm);
         text_clean(clean, sizeof(clean), text);
         snprintf(line, sizeof(line), "%s.%03u %s\n", when, (unsigned) (now / 1000 % 1000), clean);
-        if (!job->run->log)
-                job->run->log = calloc(1, LOG_MAX);
-        if (job->run->log) {
-                make_room(job->run->log, strlen(line));
-                strcat(job->run->log, line);
-        }
+        add_line(job->run, line);
         if (s->observer.job_log)
                 s->observer.job_log(s->observer.userdata, job, line);
 }

@@ -85,7 +85,7 @@ Job *job_free(Job *job) {
         sd_event_source_disable_unref(job->run->answer_timer);
         steps_free(job);
         plan_free(job->run->own_plan);
-        free(job->run->trail);
+        trail_free(job->run->trail);
         free(job->run->log);
         free(job->run);
         free(job);

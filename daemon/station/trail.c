@@ -3,12 +3,18 @@
 
 #include <stdio.h>
 
+void trail_free(JobTrail *t) {
+        for (size_t i = 0; t && i < t->n_facts; i++)
+                free(t->facts[i].value);
+        free(t);
+}
+
 void trail_begin(Job *job, const Device *d) {
         JobTrail *t = calloc(1, sizeof(*t));
 
         if (!t)
                 return;
-        free(job->run->trail);
+        trail_free(job->run->trail);
         job->run->trail = t;
         t->current = -1;
         t->vendor = d->vendor;
@@ -56,9 +62,14 @@ void trail_end(Job *job, uint64_t now_usec, uint64_t bytes_done) {
 
 void trail_fact(Job *job, const char *key, const char *value) {
         JobTrail *t = job->run->trail;
+        char clean[512], *copy;
         TrailFact *f = NULL;
 
         if (!t)
+                return;
+        text_clean(clean, sizeof(clean), value);
+        copy = strdup(clean);
+        if (!copy)
                 return;
         for (size_t i = 0; i < t->n_facts; i++)
                 if (streq(t->facts[i].key, key))
@@ -67,8 +78,12 @@ void trail_fact(Job *job, const char *key, const char *value) {
                 f = t->facts + t->n_facts++;
                 snprintf(f->key, sizeof(f->key), "%s", key);
         }
-        if (f)
-                text_clean(f->value, sizeof(f->value), value);
+        if (!f) {
+                free(copy);
+                return;
+        }
+        free(f->value);
+        f->value = copy;
 }
 
 size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]) {

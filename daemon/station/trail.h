@@ -14,7 +14,7 @@ typedef struct TrailStage {
 } TrailStage;
 
 typedef struct TrailFact {
-        char key[32], value[512];
+        char key[32], *value; /* of at most 511 characters, as long as it must be: they stay while the finished job can be seen */
 } TrailFact;
 
 struct JobTrail {
@@ -30,6 +30,7 @@ struct JobTrail {
 
 /* All bear a job without a trail (no memory, or it never met a device). */
 void trail_begin(Job *job, const Device *d);
+void trail_free(JobTrail *t);
 void trail_enter(Job *job, Stage stage, uint64_t now_usec, uint64_t bytes_done);
 void trail_end(Job *job, uint64_t now_usec, uint64_t bytes_done);
 void trail_fact(Job *job, const char *key, const char *value);

@@ -290,6 +290,11 @@ static int open_once(Database *d, const char *path) {
         return rc;
 }
 
+void database_rest(Database *d) {
+        if (d && d->db)
+                (void) sqlite3_db_release_memory(d->db);
+}
+
 static void close_once(Database *d) {
         for (size_t i = 0; i < STATEMENT_MAX; i++) {
                 sqlite3_finalize(d->statements[i]);

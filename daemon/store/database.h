@@ -13,6 +13,8 @@ typedef struct Database Database;
 int database_open(int dir_fd, const char *directory, bool used, Database **ret, bool *ret_lost, char **ret_notice,
                   CallError *e);
 Database *database_close(Database *d);
+/* Nobody asked for a while: what was read only to have it at hand is given back. */
+void database_rest(Database *d);
 
 int database_begin(Database *d);
 int database_commit(Database *d);

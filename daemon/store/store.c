@@ -116,6 +116,7 @@ struct Store {
         Database *db;
         uint64_t next_id;
         atomic_bool full; /* also read by the main thread */
+        bool rested;      /* there was nothing to do, and what is not needed for that was given back */
         /* Under the mutex. */
         pthread_mutex_t mutex;
         pthread_cond_t work, idle;
@@ -599,7 +600,7 @@ static void finish_batch(Store *s, Request *batch) {
 static void wait_for_work(Store *s) {
         struct timespec until;
 
-        if (!s->full) {
+        if (!s->full && s->rested) {
                 pthread_cond_wait(&s->work, &s->mutex);
                 return;
         }
@@ -608,8 +609,10 @@ static void wait_for_work(Store *s) {
         if (pthread_cond_timedwait(&s->work, &s->mutex, &until) != ETIMEDOUT)
                 return;
         pthread_mutex_unlock(&s->mutex);
-        if (reserve_make(s->dir_fd) == 0)
+        if (s->full && reserve_make(s->dir_fd) == 0)
                 s->full = false;
+        database_rest(s->db);
+        s->rested = true;
         pthread_mutex_lock(&s->mutex);
 }
 
@@ -629,6 +632,7 @@ static void *store_thread(void *userdata) {
                         continue;
                 }
                 s->busy = true;
+                s->rested = false;
                 pthread_mutex_unlock(&s->mutex);
                 execute_batch(s, batch);
                 pthread_mutex_lock(&s->mutex);

@@ -263,9 +263,9 @@ static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_
         return r < 0 ? r : usb_settle(c);
 }
 
-/* The large buffer comes with the second large answer in a row and goes when they end: in between there are thousands. */
+/* The large buffer comes with the first large answer that is expected and goes when they end: in between there are thousands. */
 static uint8_t *choose_buffer(UsbChannel *u, int *ret_size) {
-        if (u->in_end <= IN_SMALL / 2) {
+        if (u->channel.expected <= IN_SMALL / 2) {
                 free(u->in_large);
                 u->in_large = NULL;
         } else if (!u->in_large)

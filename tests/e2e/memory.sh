@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The daemon's own memory does not grow with the size of images: devices flash a small one and a large one at once, and the most
-# that it held is compared. FDLD_LONG=1: 8 devices and 6 GiB in a package of the second version; else 3 devices and 384 MiB.
+# that it held is compared, and so is that of one device and of several. When all is done the rest goes back to the system.
+# FDLD_LONG=1: 8 devices and 6 GiB in a package of the second version; else 3 devices and 384 MiB.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
@@ -26,11 +27,11 @@ expect 0 fdlctl -q import "$WORK/8M.pac" "$WORK/$large.pac"
 
 anonymous() { sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon_pid/status"; }
 
-# flash_all PACKAGE: on all devices at once; the most anonymous memory meanwhile, in KiB, is left in $peak.
+# flash_all PACKAGE [HOW-MANY]: on all devices at once; the most anonymous memory meanwhile, in KiB, is left in $peak.
 flash_all() {
         local jobs=() i now
         peak=0
-        for i in $(seq "$n"); do
+        for i in $(seq "${2:-$n}"); do
                 start_job flash "$1.pac" --slot="$(port_of "u$i")"
                 jobs+=("$job")
         done
@@ -46,8 +47,8 @@ flash_all() {
 
 cp -a --sparse=always "$WORK/flash/u1" "$WORK/before"
 idle=$(anonymous)
-flash_all 8M # what is taken once and kept is not counted twice
-first=$peak
+flash_all 8M 1 # what is taken once and kept is not counted twice
+one=$peak
 flash_all_again() {
         local i
         for i in $(seq "$n"); do
@@ -63,9 +64,19 @@ echo "at most $small KiB with 8 MiB, $peak KiB with $large, $n devices"
 # Sanitizers keep what was freed and shadows of everything. (Not grep -q: nm would die of the closed pipe.)
 if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then
         # Not what is read out of each unit either, 10 MiB and more: only buffers, and what the station and its records take once.
-        echo "$idle KiB idle, $first KiB with $n devices"
-        [ "$first" -le $((idle + 2560 + n * 768)) ] || fail "$n devices took $((first - idle)) KiB"
+        echo "$idle KiB idle, $one KiB with one device, $small KiB with $n"
+        [ "$one" -le $((idle + 2048)) ] || fail "one device took $((one - idle)) KiB"
+        [ "$small" -le $((one + 512 * (n - 1))) ] || fail "$((n - 1)) further devices took $((small - one)) KiB"
         [ "$peak" -le $((small + allow_kib)) ] || fail "the daemon's memory grew from $small to $peak KiB"
+fi
+if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then
+        for _ in $tries; do
+                rss=$(awk '/^Rss:/ { print $2 }' "/proc/$daemon_pid/smaps_rollup")
+                [ "$rss" -gt 10240 ] || break
+                sleep 0.05
+        done
+        echo "$rss KiB resident when all is done"
+        [ "$rss" -le 10240 ] || fail "the idle daemon holds $rss KiB"
 fi
 if [ -x "$FDLD_BUILD/flashcheck" ]; then
         "$FDLD_BUILD/flashcheck" "$WORK/$large.pac" "$WORK/before" "$WORK/flash/u1" || fail "flash is not what $large.pac must make of it"
