@@ -64,13 +64,18 @@ static int list_all(sd_bus *bus, struct json_object *rows) {
         return code;
 }
 
+/* Its file was found in the vault, and nothing that told of it. */
+static bool is_recovered(struct json_object *entry) {
+        return json_u64(entry, "job") == 0 && streq(json_text(entry, "partition"), "recovered");
+}
+
 static int vault_show(sd_bus *bus) {
         struct json_object *rows = json_object_new_array();
         int code = list_all(bus, rows);
 
         for (size_t i = 0; code == 0 && i < json_object_array_length(rows); i++) {
                 struct json_object *row = json_object_array_get_idx(rows, i);
-                json_object_object_add(row, "state", json_object_new_string(json_flag(row, "blank") ? "blank" : json_flag(row, "imported") ? "imported" : "saved"));
+                json_object_object_add(row, "state", json_object_new_string(json_flag(row, "blank") ? "blank" : is_recovered(row) ? "recovered" : json_flag(row, "imported") ? "imported" : "saved"));
         }
         if (code == 0 && arg_output.json != JSON_OFF)
                 json_print(rows);
@@ -209,9 +214,11 @@ static int import_one(sd_bus *bus, const char *directory, struct json_object *f)
 }
 
 static bool is_known(struct json_object *rows, const char *id) {
-        for (size_t i = 0; i < json_object_array_length(rows); i++)
-                if (streq(json_text(json_object_array_get_idx(rows, i), "id"), id))
+        for (size_t i = 0; i < json_object_array_length(rows); i++) {
+                struct json_object *row = json_object_array_get_idx(rows, i);
+                if (streq(json_text(row, "id"), id) && !is_recovered(row))
                         return true;
+        }
         return false;
 }
 
@@ -248,6 +255,11 @@ static int check_entry(struct json_object *entry, StepJob *job) {
 
         if (json_flag(entry, "blank")) {
                 fprintf(stderr, "fdlctl: This entry is blank: that is how the unit was, and writing it would help nobody.\n");
+                return EXIT_REFUSED;
+        }
+        if (is_recovered(entry)) {
+                fprintf(stderr, "fdlctl: The database that told which unit and partition this entry is from was lost. Take in an export of the vault that has it "
+                                "(\"fdlctl vault import DIR\"), or, if you know the partition, \"fdlctl vault export DIR\" and \"fdlctl write\".\n");
                 return EXIT_REFUSED;
         }
         if (strncmp(unit, "chip:", 5) == 0) {

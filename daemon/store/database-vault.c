@@ -32,6 +32,16 @@ int database_list_backups(Database *d, const StoreBackupFilter *f, StoreBackup *
         return r;
 }
 
+int database_forget_recovered(Database *d, const char *id) {
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        int r = database_prepare(d, "DELETE FROM backups WHERE id = ?1 AND job = 0 AND name = '" STORE_RECOVERED "'", &statement);
+
+        if (r < 0)
+                return r;
+        sqlite3_bind_text(statement, 1, id, -1, SQLITE_STATIC);
+        return database_errno(d, sqlite3_step(statement));
+}
+
 static int read_unit(Database *d, StoreBackup *b) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r = database_prepare(d, "SELECT unit FROM backups WHERE job = ?1 AND imported = 0 AND unit <> '' LIMIT 1", &statement), rc;

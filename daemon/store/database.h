@@ -62,6 +62,8 @@ int database_sweep_serials(Database *d);
 /* database-vault.c */
 int database_list_backups(Database *d, const StoreBackupFilter *filter, StoreBackup **ret, size_t *ret_n);
 /* One job is one unit: what its backups know of it is known of all of them. Fills backup->unit, or spreads it to the earlier rows. */
+/* The row of a file that was found without one: whoever knows more of it brings another. */
+int database_forget_recovered(Database *d, const char *id);
 int database_tie_backup(Database *d, StoreBackup *backup);
 /* database-loaders.c */
 int database_load_loaders(Database *d, StoreSnapshot *ret);

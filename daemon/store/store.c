@@ -115,6 +115,7 @@ struct Store {
         /* Of the store thread. */
         Database *db;
         uint64_t next_id;
+        DIR *vault; /* where the search for files without a row stands, NULL done */
         atomic_bool full; /* also read by the main thread */
         bool rested;      /* there was nothing to do, and what is not needed for that was given back */
         /* Under the mutex. */
@@ -361,10 +362,12 @@ static int adopt_vault_file(Store *s, Request *r, const StoreBackup *b) {
         r->backup_filter = (StoreBackupFilter) {.limit = 1};
         memcpy(r->backup_filter.id, b->id, sizeof(b->id));
         e = find_backup(s, r);
-        if (e == 0 && r->n_backups > 0)
+        if (e == 0 && r->n_backups > 0 && !(r->backups->job == 0 && streq(r->backups->name, STORE_RECOVERED)))
                 return -EEXIST;
         if (e == 0)
                 e = read_vault(s, b, &data);
+        if (e == 0)
+                e = database_forget_recovered(s->db, b->id);
         return e == -EBADMSG ? -EIO : e;
 }
 
@@ -616,6 +619,58 @@ static void wait_for_work(Store *s) {
         pthread_mutex_lock(&s->mutex);
 }
 
+/* ---- files of the vault that no row tells of ---- */
+
+static int read_found(Store *s, StoreBackup *b) {
+        _cleanup_close_ int fd = openat(s->vault_fd, b->id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        _cleanup_free_ void *data = NULL;
+        struct stat st;
+        int e;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_size <= 0 || (uint64_t) st.st_size > VAULT_FILE_MAX)
+                return -EBADMSG;
+        b->size = (uint64_t) st.st_size;
+        b->usec = (uint64_t) st.st_mtim.tv_sec * 1000000 + (uint64_t) st.st_mtim.tv_nsec / 1000;
+        e = read_whole(fd, (size_t) b->size, &data);
+        if (e == 0)
+                e = digest_hex(data, (size_t) b->size, b->sha256);
+        if (e == 0)
+                note_contents(b, data, (size_t) b->size);
+        return e;
+}
+
+static void list_found(Store *s, const char *id) {
+        StoreBackupFilter f = {.limit = 1};
+        _cleanup_free_ StoreBackup *known = NULL;
+        StoreBackup b = {.name = STORE_RECOVERED};
+        size_t n = 0;
+
+        memcpy(f.id, id, sizeof(f.id));
+        memcpy(b.id, id, sizeof(b.id));
+        if (database_list_backups(s->db, &f, &known, &n) < 0 || n > 0 || read_found(s, &b) < 0 || database_begin(s->db) < 0)
+                return;
+        if (database_put(s->db, TABLE_BACKUPS, &b) < 0 || database_commit(s->db) < 0)
+                database_rollback(s->db);
+}
+
+/* One file each time there is nothing else to do. */
+static void look_in_vault(Store *s) {
+        const struct dirent *d = s->full ? NULL : readdir(s->vault);
+        char id[33];
+
+        if (!d) {
+                closedir(s->vault);
+                s->vault = NULL;
+                return;
+        }
+        if (strlen(d->d_name) != 32 || !is_lower_hex(d->d_name, 32))
+                return;
+        memcpy(id, d->d_name, sizeof(id));
+        list_found(s, id);
+}
+
 static void *store_thread(void *userdata) {
         Store *s = userdata;
 
@@ -628,7 +683,12 @@ static void *store_thread(void *userdata) {
                         pthread_cond_broadcast(&s->idle);
                         if (s->closing)
                                 break;
-                        wait_for_work(s);
+                        if (s->vault) {
+                                pthread_mutex_unlock(&s->mutex);
+                                look_in_vault(s);
+                                pthread_mutex_lock(&s->mutex);
+                        } else
+                                wait_for_work(s);
                         continue;
                 }
                 s->busy = true;
@@ -731,6 +791,16 @@ static int find_next_id(Store *s, bool lost) {
         return 0;
 }
 
+/* NULL: nothing can be read there. */
+static DIR *open_folder(int dir_fd) {
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+        if (!d && fd >= 0)
+                close(fd);
+        return d;
+}
+
 static int open_files(Store *s, const char *directory, CallError *e) {
         if (state_directory_open(directory, &s->dir_fd, e) < 0 ||
             state_directory_lock(s->dir_fd, directory, &s->lock_fd, e) < 0 ||
@@ -738,6 +808,7 @@ static int open_files(Store *s, const char *directory, CallError *e) {
                 return -1;
         state_directory_sweep(s->dir_fd, STATE_TMP_PREFIX);
         state_directory_sweep(s->vault_fd, STATE_TMP_PREFIX);
+        s->vault = open_folder(s->vault_fd);
         s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (s->event_fd < 0)
                 return call_error_set(e, BUS_ERROR_STORE, "No file descriptor left for the store: %s.", strerror(errno));
@@ -785,6 +856,8 @@ static void store_destroy(Store *s) {
         int *fds[] = {&s->dir_fd, &s->vault_fd, &s->event_fd, &s->lock_fd}; /* the lock last */
 
         database_close(s->db);
+        if (s->vault)
+                closedir(s->vault);
         for (size_t i = 0; i < ELEMENTSOF(fds); i++)
                 closep(fds[i]);
         pthread_cond_destroy(&s->work);

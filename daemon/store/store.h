@@ -121,6 +121,10 @@ typedef struct StoreTrait {
         uint64_t usec;             /* when it was learned */
 } StoreTrait;
 
+/* Name of those whose file was found in the vault without a row, after the database was lost or a commit was broken off: which partition
+ * it was nobody knows. Job 0, no port; `unit` where the data themselves tell. They are looked for while the store has nothing else to do. */
+#define STORE_RECOVERED "recovered"
+
 /* Empty and 0 mean: whatever. Newest first. */
 typedef struct StoreBackupFilter {
         char id[33], unit[96], port[128];

@@ -75,12 +75,18 @@ expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing 
 expect 0 fdlctl -q --device="$phone" --package=phone.pac --yes --finish=nothing vault restore "$id"
 nv_is phone
 
-# Of the disk only the index is lost: the files are there, and are taken for what they are.
+# Of the disk only the index is lost: the files are there, are found, and are taken for what they are.
+before=$(fdlctl vault --no-legend | wc -l)
 stop_daemon
 rm "$WORK"/state/fdld.db*
 start_daemon
-expect 0 fdlctl vault
-says "0 items"
+for _ in $tries; do
+        [ "$(fdlctl vault --no-legend | grep -cE ' recovered .* (recovered|blank)$')" -ge "$before" ] && break
+        sleep 0.05
+done
+[ "$(fdlctl vault --no-legend | grep -cE ' recovered .* (recovered|blank)$')" -eq "$before" ] || fail "files of the vault are not found: $(fdlctl vault)"
+expect 9 fdlctl -q --device="$phone" --package=phone.pac --yes vault restore "$id"
+says "was lost"
 expect 0 fdlctl vault import saved
 says "; 0 were here already"
 [ "$(entry "$id")" = "$id" ] || fail "the entry is not known again"

@@ -503,6 +503,62 @@ START_TEST(the_vault_takes_in_only_what_is_proven) {
 }
 END_TEST
 
+static void put_file(const char *name, const char *text) {
+        FILE *f = fopen(in_directory(name), "w");
+
+        ck_assert_ptr_nonnull(f);
+        ck_assert(fputs(text, f) >= 0);
+        ck_assert_int_eq(fclose(f), 0);
+}
+
+/* The database was lost, or the commit of a row was broken off: what is in the vault is listed nevertheless, and who knows more of it says so. */
+START_TEST(files_without_a_row_are_found) {
+        StoreBackup b = foreign_entry(1);
+        StoreBackupFilter f = {.limit = 8};
+        char second[80] = "vault/";
+
+        open_store();
+        ck_assert_int_eq(import_entry(&b, "abc", true), 0);
+        close_store();
+        ck_assert_int_eq(unlink(in_directory("fdld.db")), 0);
+        put_file("vault/not-one-of-ours", "abc");
+        put_file("vault/00000000000000000000000000000003", "");
+        b = foreign_entry(2);
+        strcat(second, b.id);
+        put_file(second, "\xff\xff\xff\xff");
+        for (unsigned start = 0; start < 2; start++) { /* they are found once */
+                open_store();
+                n_entries = 0;
+                for (unsigned i = 0; i < 2000 && n_entries < 2; i++) {
+                        ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+                        usleep(1000);
+                }
+                usleep(20000);
+                ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+                ck_assert_uint_eq(n_entries, 2);
+                for (size_t i = 0; i < n_entries; i++) {
+                        ck_assert_str_eq(entries[i].name, STORE_RECOVERED);
+                        ck_assert_str_eq(entries[i].unit, "");
+                        ck_assert_uint_eq(entries[i].job, 0);
+                        ck_assert_uint_gt(entries[i].usec, 1000000);
+                        ck_assert_int_eq(entries[i].blank, streq(entries[i].id, b.id));
+                        ck_assert_uint_eq(entries[i].size, entries[i].blank ? 4 : 3);
+                }
+                if (start == 0)
+                        close_store();
+        }
+        b = foreign_entry(1);
+        ck_assert_int_eq(import_entry(&b, "abc", true), 0);
+        ck_assert_int_eq(import_entry(&b, "abc", true), -EEXIST);
+        memcpy(f.id, b.id, sizeof(f.id));
+        ck_assert_int_eq(finish_one(store_list_backups(store, &f, on_backups, NULL)), 0);
+        ck_assert_uint_eq(n_entries, 1);
+        ck_assert_str_eq(entries[0].name, "l_fixnv1");
+        ck_assert_str_eq(entries[0].unit, "chip:C0FFEE");
+        close_store();
+}
+END_TEST
+
 START_TEST(one_job_is_one_unit) {
         StoreBackup first = {.job = 3, .port = "p", .name = "miscdata"}, second = {.job = 3, .port = "p", .name = "l_fixnv1", .unit = "chip:C0FFEE"},
                     third = {.job = 3, .port = "p", .name = "prodnv"}, other = {.job = 4, .port = "p", .name = "prodnv"};
@@ -1285,6 +1341,7 @@ int main(void) {
         tcase_add_test(t, keeps_what_loaders_have_shown);
         tcase_add_test(t, pages_of_the_vault_leave_nothing_out);
         tcase_add_test(t, the_vault_takes_in_only_what_is_proven);
+        tcase_add_test(t, files_without_a_row_are_found);
         tcase_add_test(t, one_job_is_one_unit);
         tcase_add_test(t, snapshot_has_unfinished_then_newest_finished);
         tcase_add_test(t, lists_in_pages);
