@@ -62,7 +62,7 @@ loop_of() { sed -n 's/.*The main loop worked \([0-9]*\) times, \([0-9]*\) of the
 
 # inside_jobs N: flashes all N devices at once.
 inside_jobs() {
-        local n=$1 jobs=() t0 t1 c0 c1 a anon=0 calls=$WORK/calls
+        local n=$1 jobs=() t0 t1 c0 c1 a anon=0 calls=$WORK/calls caller
         start_bus
         start_daemon
         fdlctl -q import "$WORK/phone.pac" >/dev/null
@@ -71,14 +71,19 @@ inside_jobs() {
         # shellcheck disable=SC2086 # options
         mapfile -t jobs < <(fdlctl -q flash phone.pac --all --no-wait ${BENCH_FLASH:-} | sed 's/^job //')
         [ "${#jobs[@]}" -eq "$n" ] || fail "${#jobs[@]} jobs for $n devices"
-        : >"$calls"
-        while fdlctl jobs --no-legend | grep -qE ' (running|queued|waiting) '; do
-                t1=$(date +%s%N)
-                fdlctl status >/dev/null || fail "the bus does not answer"
-                echo $((($(date +%s%N) - t1) / 1000)) >>"$calls"
+        if [ -n "${BENCH_WATCHERS:-}" ]; then
+                "$FDLD_BUILD/bench-calls" "$BENCH_WATCHERS" >"$calls" &
+                caller=$!
+        fi
+        while fdlctl jobs --no-legend | grep -E ' (running|queued|waiting) ' >/dev/null; do
                 a=$(anonymous_of "$daemon_pid")
                 [ "$a" -le "$anon" ] || anon=$a
+                sleep 0.05
         done
+        if [ -n "${BENCH_WATCHERS:-}" ]; then
+                kill -TERM "$caller"
+                wait "$caller" || fail "the bus does not answer"
+        fi
         fdlctl -q wait "${jobs[@]}" || fail "a job failed"
         t1=$(date +%s%N)
         c1=$(cpu_of "$daemon_pid")
@@ -86,7 +91,7 @@ inside_jobs() {
                 echo "wall $(((t1 - t0) / 1000))"
                 awk -v a="$c0" -v b="$c1" 'BEGIN { print "cpu", (b - a) * 1e6 }'
                 echo "anon $anon"
-                sort -n "$calls" | awk '{ v[NR] = $1 } END { if (NR) { print "call50", v[int((NR + 1) / 2)]; print "call99", v[int(NR * 0.99 + 0.5)] } }'
+                [ ! -f "$calls" ] || sed 's/^/call-/' "$calls"
                 fdlctl history --json=short | "$here/stages.awk"
         } >"$WORK/result"
         stop_station
@@ -299,28 +304,34 @@ bench_kernels() {
         local name form rate spread times
         while read -r name form rate spread times; do
                 row kernels "$name ($form), $times times memcpy" GB/s "$rate" "$spread"
-        done < <("$FDLD_BUILD/bench-kernels")
+        done < <("$FDLD_BUILD/bench-kernels" && "$FDLD_BUILD/bench-firmware" "$scratch/phone.pac")
 }
 
 bench_many() {
-        local n options f=$scratch/m first=
+        local n options call f=$scratch/m first=
         for n in $counts; do
                 rm -f "$f".*
                 options=()
                 for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
                 for _ in $(seq "$runs"); do
-                        simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
+                        BENCH_WATCHERS=20 simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
                         awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
                         awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
                         value loop_longest >>"$f.loop"; value loop_longest_cpu >>"$f.loopcpu"; value loop_over >>"$f.over"; value loop_over_cpu >>"$f.overcpu"
-                        value anon >>"$f.anon"; value call50 >>"$f.c50"; value call99 >>"$f.c99"; value fairness >>"$f.fair"
+                        value anon >>"$f.anon"; value fairness >>"$f.fair"
+                        for call in get50 get99 list50 list99 bare50 bare99 signals; do value "call-$call" >>"$f.$call"; done
                 done
                 figure many "$n devices: all bytes" MB/s "$f.rate"
                 figure many "$n devices: daemon" CPU-s/GiB "$f.cpu"
                 figure many "$n devices: most anonymous memory" KiB "$f.anon"
                 figure many "$n devices: slowest over median time" ratio "$f.fair"
-                figure many "$n devices: fdlctl status, p50, program start included" µs "$f.c50"
-                figure many "$n devices: fdlctl status, p99" µs "$f.c99"
+                figure many "$n devices, 20 clients watch: GetAll of the manager, p50" µs "$f.get50"
+                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.get99"
+                figure many "$n devices, 20 clients watch: ListJobs, p50" µs "$f.list50"
+                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.list99"
+                figure many "$n devices, 20 clients watch: a call of the bus, p50" µs "$f.bare50"
+                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.bare99"
+                figure many "$n devices: signals to each client" count "$f.signals"
                 figure many "$n devices: longest dispatch of the main loop" ms "$f.loop"
                 figure many "$n devices: the same, processor time" ms "$f.loopcpu"
                 figure many "$n devices: dispatches above 5 ms" count "$f.over"
