@@ -269,7 +269,7 @@ static void check_end(Batch *b) {
 
 /* ---- units in ---- */
 
-static bool came_back_by_itself(const Device *d) {
+bool device_came_back(const Device *d) {
         return d->slot->left_usec > 0 && d->appeared_mono - d->slot->left_usec < QUICK_RETURN_USEC;
 }
 
@@ -281,7 +281,7 @@ bool batch_wants(const Device *d) {
                 return false;
         if (d->touched && !slot->retry_now && !d->resumable)
                 return false;
-        if (slot->quick_failures >= QUICK_RETURNS && came_back_by_itself(d))
+        if (slot->quick_failures >= QUICK_RETURNS && device_came_back(d))
                 return false;
         return b->policy.count == 0 || b->passed + units_awaited(b) < b->policy.count;
 }
@@ -574,7 +574,7 @@ static void plan_retry(const Batch *b, Slot *slot, const Job *job) {
         FailClass class = job->failure.class;
         const Device *d = slot->device;
 
-        if (d && came_back_by_itself(d))
+        if (d && device_came_back(d))
                 slot->quick_failures++;
         if (slot->attempts >= b->policy.retry[class]) {
                 unsigned quick = slot->quick_failures;
@@ -907,6 +907,7 @@ void batch_package_ready(Package *p) {
                         continue;
                 if (package_plan(p, &b->policy.plan, &b->cache, &e) < 0)
                         batch_stop_line(b, "%s", e.text);
+                update_slots(b); /* now they want units again */
                 check_end(b);
         }
 }

@@ -262,6 +262,8 @@ void batch_job_fact(Job *job, const char *key, const char *value);
 void batch_job_ended(Job *job, JobResult result);
 bool batch_lets_load(Job *job);
 void batch_park(Job *job);
+/* Sooner than anybody could have put another one there. */
+bool device_came_back(const Device *d);
 /* schedule.c */
 void schedule_wait(Job *job, Gate gate);
 void schedule_run(Station *s);

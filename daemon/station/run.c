@@ -295,6 +295,21 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
         device_enter_state(d, d->leaving || !d->acted_on ? DEVICE_STATE_PRESENT : DEVICE_STATE_IDLE);
 }
 
+/* Taken out while its first loader started, and another one put in, which has answered as a ROM does that nothing was sent to: what went wrong
+ * is not its own, and it is the next unit. One that came back at once may be the same one without power for a moment: that failed. */
+static void set_free(Device *d) {
+        d->touched = d->broken = false;
+        d->outcome = JOB_RESULT_NONE;
+        d->resting = (EngineResting) {.valid = true, .rom = true};
+}
+
+static bool is_next_unit(const Job *job, const Failure *f) {
+        const Device *d = job->device;
+
+        return d && d->appeared_mono > job->run->link_since_usec && f->class == CLASS_MISMATCH && streq(f->detail, "other-unit") &&
+               (f->stage == STAGE_EXEC_FDL1 || f->stage == STAGE_REENUMERATE) && !device_came_back(d);
+}
+
 static void describe_interruption(const Job *job, Failure *f) {
         if (f->class != CLASS_NONE)
                 return;
@@ -306,6 +321,7 @@ static void handle_done(Job *job, WorkerRecord *r) {
         Station *s = job->station;
         Slot *slot = job->slot;
         Failure f = r->failure;
+        Device *next;
         JobResult word = r->result == 0            ? JOB_RESULT_DONE
                          : r->result == -ECANCELED ? (s->stopping ? JOB_RESULT_INTERRUPTED : JOB_RESULT_CANCELED)
                                                    : JOB_RESULT_FAILED;
@@ -335,7 +351,10 @@ static void handle_done(Job *job, WorkerRecord *r) {
         trail_end(job, r->now_usec, job->bytes_done);
         if (job->device)
                 job->device->resting = r->report.resting;
+        next = word == JOB_RESULT_FAILED && is_next_unit(job, &f) ? job->device : NULL;
         release_device(job, r->result, &f, word);
+        if (next)
+                set_free(next);
         if (word == JOB_RESULT_FAILED && r->blob)
                 evidence_write(job, TAKE_PTR(r->blob), r->blob_size);
         job_conclude(job, word, word == JOB_RESULT_DONE || word == JOB_RESULT_SKIPPED ? NULL : &f);

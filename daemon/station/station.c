@@ -292,6 +292,8 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
         loaders_restore(s, snapshot);
         for (size_t i = 0; i < snapshot->n_slots; i++)
                 slot_restore(s, snapshot->slots + i);
+        for (Slot *slot = s->slots; slot; slot = slot->next) /* each is compared with all the others */
+                slot_update_health(slot);
         for (size_t i = 0; i < snapshot->n_traits; i++)
                 traits_restore(s, snapshot->traits + i);
         for (size_t i = 0; i < snapshot->n_packages; i++)

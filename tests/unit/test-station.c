@@ -1944,6 +1944,42 @@ START_TEST(retries_by_itself) {
 }
 END_TEST
 
+/* Somebody takes a unit out while its first loader starts and puts the next one in: the job of the first one fails, and the next one is flashed.
+ * One that is back at once may be the same: it failed. */
+START_TEST(the_next_unit_came_too_soon) {
+        WorkerRecord r = {.type = RECORD_DONE, .result = 1, .failure = FAILURE_INIT};
+        Batch *b = start_batch(1, NULL);
+        Job *job;
+
+        plug(1);
+        settle();
+        job = job_at(1);
+        step(job, 0, STAGE_EXEC_FDL1);
+        expect(job);
+        unplug(1);
+        pass_time(_i == 0 ? 4000000 : 500000);
+        plug(1);
+        ck_assert_int_eq(worker_of(job)->answers, 1);
+        failure_set(&r.failure, CLASS_MISMATCH, "other-unit", "made up");
+        r.failure.stage = STAGE_EXEC_FDL1;
+        post(job, r);
+        settle();
+        ck_assert_int_eq(job->result, JOB_RESULT_FAILED);
+        if (_i == 1) {
+                ck_assert_ptr_null(job_at(1));
+                ck_assert_str_eq(slot_at(1)->action, "unplug");
+                return;
+        }
+        ck_assert_ptr_nonnull(job_at(1));
+        ck_assert_uint_gt(job_at(1)->id, job->id);
+        ck_assert_uint_eq(job_at(1)->retry_of, 0);
+        ck_assert(worker_of(job_at(1))->spec->resting.rom);
+        pass(job_at(1));
+        ck_assert_uint_eq(b->passed, 1);
+        ck_assert_uint_eq(b->failed, 1);
+}
+END_TEST
+
 START_TEST(a_good_unit_is_skipped) {
         const StoreRecord before = {.job = 7, .digest = DIGEST, .result = "done"}, other = {.job = 8, .digest = "ffff", .result = "done"};
         Batch *b = start_batch(1, NULL);
@@ -2244,6 +2280,7 @@ static Suite *suite(void) {
         tcase_add_test(t, line_stops_after_k_alike);
         tcase_add_test(t, retries_are_bounded_and_smaller);
         tcase_add_test(t, retries_by_itself);
+        tcase_add_loop_test(t, the_next_unit_came_too_soon, 0, 2);
         tcase_add_test(t, a_good_unit_is_skipped);
         tcase_add_test(t, a_unit_unlike_the_others);
         tcase_add_test(t, a_changed_image_stops_the_line);
