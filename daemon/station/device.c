@@ -153,6 +153,16 @@ static const InterruptedPort *interruption_of(const Device *d) {
         return NULL;
 }
 
+/* What became of a unit that is still there: the last job on it said so before the daemon ended. */
+static JobResult outcome_before_start(const Device *d) {
+        const Job *last = NULL;
+
+        for (const Job *j = d->station->jobs; j; j = j->next)
+                if (j->state == JOB_STATE_FINISHED && j->run && streq(j->kind, "flash") && streq(j->run->port, d->port) && j->started_usec > d->appeared_usec)
+                        last = j;
+        return last ? last->result : JOB_RESULT_NONE;
+}
+
 /* Found at start: was this very unit used before the daemon stopped? Then it is nobody's "next unit". */
 static bool used_before_start(const Device *d) {
         const Station *s = d->station;
@@ -329,6 +339,8 @@ static void device_add(Station *s, const HotplugDevice *h) {
         if (d->touched && h->initialized_usec <= 1)
                 d->since_usec = 0; /* it was there before this daemon */
         d->resumable = d->touched && interruption_of(d);
+        if (d->touched && !d->resumable && h->initialized_usec > 1)
+                d->outcome = outcome_before_start(d);
         if (d->resumable)
                 memcpy(d->left, interruption_of(d)->digest, sizeof(d->left));
         if (d->resumable && slot->batch && slot->batch->id == interruption_of(d)->batch)

@@ -1736,6 +1736,25 @@ START_TEST(restart) {
 }
 END_TEST
 
+/* It is still in its socket: that it passed, or failed, is as true as before. */
+START_TEST(a_unit_keeps_its_outcome) {
+        static StorePackage p = {.digest = DIGEST, .name = "x.pac"};
+        StoreJob jobs[1] = {row(12, JOB_STATE_FINISHED)};
+
+        present_at_start[n_present_at_start] = device_at(1, 9);
+        present_at_start[n_present_at_start++].initialized_usec = now_monotonic() - 1000000;
+        jobs[0].result = _i == 0 ? JOB_RESULT_DONE : JOB_RESULT_FAILED;
+        jobs[0].started_usec = now_realtime() + (_i == 2 ? (uint64_t) -60000000 : 0);
+        snprintf(jobs[0].port, sizeof(jobs[0].port), "usb-0:1");
+        disk.snapshot = (StoreSnapshot){0, 1, 1, NULL, &p, jobs, 1001};
+        disk.next_id = 1001;
+        begin();
+        settle();
+        ck_assert_int_eq(slot_at(1)->state, _i == 0 ? SLOT_STATE_PASSED : _i == 1 ? SLOT_STATE_FAILED : SLOT_STATE_OCCUPIED);
+        ck_assert_str_eq(slot_at(1)->action, _i == 2 ? "" : "unplug"); /* the last one came after that job */
+}
+END_TEST
+
 START_TEST(restart_with_damaged_package) {
         static StorePackage p = {.digest = DIGEST, .name = "x.pac"};
         StoreJob jobs[1] = {row(12, JOB_STATE_QUEUED)};
@@ -2292,6 +2311,7 @@ static Suite *suite(void) {
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(restarts, setup, teardown);
         tcase_add_loop_test(restarts, restart, 0, 2);
+        tcase_add_loop_test(restarts, a_unit_keeps_its_outcome, 0, 3);
         tcase_add_test(restarts, batches_survive_the_daemon);
         tcase_add_test(restarts, batches_wait_after_a_reboot);
         tcase_add_test(restarts, restart_with_damaged_package);
