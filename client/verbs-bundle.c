@@ -485,10 +485,8 @@ static int fill(Bundle *b) {
 
         if (b->record)
                 strip_record(b);
-        if (!b->personal) {
+        if (!b->personal)
                 json_object_object_del(b->properties, "RequestedByUID");
-                json_object_object_del(b->properties, "Operator");
-        }
         r = add_json(b, "job.json", b->properties);
         for (size_t i = 0; r == 0 && i < ELEMENTSOF(parts); i++)
                 r = parts[i](b);

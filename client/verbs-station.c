@@ -247,7 +247,7 @@ static const Column batch_columns[] = {
         { "", "Package", CELL_TEXT, true },           { "", "Mode", CELL_TEXT, true },
         { "", "Profile", CELL_TEXT, true },           { "", "Slots", CELL_TEXT, true },
         { "", "Policy", CELL_TEXT, true },            { "", "Armed", CELL_BOOL, true },
-        { "", "Action", CELL_TEXT, true },            { "", "Operator", CELL_TEXT, true },
+        { "", "Action", CELL_TEXT, true },
         { "", "CreatedUSec", CELL_NUMBER, true },     { "", "FinishedUSec", CELL_NUMBER, true },
         { "", "path", CELL_TEXT, true },
 };

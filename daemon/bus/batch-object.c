@@ -77,7 +77,6 @@ GETTER(get_state, Batch, b, append_string(reply, batch_state_to_string(b->state)
 GETTER(get_reason, Batch, b, append_string(reply, b->reason))
 GETTER(get_first_article, Batch, b, append_string(reply, first_state_to_string(b->first)))
 GETTER(get_action, Batch, b, append_string(reply, action_of(b)))
-GETTER(get_operator, Batch, b, append_string(reply, b->operator_name))
 GETTER(get_created, Batch, b, sd_bus_message_append(reply, "t", b->created_usec))
 GETTER(get_finished, Batch, b, sd_bus_message_append(reply, "t", b->finished_usec))
 GETTER(get_uid, Batch, b, sd_bus_message_append(reply, "u", b->uid))
@@ -99,7 +98,6 @@ const sd_bus_vtable batch_vtable[] = {
         CONSTANT("Policy", "a{sv}", get_policy),
         CONSTANT("Armed", "b", get_armed),
         CONSTANT("TargetCount", "t", get_target_count),
-        CONSTANT("Operator", "s", get_operator),
         CONSTANT("CreatedUSec", "t", get_created),
         CONSTANT("RequestedByUID", "u", get_uid),
         PROPERTY("Slots", "ao", get_slots),

@@ -25,7 +25,7 @@ for _ in $tries; do
 done
 expect 0 fdlctl -q import "$WORK/phone.pac"
 uid() { simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -o '"uid":"[0-9a-f]*"' | cut -d'"' -f4; }
-secrets=("$(uid unit)" "$(uid bad)" SECRET4711)
+secrets=("$(uid unit)" "$(uid bad)" SECRET4711 Surname)
 good=$(port_of unit)
 bad=$(port_of bad)
 device_of() { fdlctl -j devices | grep -o '{[^}]*}' | grep -F "\"$1\"" | grep -o '/devices/_[0-9]*' | grep -o '[0-9]*$' | head -n 1; }
@@ -37,13 +37,15 @@ fdlctl -q flash phone.pac --slot="$bad" >"$WORK/out" 2>"$WORK/err" || got=$?
 [ "$got" -ne 0 ] || fail "the bad unit passed"
 cp "$WORK/out" "$WORK/told"
 cat "$WORK/err" >>"$WORK/told"
+# Who stands at the station is in the records alone, too.
+expect 0 fdlctl -q start-batch phone.pac --slots="${good%:*}:9" --operator="Ada Surname"
 # they were learned
 expect 0 fdlctl -j history
 grep -qF "${secrets[0]}" "$WORK/out" || fail "the record does not know the unit's chip: the test would prove nothing"
 # everything that everyone may read
 {
         fdlctl -j status
-        for kind in devices slots jobs packages; do fdlctl -j $kind; done
+        for kind in devices slots jobs packages batches; do fdlctl -j $kind; done
         for job in 1 2 3; do fdlctl -j show "$job"; fdlctl -j wait "$job" || true; done
         fdlctl -j show "$good"
         fdlctl -j show "$bad"
