@@ -19,6 +19,8 @@ usage: ./run bench [OPTION…]
   --full           more runs, larger images, up to 64 devices (many minutes); default: a few minutes
   --runs=N         runs of each measurement
   --devices='N …'  how many devices at once
+  --modes='MODE …' escaped, plain, raw: how one device is written
+  --image=MIB      how large the image is, at most 256: what each step costs once, such as its intent on disk, counts less in a large one
   --records=N      how many records the database has (default 1000000, beside 10000 queued jobs; needs 2 GB)
   --only='PART …'  kernels link unlimited many control records instructions
   --peer='COMMAND {fdl1} {fdl2} {image} {size}'
@@ -28,13 +30,15 @@ END
         exit 2
 }
 
-runs=3 json=no full=no counts="1 4 16" only="kernels link unlimited many control records instructions" peer='' store_baseline=no records=1000000
+runs=3 json=no counts="1 4 16" only="kernels link unlimited many control records instructions" peer='' store_baseline=no records=1000000 modes="escaped plain raw" image_mib=128
 while [ $# -gt 0 ]; do
         case $1 in
         --json) json=yes ;;
-        --full) full=yes runs=7 counts="1 4 16 64" ;;
+        --full) runs=7 counts="1 4 16 64" image_mib=192 ;;
         --runs=*) runs=${1#*=} ;;
         --devices=*) counts=${1#*=} ;;
+        --modes=*) modes=${1#*=} ;;
+        --image=*) image_mib=${1#*=} ;;
         --records=*) records=${1#*=} ;;
         --only=*) only=${1#*=} ;;
         --peer=*) peer=${1#*=} ;;
@@ -45,6 +49,9 @@ while [ $# -gt 0 ]; do
 done
 case $runs in '' | *[!0-9]* | 0) usage ;; esac
 case $records in '' | *[!0-9]* | 0) usage ;; esac
+case $image_mib in '' | *[!0-9]* | 0) usage ;; esac
+[ "$image_mib" -le 256 ] || usage
+for mode in $modes; do [[ " escaped plain raw " == *" $mode "* ]] || usage; done
 for part in $only; do [[ " kernels link unlimited many control records instructions " == *" $part "* ]] || usage; done
 
 tick=$(getconf CLK_TCK)
@@ -144,7 +151,7 @@ inside_idle() {
         # After work: what a job and its package leave behind.
         fdlctl -q import "$WORK/phone.pac" >/dev/null
         fdlctl -q flash phone.pac --all >/dev/null 2>&1 || fail "the job failed"
-        sleep 2
+        sleep 5
         {
                 echo "start $(((t1 - t0) / 1000))"
                 echo "wakeups $((switches - before))"
@@ -266,8 +273,6 @@ null() {
         "$FDLD_BUILD/usbsim" --fast --storage="$scratch/null" "$@" -- "$FDLD_BUILD/foreign" $args super "$scratch/image" | sed -n 's/^null //p'
 }
 
-image_mib=128
-[ "$full" = no ] || image_mib=192
 make_images() {
         [ -f "$scratch/phone.pac" ] && return 0
         "$FDLD_BUILD/pacmaker" phone "$scratch/phone.pac" --size=System=${image_mib}M >/dev/null
@@ -441,7 +446,7 @@ for part in link unlimited; do
         wanted $part || continue
         rate=0
         [ $part = unlimited ] || rate=40M
-        for mode in escaped plain raw; do against_null $part $rate $mode; done
+        for mode in $modes; do against_null $part $rate $mode; done
 done
 ! wanted many || bench_many
 ! wanted control || bench_control
