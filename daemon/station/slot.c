@@ -10,8 +10,12 @@ static bool list_exists(const Station *s) {
         return false;
 }
 
+bool slot_left_alone(const Slot *slot) {
+        return !slot->listed && list_exists(slot->station);
+}
+
 bool slot_usable(const Slot *slot) {
-        return slot->enabled && !slot->quarantine[0] && (slot->listed || !list_exists(slot->station));
+        return slot->enabled && !slot->quarantine[0] && !slot_left_alone(slot);
 }
 
 static SlotState slot_state_now(const Slot *slot) {

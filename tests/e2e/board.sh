@@ -65,6 +65,10 @@ says "take it out"
 says "2 of 2 passed"
 [ "$(simctl '{"cmd":"describe","device":"other"}' | grep -o '"bytes_in":[0-9]*')" = "$sent" ] || fail "bytes were sent to a port that is not listed"
 expect 1 fdlctl probe "$(port_of other)"
+expect 1 fdlctl start-batch phone.pac --slots="$(port_of other)"
+says "none of the listed sockets"
+expect 1 fdlctl arm "$(port_of other)" --package=phone.pac
+says "none of the listed sockets"
 # The names survive the daemon; a list that is forgotten sets the others free.
 stop_daemon
 start_daemon
