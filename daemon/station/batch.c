@@ -369,7 +369,11 @@ void batch_start_unit(Device *d) {
 bool batch_lets_load(Job *job) {
         Batch *b = job->batch > 0 ? station_find_batch(job->station, job->batch) : NULL;
 
-        if (!b || b->first == FIRST_OFF || b->first == FIRST_PASSED || b->first_job == job->id || batch_ended(b))
+        if (!b || batch_ended(b))
+                return true;
+        if (b->state == BATCH_STATE_PAUSED) /* it has been greeted, no more: that is no unit under way */
+                return false;
+        if (b->first == FIRST_OFF || b->first == FIRST_PASSED || b->first_job == job->id)
                 return true;
         if (b->first != FIRST_WAITING || b->state != BATCH_STATE_RUNNING)
                 return false;
@@ -677,8 +681,15 @@ int batch_resume(Batch *b, CallError *e) {
 int batch_drain(Batch *b, CallError *e) {
         if (batch_ended(b))
                 return not_now(b, "drained", e);
+        /* What waits to begin does not begin any more. */
+        for (Job *job = b->station->active, *next; job; job = next) {
+                next = job->run->active_next;
+                if (job->batch == b->id && job->run->worker && job->run->gate == GATE_LOAD)
+                        job_request_cancel(job);
+        }
         if (b->state != BATCH_STATE_DRAINING)
                 batch_enter_state(b, BATCH_STATE_DRAINING, b->reason);
+        schedule_run(b->station);
         check_end(b);
         return 0;
 }

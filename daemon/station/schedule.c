@@ -109,6 +109,8 @@ static bool may_pass(Job *job) {
 
         if (job->run->verdict != JOB_RESULT_NONE || job->state == JOB_STATE_CANCELLING)
                 return true; /* it ends, and must hear of it */
+        if (!job->device && job->run->gate == GATE_LOAD)
+                return true; /* it was unplugged while it waited */
         switch (job->run->gate) {
         case GATE_LOAD:
                 return batch_lets_load(job);

@@ -46,7 +46,13 @@ expect 0 fdlctl status
 head -1 "$WORK/out" | grep -q "first article to be confirmed" || fail "status does not ask for the confirmation"
 sleep 0.3
 until_batch '"Passed":1'
+# Confirmed while the batch is paused: who waits has not begun, and waits on.
+expect 0 fdlctl pause-batch
 expect 0 fdlctl confirm
+sleep 0.5
+until_batch '"Passed":1'
+[ "$(slots_say '"Action":"wait"')" -eq 2 ] || fail "the others do not wait for the batch to be resumed"
+expect 0 fdlctl resume-batch
 until_batch '"Passed":3'
 expect 1 fdlctl confirm
 

@@ -2065,6 +2065,52 @@ START_TEST(a_changed_image_stops_the_line) {
 }
 END_TEST
 
+/* A unit that was greeted and waits has not begun: a pause holds it, a drain sends it away, and one that was unplugged hears of it. */
+START_TEST(a_pause_holds_who_waits) {
+        static const char *const values[][2] = {{"first-article", "confirm"}, {NULL, NULL}};
+        Batch *b = start_batch(2, values);
+        Job *first, *second;
+
+        plug(1);
+        plug(2);
+        settle();
+        first = job_at(1);
+        second = job_at(2);
+        step(first, 0, STAGE_HANDSHAKE);
+        step(second, 0, STAGE_HANDSHAKE);
+        post(first, (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_LOAD_FDL1});
+        post(second, (WorkerRecord){.type = RECORD_GATE, .step = 1, .stage = STAGE_LOAD_FDL1});
+        settle();
+        done(first, 0, CLASS_NONE, STAGE_INVALID);
+        ck_assert_int_eq(b->first, FIRST_CONFIRM);
+        ck_assert_int_eq(batch_pause(b, &err), 0);
+        ck_assert_int_eq(batch_confirm(b, &err), 0);
+        pass_time(1000000);
+        ck_assert_int_eq(worker_of(second)->n_go, 0);
+        ck_assert_str_eq(slot_at(2)->action, "wait");
+        switch (_i) {
+        case 0:
+                ck_assert_int_eq(batch_resume(b, &err), 0);
+                settle();
+                ck_assert_int_eq(worker_of(second)->n_go, 1);
+                ck_assert(!worker_of(second)->cancelled);
+                break;
+        case 1:
+                ck_assert_int_eq(batch_drain(b, &err), 0);
+                settle();
+                ck_assert(worker_of(second)->cancelled);
+                ck_assert_int_eq(worker_of(second)->n_go, 1);
+                done(second, -ECANCELED, CLASS_NONE, STAGE_INVALID);
+                ck_assert_int_eq(b->state, BATCH_STATE_STOPPED);
+                break;
+        default:
+                unplug(2);
+                pass_time(1000000);
+                ck_assert_int_eq(worker_of(second)->n_go, 1);
+        }
+}
+END_TEST
+
 START_TEST(the_first_article_goes_alone) {
         static const char *const values[][2] = {{"first-article", "confirm"}, {NULL, NULL}};
         Batch *b = start_batch(2, values);
@@ -2304,6 +2350,7 @@ static Suite *suite(void) {
         tcase_add_test(t, a_unit_unlike_the_others);
         tcase_add_test(t, a_changed_image_stops_the_line);
         tcase_add_test(t, the_first_article_goes_alone);
+        tcase_add_loop_test(t, a_pause_holds_who_waits, 0, 3);
         tcase_add_test(t, second_loaders_start_one_after_the_other);
         tcase_add_test(t, a_writer_too_many_is_held_without_a_limit);
         tcase_add_test(t, unlisted_sockets_are_left_alone);
