@@ -163,6 +163,21 @@ inside_idle() {
         stop_station
 }
 
+# inside_count: what the thread of one job executes, by callgrind, between its device's first byte and its last.
+inside_count() {
+        start_bus
+        mkdir -p "$WORK/state" "$WORK/run" "$WORK/etc"
+        STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+                --toggle-collect=engine_run --log-file="$WORK/callgrind.log" "$FDLD_BUILD/fdld" 2>"$WORK/fdld.log" &
+        daemon_pid=$!
+        soon "fdld" fdlctl status
+        fdlctl -q import "$WORK/phone.pac" >/dev/null || fail "no import"
+        # shellcheck disable=SC2086 # options
+        fdlctl -q flash phone.pac --all ${BENCH_FLASH:-} >/dev/null 2>&1 || fail "the job failed"
+        stop_station
+        sed -n 's/.*Collected : \([0-9]*\).*/count \1/p' "$WORK/callgrind.log" >"$WORK/result"
+}
+
 # inside_records: a station with a long past and a long queue.
 inside_records() {
         local t0 serial newest
@@ -417,6 +432,39 @@ bench_peer() {
         figure peer "fdld, whole job, over the other flasher" ratio "$f.ratio"
 }
 
+# job_instructions MODE: for each byte of an image: two jobs, one with 16 MiB more than the other.
+job_instructions() {
+        local mib first='' n
+        for mib in 4 20; do
+                "$FDLD_BUILD/pacmaker" phone "$scratch/phone.pac" --size=System=${mib}M >/dev/null
+                BENCH_FLASH="--verify=ack $([ "$1" = raw ] && echo --raw=on || true)" simulate inside_count --bus-rate=0 --device="$(device_of "$1")"
+                n=$(value count)
+                [ -n "$n" ] || { echo "bench: callgrind counted nothing of a job" >&2; return 1; }
+                [ -n "$first" ] || first=$n
+        done
+        awk -v a="$first" -v b="$n" 'BEGIN { printf "%.3f\n", (b - a) / (16 * 1048576) }'
+}
+
+# bench_jobs FORM: the same rules as for the kernels.
+bench_jobs() {
+        local mode n was status=0
+        for mode in $modes; do
+                n=$(job_instructions "$mode") || return 1
+                row instructions "job, $mode: for each byte of an image" count "$n" ""
+                if [ "$store_baseline" = yes ]; then
+                        echo "$1/$mode $n" >>"$baseline.new"
+                        continue
+                fi
+                was=$(sed -n "s|^$1/$mode ||p" "$baseline" 2>/dev/null || true)
+                [ -n "$was" ] || continue
+                row instructions "job, $mode: the same, against the stored count" % "$(awk -v n="$n" -v w="$was" 'BEGIN { printf "%.1f", n / w * 100 }')" ""
+                awk -v n="$n" -v w="$was" 'BEGIN { exit n > w * 1.1 }' || { echo "bench: $n instructions for each byte, $was are stored: slower code" >&2; status=1; }
+        done
+        rm -f "$scratch/phone.pac"
+        make_images
+        return $status
+}
+
 # Counts do not depend on who else is at work. More than 3 % above the stored ones is a failure.
 bench_instructions() {
         local n baseline=$here/instructions.txt form was status=0
@@ -427,10 +475,13 @@ bench_instructions() {
         [ -n "$n" ] || { echo "bench: valgrind counted nothing" >&2; return 1; }
         row instructions "kernels and frames, 8 times 4 MiB ($form)" count "$n" ""
         if [ "$store_baseline" = yes ]; then
-                { [ ! -f "$baseline" ] || grep -v "^$form " "$baseline" || true; echo "$form $n"; } | sort >"$baseline.new"
-                mv "$baseline.new" "$baseline"
+                { [ ! -f "$baseline" ] || grep -v -e "^$form " -e "^$form/" "$baseline" || true; echo "$form $n"; } >"$baseline.new"
+                bench_jobs "$form" || return 1
+                sort -o "$baseline" "$baseline.new"
+                rm "$baseline.new"
                 return 0
         fi
+        bench_jobs "$form" || status=1
         was=$(sed -n "s/^$form //p" "$baseline" 2>/dev/null || true)
         [ -n "$was" ] || return 0
         row instructions "the same, against the stored count" % "$(awk -v n="$n" -v w="$was" 'BEGIN { printf "%.1f", n / w * 100 }')" ""
