@@ -123,11 +123,13 @@ look_at_line() {
         fail "the batch cannot be resumed"
 }
 
-# Who was met in the middle of a loader will not answer any more: a person plugs it in again. What sits in its last loader stays.
+# Who was met in the middle of a loader will not answer any more: a person plugs it in again. What sits in its last loader stays, and so does
+# whose record was written after the last look: that may be its end.
 replug_strays() {
         local i text
         for i in $(seq 0 $((sockets - 1))); do
                 [ "${number[$i]}" -ne 0 ] || continue
+                ! awk -v read="$cursor" '$1 > read { print $5 }' "$WORK/records" | grep -q ":$((i + 1))\$" || continue
                 text=$(simctl "{\"cmd\":\"describe\",\"device\":\"u$i\"}")
                 [ "$(field "$text" present)" = false ] || [ "$(field "$text" stage)" = fdl2 ] || { unplug "$i" 2>/dev/null || true; plug "$i"; }
         done
@@ -146,6 +148,7 @@ while [ "$ended" -lt "$units" ]; do
                 killed=$((killed + 1))
                 kill -9 "$daemon_pid"
                 wait "$daemon_pid" 2>/dev/null || true
+                look_at_database "$WORK/records"
                 replug_strays
                 start_daemon
         fi
