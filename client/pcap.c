@@ -201,13 +201,18 @@ static uint64_t start_of(const char *text) {
         return (uint64_t) MAX(timegm(&tm), (time_t) 0) * 1000000;
 }
 
+/* Seconds that a job may have taken. */
+static bool is_time(double seconds) {
+        return seconds >= 0 && seconds <= 1e9;
+}
+
 static int put_line(Pcap *p, const char *text, double seconds, bool own_time) {
         unsigned long size = 0;
         Line l = {0};
         double at;
         char word[16];
 
-        if (sscanf(text, "%lf %15s", &at, word) != 2 || !(at >= 0) || at > 1e9)
+        if (sscanf(text, "%lf %15s", &at, word) != 2 || !is_time(at))
                 return -EBADMSG;
         uint64_t usec = p->start_usec + (uint64_t) ((own_time ? at : seconds) * 1e6);
         if (streq(word, ">") || streq(word, "<") || streq(word, "!"))
@@ -227,7 +232,7 @@ static int put_line(Pcap *p, const char *text, double seconds, bool own_time) {
 static int put_run(Pcap *p, const char *lines[static LINES_OF_RUN], unsigned n, unsigned count, double until) {
         double from;
 
-        if (sscanf(lines[0], "%lf", &from) != 1)
+        if (sscanf(lines[0], "%lf", &from) != 1 || !is_time(from) || !is_time(until))
                 return -EBADMSG;
         for (unsigned i = 0; i < count && p->packets < PACKETS_MAX; i++)
                 for (unsigned k = 0; k < n; k++) {
