@@ -3,11 +3,12 @@
 
 #include "bus/bus-internal.h"
 #include "station/settings.h"
+#include "station/steps.h"
 
 /* How much of the station one user may take, so that the others find room. Root may take it all. What each caller (connection) may have
  * open is bounded besides. */
 
-typedef enum Share { SHARE_NONE, SHARE_JOB, SHARE_DRAFT, SHARE_IMPORT } Share;
+typedef enum Share { SHARE_NONE, SHARE_JOB, SHARE_DRAFT, SHARE_IMPORT, SHARE_FILE } Share;
 
 static Share share_of(const Method *method) {
         static const struct {
@@ -16,6 +17,7 @@ static Share share_of(const Method *method) {
         } shares[] = {
                 {"ImportPackage", SHARE_IMPORT}, {"CreateJob", SHARE_DRAFT}, {"Flash", SHARE_JOB}, {"Submit", SHARE_JOB},
                 {"Retry", SHARE_JOB},            {"Probe", SHARE_JOB},       {"Reset", SHARE_JOB},
+                {"AttachFiles", SHARE_FILE},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(shares); i++)
@@ -25,7 +27,7 @@ static Share share_of(const Method *method) {
 }
 
 typedef struct Usage {
-        unsigned jobs, drafts, imports;
+        unsigned jobs, drafts, imports, files;
         uint64_t bytes;
 } Usage;
 
@@ -35,6 +37,7 @@ static Usage usage_of(const Bus *b, uint32_t uid) {
         for (const Job *j = station_jobs(b->station); j; j = j->next) {
                 if (j->uid != uid || j->state == JOB_STATE_FINISHED)
                         continue;
+                u.files += job_files_held(j);
                 if (j->state == JOB_STATE_DRAFT)
                         u.drafts++;
                 else if (streq(j->kind, "import")) {
@@ -68,6 +71,8 @@ int limits_check(Call *c, const Method *method) {
         switch (share) {
         case SHARE_DRAFT:
                 return check_count(c, u.drafts, l->drafts, "drafts", "Submit or cancel some.", "DraftsPerUser");
+        case SHARE_FILE:
+                return check_count(c, u.files, l->files, "files attached to jobs", "Submit or cancel some.", "FilesPerUser");
         case SHARE_IMPORT:
                 r = check_count(c, u.imports, l->imports, "imports that are not finished", "Wait for one.", "ImportsPerUser");
                 if (r == 0 && u.bytes >= l->bytes)

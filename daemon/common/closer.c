@@ -32,11 +32,12 @@ static void close_all(Closing *c) {
         int harmless = c->tell >= 0 ? eventfd(0, EFD_CLOEXEC) : -EBADF;
 
         for (size_t i = 0; i < c->n; i++)
-                /* The number is free of the old file before that one is closed, which is what may not return. */
-                if (harmless < 0)
+                /* The number is free of the old file before that one is closed, which is what may not return. Its owner closes it again:
+                 * something must be there, also where no descriptor is left for it. */
+                if (c->tell < 0)
                         close(c->fds[i]);
                 else
-                        (void) dup3(harmless, c->fds[i], O_CLOEXEC);
+                        (void) dup3(harmless >= 0 ? harmless : c->tell, c->fds[i], O_CLOEXEC);
         closep(&harmless);
         atomic_fetch_add(&n_emptied, 1);
         if (c->tell >= 0)

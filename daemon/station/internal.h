@@ -21,7 +21,7 @@
 #define JOBS_FINISHED_KEPT 64
 #define EXPORTED_QUEUED 64
 #define EXPORTED_WAITING 256 /* ten thousand objects in one answer would stop the loop */
-#define DRAFTS_MAX 64
+#define DRAFTS_MAX 1024 /* each user has a limit of his own, far below */
 #define IMPORTS_MAX 32
 #define DEVICES_MAX 512
 #define SLOTS_MAX 1024

@@ -29,7 +29,7 @@ static const struct {
 void settings_default(Settings *s) {
         *s = (Settings){.max_parallel_jobs = 64, .verify = VERIFY_CRITICAL, .package_quota = 16ULL << 30, .spool_quota = 16ULL << 30, .stations = "DOWNLOAD",
                         .answer_timeout_ms = 600000};
-        s->limits = (UserLimits){.jobs = 256, .drafts = 64, .imports = 4, .bytes = 8ULL << 30};
+        s->limits = (UserLimits){.jobs = 256, .drafts = 64, .imports = 4, .files = 1024, .bytes = 8ULL << 30};
         if (gethostname(s->station_name, sizeof(s->station_name) - 1) < 0 || !s->station_name[0])
                 snprintf(s->station_name, sizeof(s->station_name), "fdld");
         bsl_deadlines_default(&s->deadlines);
@@ -255,7 +255,8 @@ static int set_station(Parser *p, const char *key, const char *value) {
 
 static int set_limit(Parser *p, const char *key, const char *value) {
         UserLimits *l = &p->s->limits;
-        unsigned *count = streq(key, "JobsPerUser") ? &l->jobs : streq(key, "DraftsPerUser") ? &l->drafts : streq(key, "ImportsPerUser") ? &l->imports : NULL;
+        unsigned *count = streq(key, "JobsPerUser") ? &l->jobs : streq(key, "DraftsPerUser") ? &l->drafts : streq(key, "ImportsPerUser") ? &l->imports :
+                          streq(key, "FilesPerUser") ? &l->files : NULL;
         uint64_t v;
 
         if (streq(key, "BytesPerUser"))

@@ -7,7 +7,7 @@
 
 /* What one user, other than root, may have at a time. */
 typedef struct UserLimits {
-        unsigned jobs, drafts, imports; /* JobsPerUser= and so on */
+        unsigned jobs, drafts, imports, files; /* JobsPerUser= and so on; files: attached to jobs and open */
         uint64_t bytes;                 /* of packages in the store */
 } UserLimits;
 

@@ -10,6 +10,7 @@
 #include "station/steps-internal.h"
 
 #define FILES_PER_JOB_MAX STEP_FILES_MAX
+#define FILES_HELD_MAX 4096U /* of all jobs; the unit's LimitNOFILE= is twice that */
 #define READ_TEXT_MAX (256 * 1024)
 
 /* Which steps a job of a kind may have: whoever may read must not write by another name. */
@@ -129,6 +130,23 @@ static Attached *find_file(JobSteps *j, const char *key) {
         return NULL;
 }
 
+unsigned job_files_held(const Job *job) {
+        const JobSteps *j = job->run ? job->run->steps : NULL;
+        unsigned n = 0;
+
+        for (size_t i = 0; j && i < j->n_files; i++)
+                n += j->files[i].fd >= 0;
+        return n + (j ? (unsigned) j->n_outputs : 0);
+}
+
+static unsigned files_held(Station *s) {
+        unsigned n = 0;
+
+        for (const Job *j = station_jobs(s); j; j = j->next)
+                n += job_files_held(j);
+        return n;
+}
+
 int job_attach_file(Job *job, const char *key, int fd, CallError *e) {
         JobSteps *j = job->run->steps;
         Attached *more;
@@ -141,6 +159,8 @@ int job_attach_file(Job *job, const char *key, int fd, CallError *e) {
                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "A file with the key '%.63s' is attached already.", key);
         if (j->n_files >= FILES_PER_JOB_MAX)
                 return call_error_set(e, BUS_ERROR_QUOTA, "A job has at most %d files.", FILES_PER_JOB_MAX);
+        if (files_held(job->station) >= FILES_HELD_MAX)
+                return call_error_set(e, BUS_ERROR_QUOTA, "%u files are attached to jobs; that is the limit. Submit or cancel some.", FILES_HELD_MAX);
         more = reallocarray(j->files, j->n_files + 1, sizeof(*more));
         if (!more)
                 return call_error_set(e, BUS_ERROR_HOST, "Out of memory.");

@@ -25,6 +25,8 @@ int station_draft_steps(Station *s, const char *kind, const Target *target, Pack
 int job_add_steps(Job *job, const StepRequest *steps, size_t n, CallError *e);
 /* The descriptor is moved on success. */
 int job_attach_file(Job *job, const char *key, int fd, CallError *e);
+/* Descriptors of clients that the job keeps open now. */
+unsigned job_files_held(const Job *job);
 
 /* Lines "partition skip bytes sha256 whole|part" of what a job has read, NULL nothing. */
 const char *job_outputs(const Job *job);

@@ -14,7 +14,9 @@ fi
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/fdld-authorise.XXXXXX")
 chmod 711 "$WORK"
 polkit_pid=
+others=()
 finish() {
+        [ ${#others[@]} -eq 0 ] || kill "${others[@]}" 2>/dev/null || true
         stop_station
         [ -z "$polkit_pid" ] || kill "$polkit_pid" 2>/dev/null || true
         rm -rf "$WORK"
@@ -81,6 +83,26 @@ polkit fails
 expect 7 theirs -q --no-wait flash phone.pac
 says "Something went wrong"
 expect 0 fdlctl -q --no-wait flash phone.pac
+
+# ---- one who takes all that he gets: others find room ----
+polkit allows
+cp "$FDLD_BUILD/buspest" "$WORK/buspest"
+package=/org/fdld/Fdld1/packages/$(fdlctl -j packages | grep -o '"Digest":"[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)
+setpriv --reuid=65534 --regid=65534 --clear-groups "$WORK/buspest" hoard "$package" >"$WORK/hoard" 2>/dev/null &
+hoarder=$!
+others=("$hoarder")
+for _ in $tries; do grep -q " files: " "$WORK/hoard" && break; kill -0 $hoarder || break; sleep 0.02; done
+grep -q "^64 drafts: .*QuotaExceeded .*DraftsPerUser=" "$WORK/hoard" || fail "drafts were not bounded: $(cat "$WORK/hoard")"
+grep -q "^1024 files: .*QuotaExceeded .*FilesPerUser=" "$WORK/hoard" || fail "attached files were not bounded: $(cat "$WORK/hoard")"
+"$FDLD_BUILD/buspest" draft "$package" >"$WORK/draft" 2>"$WORK/err" &
+drafter=$!
+others+=("$drafter")
+for _ in $tries; do [ -s "$WORK/draft" ] && break; kill -0 $drafter 2>/dev/null || break; sleep 0.02; done
+[ -s "$WORK/draft" ] || fail "root cannot make a draft beside one who made all he may: $(cat "$WORK/err")"
+expect 0 fdlctl -q import "$WORK/phone.pac"
+kill $hoarder $drafter
+wait $hoarder $drafter 2>/dev/null || true
+others=()
 
 # ---- a password ----
 mkdir "$WORK/bin"

@@ -13,6 +13,7 @@
  *      buspest files FILE        passes FILE where none is expected, in every form
  *      buspest kinds FOLDER      passes descriptors of every wrong kind to ImportPackage
  *      buspest draft PACKAGE     makes a draft, says so, and stays
+ *      buspest hoard PACKAGE     makes drafts and attaches files until both are refused, says so, and stays
  *      buspest deaf              asks for every signal, says so, and never reads one
  *      buspest json              needs no bus: is what comes in one JSON value?
  * Prints one line for each answer. */
@@ -155,6 +156,45 @@ static void draft(const char *package) {
         pause();
 }
 
+/* One more file for a job, again and again the same one. */
+static int attach(const char *job, unsigned n, sd_bus_error *error) {
+        sd_bus_message *m = new_call_to(job, NAME ".Job", "AttachFiles");
+        char key[16];
+        int r;
+
+        snprintf(key, sizeof(key), "f%u", n);
+        append(m, "a{sh}a{sv}", 1, key, STDERR_FILENO, 0);
+        r = sd_bus_call(bus, m, 0, error, NULL);
+        sd_bus_message_unref(m);
+        return r;
+}
+
+static void hoard(const char *package) {
+        enum { FAR = 2000, FILES = 40000 };
+        static char paths[FAR][128];
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        unsigned n = 0, files = 0;
+
+        for (; n < FAR; n++) {
+                sd_bus_message *m = new_call(MANAGER, "CreateJob"), *reply = NULL;
+                const char *path;
+
+                append(m, "soa{sv}", "read", "/", 1, "package", "o", package);
+                if (sd_bus_call(bus, m, 0, &error, &reply) < 0 || sd_bus_message_read(reply, "to", NULL, &path) < 0)
+                        break;
+                snprintf(paths[n], sizeof(paths[n]), "%s", path);
+                sd_bus_message_unref(m);
+                sd_bus_message_unref(reply);
+        }
+        printf("%u drafts: %s %s\n", n, error.name, error.message);
+        sd_bus_error_free(&error);
+        while (n > 0 && files < FILES && attach(paths[files % n], files / n, &error) >= 0)
+                files++;
+        printf("%u files: %s %s\n", files, error.name, error.message);
+        fflush(stdout);
+        pause();
+}
+
 static void deaf(void) {
         int r = sd_bus_add_match(bus, NULL, "type='signal',sender='" NAME "'", NULL, NULL);
 
@@ -197,6 +237,8 @@ int main(int argc, char **argv) {
                 kinds(argv[2]);
         else if (argc == 3 && strcmp(argv[1], "draft") == 0)
                 draft(argv[2]);
+        else if (argc == 3 && strcmp(argv[1], "hoard") == 0)
+                hoard(argv[2]);
         else if (argc == 2 && strcmp(argv[1], "deaf") == 0)
                 deaf();
         else

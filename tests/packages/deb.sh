@@ -76,7 +76,7 @@ status=0
 in_root TMPDIR=/run/test fdld-demo shell --fast --device=phone-emmc --device=feature-nor \
         sh -c 'fdlctl -q flash phone.pac --slot=pci-0000:00:14.0-usb-0:1 && fdld-demo unplug 1 && fdlctl jobs' >"$WORK/demo" 2>&1 || status=$?
 case $status in
-0) grep -qw done "$WORK/demo" || { cat "$WORK/demo"; fail "nothing was flashed in the demo"; } ;;
+0) grep -qw "done" "$WORK/demo" || { cat "$WORK/demo"; fail "nothing was flashed in the demo"; } ;;
 77) echo "no devices can be simulated in here: $(tail -n 1 "$WORK/demo")" ;;
 *) cat "$WORK/demo"; fail "fdld-demo ended with $status" ;;
 esac

@@ -6,6 +6,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "common/closer.h"
 #include "common/pool.h"
@@ -375,6 +376,29 @@ START_TEST(what_is_to_be_closed_waits_for_a_thread) {
 }
 END_TEST
 
+/* The owner of a number closes it again: it must not be free, also where no descriptor is left. */
+START_TEST(what_is_emptied_stays_a_descriptor) {
+        int tell[2], fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), highest = fd, cookie = 7;
+        struct rlimit limit;
+        void *told;
+
+        ck_assert_int_eq(pipe2(tell, O_CLOEXEC), 0);
+        for (int more; getrlimit(RLIMIT_NOFILE, &limit) == 0 && (more = fcntl(fd, F_DUPFD_CLOEXEC, 3)) >= 0;) {
+                highest = more;
+                limit.rlim_cur = 64;
+                ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        }
+        ck_assert_int_eq(errno, EMFILE);
+        close(highest); /* one is free, for the way back */
+        ck_assert_int_eq(descriptors_empty(&fd, 1, tell[1], &cookie), 0);
+        ck_assert_int_eq(poll(&(struct pollfd){.fd = tell[0], .events = POLLIN}, 1, 10000), 1);
+        ck_assert_int_eq(read(tell[0], &told, sizeof(told)), sizeof(told)); /* NOLINT: pointers go through the pipe */
+        ck_assert_ptr_eq(told, &cookie);
+        ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+        ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), -1); /* and no longer the old file */
+}
+END_TEST
+
 int main(void) {
         const TTest *const tests[] = {
                 a_bad_size_is_refused,   one_thread_keeps_the_order,
@@ -383,7 +407,7 @@ int main(void) {
                 hung_threads_have_a_cap, free_abandons_everything,
                 free_leaves_who_hangs,   done_may_submit,
                 threads_take_no_signals, turmoil,
-                what_is_to_be_closed_waits_for_a_thread,
+                what_is_to_be_closed_waits_for_a_thread, what_is_emptied_stays_a_descriptor,
         };
         Suite *suite = suite_create("pool");
         TCase *t = tcase_create("pool");

@@ -46,11 +46,12 @@ static void teardown(void) {
 
 START_TEST(test_limits) {
         ck_assert_uint_eq(s.limits.jobs, 256);
-        put("fdld.conf", "[Limits]\nJobsPerUser=10\nDraftsPerUser=2\nImportsPerUser=1\nBytesPerUser=3G\n");
+        put("fdld.conf", "[Limits]\nJobsPerUser=10\nDraftsPerUser=2\nImportsPerUser=1\nFilesPerUser=7\nBytesPerUser=3G\n");
         ck_assert_int_eq(settings_load(&s, directory, &e), 0);
         ck_assert_uint_eq(s.limits.jobs, 10);
         ck_assert_uint_eq(s.limits.drafts, 2);
         ck_assert_uint_eq(s.limits.imports, 1);
+        ck_assert_uint_eq(s.limits.files, 7);
         ck_assert_uint_eq(s.limits.bytes, 3ULL << 30);
         put("fdld.conf", "[Limits]\nJobsPerUser=0\n");
         ck_assert_int_eq(settings_load(&s, directory, &e), -1);
