@@ -40,7 +40,7 @@ flash_all() {
         while kill -0 "$waiter" 2>/dev/null; do
                 now=$(anonymous)
                 [ "${now:-0}" -le "$peak" ] || peak=$now
-                sleep 0.1
+                sleep 0.03
         done
         wait "$waiter" || { cat "$WORK/wait" >&2; fail "a job with $1.pac failed"; }
 }
@@ -66,7 +66,8 @@ if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev
         # Not what is read out of each unit either, 10 MiB and more: only buffers, and what the station and its records take once.
         echo "$idle KiB idle, $one KiB with one device, $small KiB with $n"
         [ "$one" -le $((idle + 2048)) ] || fail "one device took $((one - idle)) KiB"
-        [ "$small" -le $((one + 512 * (n - 1))) ] || fail "$((n - 1)) further devices took $((small - one)) KiB"
+        # The most that one took may fall between two looks, and the station's own share is not the same each time: 512 KiB for both.
+        [ "$small" -le $((one + 512 + 512 * (n - 1))) ] || fail "$((n - 1)) further devices took $((small - one)) KiB"
         [ "$peak" -le $((small + allow_kib)) ] || fail "the daemon's memory grew from $small to $peak KiB"
 fi
 if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then
