@@ -57,13 +57,15 @@ changes_due() {
         for i in $(seq 0 $((sockets - 1))); do [ "${due[$i]}" = no ] || change_unit "$i"; done
 }
 
-# A unit that is off, or that failed, is plugged in again; half of the time also one that was left in the middle of a loader, which will not answer.
+# A unit that is off, or that failed, is plugged in again; half of the time also one that was left in the middle of a loader, which will not
+# answer, or whose loader hangs: each time that it is picked up costs it a buffer, and it has three.
 see_to() {
         local text last
         random 2
         text=$(simctl "{\"cmd\":\"describe\",\"device\":\"u$1\"}")
         last=$(records_of "$1" "$WORK/records" | tail -n 1 | cut -d' ' -f3)
         if [ "$(field "$text" present)" = false ] || [ "$last" = failed ] ||
+                { [ "$draw" -eq 0 ] && [ "$(field "$text" hung)" = true ]; } ||
                 { [ "$draw" -eq 0 ] && [ "$(field "$text" stage)" != fdl2 ] && [ "$(field "$text" bytes_in)" != 0 ]; }; then
                 unplug "$1" || true
                 plug "$1"
