@@ -71,6 +71,12 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
                         safe_text(message, text, sizeof(text)));
                 return EXIT_NO_DAEMON;
         }
+        /* Units come and go between a look and a call; the bus has no other words for an object that has gone. */
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT) || sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_METHOD)) {
+                fprintf(stderr, "fdlctl: %s: what this was meant for has left meanwhile; or fdld is older than this fdlctl (%s)\n", doing,
+                        safe_text(message, text, sizeof(text)));
+                return EXIT_NOT_FOUND;
+        }
         code = error && error->name ? bus_error_exit_code_by_name(error->name) : -1;
         /* The daemon speaks in whole sentences; others need to be told what for. */
         fprintf(stderr, "fdlctl: %s%s%s\n", code >= 0 ? "" : doing, code >= 0 ? "" : ": ", safe_text(message, text, sizeof(text)));
@@ -81,8 +87,6 @@ int client_report(const char *doing, const sd_bus_error *error, int r) {
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) ||
             sd_bus_error_has_name(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
                 return EXIT_NOT_AUTHORISED;
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT))
-                return EXIT_NOT_FOUND;
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_INVALID_ARGS))
                 return EXIT_USAGE;
         return EXIT_OTHER;

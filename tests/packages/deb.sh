@@ -6,21 +6,10 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 if [ "${1:-}" != inside ]; then
-        for tool in dpkg-buildpackage dh unshare; do
-                command -v $tool >/dev/null || { echo "skipped: $tool is not installed (apt-get install dpkg-dev debhelper)"; exit 77; }
-        done
+        command -v unshare >/dev/null || { echo "skipped: unshare is not installed (apt-get install util-linux)"; exit 77; }
         WORK=$(mktemp -d "${TMPDIR:-/tmp}/fdld-deb.XXXXXX")
         trap 'rm -rf "$WORK"' EXIT
-        mkdir "$WORK/src"
-        if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
-                git -C "$top" ls-files -co --exclude-standard -z | (cd "$top" && tar -cf - --null -T -) | tar -xf - -C "$WORK/src"
-        else
-                cp -a "$top/." "$WORK/src"
-        fi
-        echo "building"
-        (cd "$WORK/src" && DEB_BUILD_OPTIONS="parallel=$(nproc) noautodbgsym" dpkg-buildpackage -us -uc -b) >"$WORK/build.log" 2>&1 ||
-                { tail -n 40 "$WORK/build.log"; exit 1; }
-        ls "$WORK"/*.deb
+        "$top/tests/packages/build.sh" "$WORK" || exit $?
         if command -v lintian >/dev/null; then
                 lintian --fail-on error --allow-root "$WORK"/*.deb >"$WORK/lintian" 2>&1 || { cat "$WORK/lintian"; echo "FAIL: lintian"; exit 1; }
                 cat "$WORK/lintian"
@@ -161,14 +150,9 @@ else
 fi
 
 echo "upgrading, while it runs"
-for package in fdld fdlctl fdld-tests; do
-        mkdir "$WORK/$package"
-        dpkg-deb -R "$WORK/${package}"_*.deb "$WORK/$package"
-        sed -i 's/^Version: .*/&+upgrade/; s/\(fdl[a-z]* (= [^)]*\))/\1+upgrade)/g' "$WORK/$package/DEBIAN/control"
-        dpkg-deb -b "$WORK/$package" "$root/packages/$package-upgrade.deb" >/dev/null
-done
+"$top/tests/packages/upgrade.sh" "$WORK" "$root/packages/upgrade"
 before=$(stat -Lc %i "$root/proc/$daemon/exe")
-in_root dpkg -i /packages/fdld-upgrade.deb /packages/fdlctl-upgrade.deb /packages/fdld-tests-upgrade.deb >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be upgraded"; }
+in_root sh -c "dpkg -i /packages/upgrade/*.deb" >"$WORK/log" 2>&1 || { cat "$WORK/log"; fail "cannot be upgraded"; }
 kill -0 $daemon || fail "the upgrade ended the daemon"
 for _ in $(seq 200); do
         [ "$(stat -Lc %i "$root/proc/$daemon/exe")" != "$before" ] && break

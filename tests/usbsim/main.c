@@ -44,14 +44,15 @@ static int make_world(World *w, const sigset_t *before) {
         w->next_ino = 0x10000;
         atomic_store(&w->bus_rate, s->bus_rate);
         atomic_store(&w->memory_limit, s->memory_limit);
-        format_to(w->storage, sizeof w->storage, "%s", s->storage ?: "/dev/usbsim/storage");
-        format_to(w->control, sizeof w->control, "%s", s->control ?: "/dev/usbsim/control");
-        int fuse_fd = sandbox_enter();
-        int keeper = keeper_start(w, before, fuse_fd); /* while there is but one thread */
-        uevent_open();
+        w->front = s->kernel ? &front_vhci : &front_usbfs;
+        format_to(w->storage, sizeof w->storage, "%s", s->storage ?: w->front->storage);
+        format_to(w->control, sizeof w->control, "%s", s->control ?: w->front->control);
+        int fd = w->front->enter(w);
+        int keeper = keeper_start(w, before, fd); /* while there is but one thread */
+        w->front->open(w);
         make_units(w);
         topology_build(w);
-        fusefs_start(w, fuse_fd);
+        w->front->start(w, fd);
         plug_units(w);
         clock_start(w);
         control_start(w);

@@ -107,7 +107,7 @@ static Json *describe(Unit *u, bool model) {
         add_number(o, "bytes", u->bytes_out);
         /* From the uevent to the first byte of this stay on the bus; 0: none came yet. */
         add_number(o, "first_byte_us", u->first_byte_ns > 0 ? (u->first_byte_ns - u->announced_ns) / 1000 : 0);
-        if (u->node && !u->node->gone) {
+        if (u->node && !u->node->gone && u->node->number > 0) {
                 format_to(path, sizeof path, "/dev/bus/usb/%03u/%03u", u->node->bus->number, u->node->number);
                 add_string(o, "devnode", path);
                 format_to(path, sizeof path, "/sys%s", u->node->path);
@@ -274,7 +274,7 @@ static Json *set_unit(Unit *u, Json *request) {
         if (power && !power_parse(power, &u->o.power))
                 r = fail("\"power\" is on, auto or asleep.");
         else if (power && u->node)
-                sysfs_power(u->node);
+                u->world->front->power(u->node);
         if (held)
                 snprintf(u->o.held, sizeof u->o.held, "%s", held);
         if (held_by) {
@@ -288,7 +288,7 @@ static Json *set_unit(Unit *u, Json *request) {
                         continue;
                 snprintf(f->driver, sizeof f->driver, "%s", u->o.held);
                 f->foreign = u->o.held_by_program;
-                sysfs_bind(u->node, f, interface_driver(f));
+                u->world->front->bind(u->node, f, interface_driver(f));
         }
         pthread_mutex_unlock(&u->lock);
         return r ?: success();
@@ -308,6 +308,8 @@ static Json *cmd_set(World *w, Unit *u, Json *request) {
                         return fail("\"memory-limit\" is a number, for example \"16Mi\".");
                 atomic_store(&w->memory_limit, v);
         }
+        if (u && w->settings.kernel)
+                return fail("With --kernel this is for udev and the drivers to say.");
         if (u)
                 return set_unit(u, request);
         return rate || limit ? success() : fail("Nothing to set.");

@@ -131,6 +131,11 @@ static void clear_halt(Node *n, uint8_t ep) {
                 n->halted_out = false;
 }
 
+/* What the host's own controller does for it (clearing a halt) is not asked of it. */
+bool control_is_deaf(const Node *n, const uint8_t setup[8]) {
+        return n->unit && n->runs_model && !sim_alive(n->unit->model) && !(setup[0] == 0x02 && setup[1] == 0x01);
+}
+
 int control_request(Node *n, const uint8_t setup[8], uint8_t *data, size_t size) {
         static const uint8_t zeros[2];
         uint16_t value = (uint16_t) (setup[2] | setup[3] << 8);

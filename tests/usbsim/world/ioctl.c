@@ -190,18 +190,13 @@ static int check_recipient(Call *c, uint8_t type, uint16_t index) {
         }
 }
 
-/* What hangs does not answer on endpoint 0 either. What the host's own controller does for it (clearing a halt) is not asked of it. */
-static bool is_deaf(const Node *n, const uint8_t setup[8]) {
-        return n->unit && n->runs_model && !sim_alive(n->unit->model) && !(setup[0] == 0x02 && setup[1] == 0x01);
-}
-
 static int do_control(Call *c, const uint8_t setup[8], uint8_t *data, size_t size) {
         uint16_t index = (uint16_t) (setup[4] | setup[5] << 8);
         int r = check_recipient(c, setup[0], index);
 
         if (r < 0)
                 return r;
-        if (is_deaf(c->node, setup))
+        if (control_is_deaf(c->node, setup))
                 return -ETIMEDOUT;
         r = control_request(c->node, setup, data, size);
         if (c->node->unit)
@@ -217,7 +212,7 @@ static int submit_control(Call *c, Urb *u) {
         int r = check_recipient(c, u->buf[0], (uint16_t) (u->buf[4] | u->buf[5] << 8));
         if (r < 0)
                 return r;
-        if (is_deaf(c->node, u->buf)) { /* until whoever asked has enough */
+        if (control_is_deaf(c->node, u->buf)) { /* until whoever asked has enough */
                 u->file = c->file;
                 TAILQ_INSERT_TAIL(&c->node->control, u, link);
                 return 0;

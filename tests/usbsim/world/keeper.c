@@ -29,13 +29,16 @@ static void tell(int fd, int kind, int value) {
                 complain("The simulator cannot be told: %m");
 }
 
-static void start_command(char **command, const sigset_t *mask, const char *control) {
+static void start_command(const World *w, const sigset_t *mask) {
+        char **command = w->settings.command;
+
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == 1)
                 _exit(1);
         sigprocmask(SIG_SETMASK, mask, NULL);
-        setenv("SYSTEMD_DEVICE_VERIFY_SYSFS", "0", 1); /* our /sys is a tmpfs */
-        setenv("USBSIM_CONTROL", control, 1);
+        if (!w->settings.kernel)
+                setenv("SYSTEMD_DEVICE_VERIFY_SYSFS", "0", 1); /* our /sys is a tmpfs */
+        setenv("USBSIM_CONTROL", w->control, 1);
         execvp(command[0], command);
         int r = errno;
         complain("%s cannot be started: %s.", command[0], strerror(r));
@@ -114,7 +117,7 @@ static bool watch(int fd, int signals, pid_t child, int *ret_status) {
         }
 }
 
-static void keeper(int fd, char **command, const sigset_t *before, const char *control) {
+static void keeper(int fd, const World *w, const sigset_t *before) {
         sigset_t blocked;
         int status = 0;
         char go;
@@ -128,7 +131,7 @@ static void keeper(int fd, char **command, const sigset_t *before, const char *c
         if (child < 0)
                 _exit(1);
         if (child == 0)
-                start_command(command, before, control);
+                start_command(w, before);
         tell(fd, COMMAND_STARTED, child);
         bool ended = watch(fd, signals, child, &status);
         end_leftovers(!ended);
@@ -137,7 +140,7 @@ static void keeper(int fd, char **command, const sigset_t *before, const char *c
         _exit(0);
 }
 
-int keeper_start(const World *w, const sigset_t *before, int fuse_fd) {
+int keeper_start(const World *w, const sigset_t *before, int front_fd) {
         int fds[2];
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
@@ -147,8 +150,9 @@ int keeper_start(const World *w, const sigset_t *before, int fuse_fd) {
                 quit(1, "No process can be started: %m.");
         if (pid == 0) {
                 close(fds[0]);
-                close(fuse_fd); /* the file system must end with the simulator */
-                keeper(fds[1], w->settings.command, before, w->control);
+                if (front_fd >= 0)
+                        close(front_fd); /* the file system must end with the simulator */
+                keeper(fds[1], w, before);
         }
         close(fds[1]);
         return fds[0];

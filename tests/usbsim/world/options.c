@@ -13,6 +13,7 @@ static const char help_text[] =
         "      --replay=TRACE     a device that behaves as the one in a trace did (fdlctl trace JOB >TRACE)\n"
         "      --controllers=N    USB controllers (default: one for each 16 devices)\n"
         "      --platform         controllers are platform devices, not PCI\n"
+        "      --kernel           no world of its own: the devices appear in this kernel, by vhci_hcd (modprobe vhci-hcd; root); for a virtual machine\n"
         "      --hub PORT[,full]  a hub at PORT, for example 1-2 (hubs above a port= are made by themselves); full: at 12 Mbit/s only,\n"
         "                         and so is what hangs on it\n"
         "      --bus-rate=RATE    bytes a second shared by the devices of a controller, for example 40M; 0: no limit\n"
@@ -51,6 +52,7 @@ enum {
         OPT_CONTROLLERS = 256,
         OPT_REPLAY,
         OPT_PLATFORM,
+        OPT_KERNEL,
         OPT_HUB,
         OPT_RATE,
         OPT_FAST,
@@ -69,6 +71,7 @@ static const struct option long_options[] = {
         { "replay", required_argument, NULL, OPT_REPLAY },
         { "controllers", required_argument, NULL, OPT_CONTROLLERS },
         { "platform", no_argument, NULL, OPT_PLATFORM },
+        { "kernel", no_argument, NULL, OPT_KERNEL },
         { "hub", required_argument, NULL, OPT_HUB },
         { "bus-rate", required_argument, NULL, OPT_RATE },
         { "fast", no_argument, NULL, OPT_FAST },
@@ -151,6 +154,9 @@ void settings_parse(Settings *s, int argc, char **argv) {
                 switch (c) {
                 case OPT_PLATFORM:
                         s->platform = true;
+                        break;
+                case OPT_KERNEL:
+                        s->kernel = true;
                         break;
                 case OPT_FAST:
                         s->fast = true;

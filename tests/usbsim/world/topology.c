@@ -81,19 +81,13 @@ static Node *add_hub(World *w, Bus *b, const char *name, Node *parent, const cha
         Node *n = node_new(w, b, name, parent_path, usb, b->super ? SPEED_SUPER : full ? SPEED_FULL : SPEED_HIGH);
         n->lock = &hub_lock;
         n->is_hub = true;
-        n->hub_ports = parent ? HUB_PORTS : ROOT_PORTS;
+        n->hub_ports = parent ? HUB_PORTS : w->root_ports;
         snprintf(n->interfaces[0].driver, sizeof n->interfaces[0].driver, "hub");
-        if (!node_number_take(n)) {
+        if (!w->front->add_hub(n)) {
                 node_unref(n);
                 return NULL;
         }
         b->hubs[b->n_hubs++] = n;
-        sysfs_add_hub(n);
-        node_publish(n);
-        uevent_device(n, "add");
-        uevent_interface(n, &n->interfaces[0], "add", NULL);
-        uevent_interface(n, &n->interfaces[0], "bind", "hub");
-        uevent_device(n, "bind");
         return n;
 }
 
@@ -123,7 +117,7 @@ static bool make_hubs(World *w, Controller *c, const unsigned *chain, unsigned d
                 Node *usb3 = get_hub(w, c->usb3, chain, d);
                 if (!usb3)
                         return false;
-                sysfs_peer_hubs(usb2, usb3);
+                w->front->peer_hubs(usb2, usb3);
         }
         return true;
 }
@@ -180,10 +174,14 @@ bool unit_place(Unit *u, const char *port, char *err, size_t err_size) {
                 snprintf(err, err_size, "Port %s is taken.", port);
                 return false;
         }
-        if (chain[depth - 1] > (depth == 1 ? ROOT_PORTS : HUB_PORTS) ||
+        if (depth > 1 && !w->front->has_hubs) {
+                snprintf(err, err_size, "Port %s cannot be: there are no hubs here.", port);
+                return false;
+        }
+        if (chain[depth - 1] > (depth == 1 ? w->root_ports : HUB_PORTS) ||
             !make_hubs(w, c, chain, depth - 1, super || u->o.twin)) {
-                snprintf(err, err_size, "Port %s cannot be: a root hub has %d ports, a hub %d, a bus %d devices.", port,
-                         ROOT_PORTS, HUB_PORTS, DEVICES_PER_BUS);
+                snprintf(err, err_size, "Port %s cannot be: a root hub has %u ports, a hub %d, a bus %d devices.", port,
+                         w->root_ports, HUB_PORTS, DEVICES_PER_BUS);
                 return false;
         }
         Node *hub = get_hub(w, c->usb2, chain, depth - 1);
@@ -201,7 +199,7 @@ bool unit_place(Unit *u, const char *port, char *err, size_t err_size) {
 
 /* The first free socket of a controller: on the root hub where all fit there, else behind hubs. */
 static bool find_place(World *w, Controller *c, bool hubs, char *ret, size_t size) {
-        for (unsigned p = 1; p <= ROOT_PORTS; p++)
+        for (unsigned p = 1; p <= w->root_ports; p++)
                 for (unsigned q = 1; q <= (hubs ? HUB_PORTS : 1); q++) {
                         unsigned chain[2] = { p, q };
 
@@ -231,7 +229,7 @@ static void place_units(World *w) {
 
                 if (u->o.port[0])
                         continue;
-                if (!find_place(w, &w->controllers[i / share], share > 8, port, sizeof port))
+                if (!find_place(w, &w->controllers[i / share], share > 8 && w->front->has_hubs, port, sizeof port))
                         quit(2, "Device %u: no socket is free; use more --controllers.", i);
                 if (!unit_place(u, port, err, sizeof err))
                         quit(2, "Device %u: %s", i, err);
@@ -289,10 +287,10 @@ void topology_build(World *w) {
                 c->index = i;
                 pthread_mutex_init(&c->rate_lock, NULL);
                 name_controller(c, w->settings.platform);
-                sysfs_add_controller(c);
+                w->front->add_controller(c);
                 c->usb2 = add_bus(w, c, false);
                 c->usb3 = add_bus(w, c, true);
-                sysfs_peer_hubs(c->usb2->root, c->usb3->root);
+                w->front->peer_hubs(c->usb2->root, c->usb3->root);
         }
         for (unsigned i = 0; i < w->settings.n_hubs; i++) {
                 char port[40];

@@ -206,24 +206,6 @@ static void hold_interfaces(const Unit *u, Node *n) {
         }
 }
 
-static void announce(Node *n) {
-        uevent_device(n, "add");
-        for (unsigned i = 0; n->configured && i < n->n_interfaces; i++) {
-                char driver[sizeof n->interfaces[i].driver];
-                const char *bound;
-
-                /* Whoever heard of the device may have claimed it by now. */
-                pthread_mutex_lock(n->lock);
-                bound = interface_driver(&n->interfaces[i]);
-                snprintf(driver, sizeof driver, "%s", bound ? bound : "");
-                pthread_mutex_unlock(n->lock);
-                uevent_interface(n, &n->interfaces[i], "add", NULL);
-                if (driver[0])
-                        uevent_interface(n, &n->interfaces[i], "bind", driver);
-        }
-        uevent_device(n, "bind");
-}
-
 static Node *take_node(Unit *u) {
         Node *n = u->node;
 
@@ -251,33 +233,21 @@ static bool attach(Unit *u, const SimUsb *other) {
         if (!other)
                 hold_interfaces(u, n);
         pthread_mutex_unlock(&u->lock);
-        if (!node_number_take(n)) {
+        if (!u->world->front->add(n)) {
                 node_unref(n);
                 return false;
         }
-        sysfs_add_device(n);
-        node_publish(n);
         pthread_mutex_lock(&u->lock);
         u->node = n;
         u->announced_ns = clock_ns();
         u->first_byte_ns = 0;
         unit_run(u);
         pthread_mutex_unlock(&u->lock);
-        announce(n);
-        return true;
+        return u->world->front->announce(n);
 }
 
-/* The node is cut already: open files know. */
 static void detach(Node *n) {
-        sysfs_remove_device(n);
-        for (unsigned i = 0; i < n->n_interfaces; i++) {
-                if (n->interfaces[i].driver[0])
-                        uevent_interface(n, &n->interfaces[i], "unbind", NULL);
-                uevent_interface(n, &n->interfaces[i], "remove", NULL);
-        }
-        uevent_device(n, "unbind");
-        uevent_device(n, "remove");
-        node_withdraw(n);
+        n->world->front->remove(n);
         node_unref(n);
 }
 
@@ -329,7 +299,7 @@ static bool plug(Unit *u, const char *port, char *err, size_t err_size) {
         if (u->o.tty != TTY_NO)
                 tty_start(u);
         if (u->o.tty != TTY_ONLY && !attach(u, NULL)) {
-                snprintf(err, err_size, "No device number is free on the bus.");
+                snprintf(err, err_size, "No device number is free on the bus, or the kernel does not take the device.");
                 return false;
         }
         return true;

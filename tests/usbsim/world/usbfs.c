@@ -104,7 +104,7 @@ int file_claim(File *f, unsigned number) {
                 return -EBUSY;
         i->owner = f;
         f->claimed |= UINT64_C(1) << number;
-        sysfs_bind(n, i, "usbfs");
+        n->world->front->bind(n, i, "usbfs");
         return 0;
 }
 
@@ -122,7 +122,7 @@ static void drop_claim(Node *n, Interface *i) {
         i->owner = NULL;
         node_cancel_all(n, f, i->number, -ENOENT);
         if (!n->gone)
-                sysfs_bind(n, i, NULL);
+                n->world->front->bind(n, i, NULL);
 }
 
 int file_release_claim(File *f, unsigned number) {
@@ -153,9 +153,9 @@ int interface_detach(Node *n, Interface *i) {
                 bool back = n->unit && n->unit->o.driver_stubborn;
                 if (!back)
                         i->driver[0] = 0;
-                sysfs_bind(n, i, NULL);
+                n->world->front->bind(n, i, NULL);
                 if (back)
-                        sysfs_bind(n, i, i->driver);
+                        n->world->front->bind(n, i, i->driver);
                 if (n->unit)
                         tty_wake(n->unit);
         } else
@@ -244,7 +244,7 @@ void urb_finish(Node *n, Urb *u, int status) {
         TAILQ_INSERT_TAIL(&f->done, u, link);
         if (status < 0 && status != -ECONNRESET && status != -ENOENT && u->type == USBDEVFS_URB_TYPE_BULK)
                 cancel_continuation(n, f, u->ep);
-        file_wake(f);
+        n->world->front->wake(f);
 }
 
 int urb_submit(File *f, Urb *u) {
@@ -328,5 +328,5 @@ void node_cut(Node *n) {
                 f->claimed = 0;
         node_cancel_all(n, NULL, -1, -ESHUTDOWN);
         LIST_FOREACH (f, &n->files, files)
-                file_wake(f);
+                n->world->front->wake(f);
 }

@@ -24,12 +24,12 @@ enum {
         UNITS_MAX = 120,
         INTERFACES_MAX = 8,
         HUB_PORTS = 7,
-        ROOT_PORTS = 16,
         DEVICES_PER_BUS = 127,
         DEPTH_MAX = 6,
 };
 
 typedef struct World World;
+typedef struct Front Front;
 typedef struct Controller Controller;
 typedef struct Bus Bus;
 typedef struct Node Node;
@@ -167,6 +167,7 @@ struct File {
         atomic_uint sleepers;  /* blocked in REAPURB */
         atomic_bool closing;   /* a close was seen: release may be on its way */
         uint32_t disabled_eps; /* bulk continuation: one bit for each endpoint and direction */
+        int link;              /* vhci: our end of the socket to the kernel */
         void *poll_handle;     /* fuse_pollhandle of whoever sleeps in poll */
 };
 
@@ -193,6 +194,7 @@ struct Urb {
 typedef struct Settings {
         unsigned controllers; /* 0: as many as sensible */
         bool platform;        /* platform devices instead of PCI */
+        bool kernel;          /* no world of their own: devices of this kernel */
         char *hubs[64];
         unsigned n_hubs;
         char *devices[UNITS_MAX];
@@ -208,7 +210,29 @@ typedef struct Settings {
         char **command;
 } Settings;
 
+/* Where nodes are seen: in a world of their own below libusb and libudev, or by the USB stack of this kernel. */
+struct Front {
+        bool has_hubs; /* units may sit behind hubs */
+        const char *storage, *control;
+
+        int (*enter)(World *w);          /* first of all, while there is one thread; a descriptor that ends with the simulator, or -1 */
+        void (*open)(World *w);          /* before there is a node */
+        void (*start)(World *w, int fd); /* once there are controllers; what enter() returned */
+        void (*add_controller)(const Controller *c);
+        bool (*add_hub)(Node *n);
+        void (*peer_hubs)(const Node *usb2, const Node *usb3); /* the two halves of each socket point at each other */
+        bool (*add)(Node *n);                                  /* world.lock is held: whoever knows of it may open it */
+        bool (*announce)(Node *n);                             /* all that listen hear of it */
+        void (*remove)(Node *n);                               /* world.lock is held; the node is cut already: open files know */
+        void (*bind)(Node *n, const Interface *i, const char *driver);
+        void (*power)(const Node *n);
+        void (*wake)(File *f); /* the node's lock is held: transfers are done, or it has gone */
+};
+extern const Front front_usbfs, front_vhci;
+
 struct World {
+        const Front *front;
+        unsigned root_ports;
         Settings settings;
         pthread_mutex_t lock;
         Controller controllers[BUSES_MAX / 2];
@@ -242,7 +266,7 @@ bool power_parse(const char *s, PowerState *ret);
 int sandbox_enter(void);
 
 /* keeper.c: starts the command and ends what it leaves behind */
-int keeper_start(const World *w, const sigset_t *before, int fuse_fd);
+int keeper_start(const World *w, const sigset_t *before, int front_fd);
 int keeper_run(int fd, const sigset_t *signals);
 
 /* topology.c */
@@ -274,11 +298,13 @@ static inline unsigned node_max_packet(const Node *n) {
 void descriptors_build(Node *n);
 /* Reply to a standard or class request on endpoint 0: bytes, or -errno. The node's lock is held. */
 int control_request(Node *n, const uint8_t setup[8], uint8_t *data, size_t size);
+/* What hangs does not answer on endpoint 0 either. */
+bool control_is_deaf(const Node *n, const uint8_t setup[8]);
 
 /* sysfs.c */
 void sysfs_add_controller(const Controller *c);
 void sysfs_add_hub(Node *n);
-void sysfs_peer_hubs(const Node *usb2, const Node *usb3); /* the two halves of each socket point at each other */
+void sysfs_peer_hubs(const Node *usb2, const Node *usb3);
 void sysfs_power(const Node *n); /* what the unit's power option says */
 void sysfs_add_device(Node *n);
 void sysfs_remove_device(Node *n);
@@ -313,7 +339,7 @@ void node_cut(Node *n); /* the device is off the bus */
 bool memory_take(World *w, uint64_t n);
 void memory_give(World *w, uint64_t n);
 
-/* ioctl.c: the first two are called by usbfs.c with the lock held */
+/* ioctl.c: the first two are called with the lock held */
 void file_wake(File *f);
 void sync_reply(Urb *u);
 void ioctl_serve(void *fuse_req, File *f, unsigned cmd, uint64_t arg);

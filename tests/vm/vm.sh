@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A whole Debian system, with the packages as users install them: systemd, udevd, the bus, polkit, and the kernel's own USB stack, in which the
+# simulated devices appear (usbsim --kernel). The kernel is User-Mode-Linux: a program that needs neither root nor virtualisation.
+# Kernel and system are made once and kept in FDLD_VM_CACHE (default ~/.cache/fdld-vm).
+#
+# usage: FDLD_BUILD=DIR vm.sh [prepare | CHECK…]     prepare: only make kernel and system; CHECK: all, time-travel (default: both)
+# Exit status: 0 all is well, 1 not, 77 no guest can run here.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+cache=${FDLD_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fdld-vm}
+# Seconds that a check may take: some minutes, and much more where the machine is busy.
+limit=${FDLD_VM_LIMIT:-900}
+disk=3G memory=768M
+
+skip() {
+        echo "skipped: $*"
+        exit 77
+}
+
+# key WORD… <TEXT: a name for what is made of these
+key() { { echo "$*"; cat; } | sha256sum | cut -c1-16; }
+
+# keep FILE COMMAND…: COMMAND makes a file beside it, which becomes FILE only when it is whole. Two at once: one makes it, one waits.
+keep() {
+        local file=$1
+        shift
+        mkdir -p "$cache"
+        (
+                flock 9
+                [ ! -e "$file" ] || exit 0
+                "$@" "$file.new" || exit 1
+                mv "$file.new" "$file"
+        ) 9>"$file.lock"
+}
+
+# ---- the kernel ----
+
+source_tarball() { find /usr/src -maxdepth 1 -name 'linux-source-*.tar.xz' 2>/dev/null | sort -V | tail -n 1; }
+
+# make_kernel TARBALL FILE
+make_kernel() {
+        local work status=0
+        work=$(mktemp -d "${TMPDIR:-/tmp}/fdld-kernel.XXXXXX")
+        echo "building a kernel of $(basename "$1") (some minutes, once)"
+        {
+                tar -xf "$1" -C "$work" --strip-components=1 --exclude='*.rst' --exclude='*/drivers/gpu/*.[ch]' \
+                        --exclude='*/sound/*.c' --exclude='*/tools/testing/*' &&
+                        make -C "$work" ARCH=um KCONFIG_ALLCONFIG="$here/kernel.config" allnoconfig &&
+                        make -C "$work" ARCH=um -j"$(nproc)" linux
+        } >"$work.log" 2>&1 || status=$?
+        if [ $status -eq 0 ]; then
+                strip -o "$2" "$work/linux"
+        else
+                tail -n 30 "$work.log"
+        fi
+        rm -rf "$work" "$work.log"
+        return $status
+}
+
+# ---- the system ----
+
+guest_packages=(systemd systemd-sysv udev dbus polkitd modemmanager passwd usbutils procps
+        libusb-1.0-0 libsqlite3-0 libexpat1 libssl3 libinih1 libjson-c5 libarchive13 libfuse3-3 libudev1 libsubunit0)
+
+# make_system FILE
+make_system() {
+        local packages log
+        packages=$(IFS=,; echo "${guest_packages[*]}")
+        log=$(mktemp "${TMPDIR:-/tmp}/fdld-system.XXXXXX")
+        echo "making a Debian system for the guest (a minute or two, once)"
+        # shellcheck disable=SC2016 # for the shell of the hook
+        mmdebstrap --variant=essential --include="$packages" --aptopt='APT::Install-Recommends "false"' \
+                --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/fdld*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+                --customize-hook="upload $here/guest-init.sh /sbin/fdld-vm-init" --customize-hook='chmod 755 "$1/sbin/fdld-vm-init"' \
+                --customize-hook="upload $here/fdld-vm.service /etc/systemd/system/fdld-vm.service" \
+                --customize-hook='chroot "$1" systemctl -q enable fdld-vm.service' \
+                --customize-hook='chroot "$1" systemctl -q disable getty@tty1.service systemd-timesyncd.service 2>/dev/null || true' \
+                bookworm - 2>"$log" | tar2sqfs -q -f -c gzip "$1" 2>>"$log" || { tail -n 30 "$log"; rm -f "$log"; return 1; }
+        rm -f "$log"
+}
+
+prepare() {
+        local tarball tool
+        [ "$(uname -m)" = x86_64 ] || skip "User-Mode-Linux runs on x86-64 only"
+        for tool in flex bison bc mmdebstrap tar2sqfs mke2fs xz flock; do
+                command -v $tool >/dev/null || PATH=$PATH:/usr/sbin command -v $tool >/dev/null || skip "$tool is not installed (./run deps vm says what is needed)"
+        done
+        tarball=$(source_tarball)
+        [ -n "$tarball" ] || skip "there is no kernel source in /usr/src (apt-get install linux-source)"
+        kernel=$cache/linux-$(key "$(basename "$tarball")" "$(stat -c %s "$tarball")" "$(gcc -dumpversion)" <"$here/kernel.config")
+        system=$cache/system-$(key "${guest_packages[@]}" < <(cat "$here/guest-init.sh" "$here/fdld-vm.service")).squashfs
+        keep "$kernel" make_kernel "$tarball" || return 1
+        keep "$system" make_system || return 1
+}
+
+# ---- the guest ----
+
+fill_share() {
+        local name
+        mkdir -p "$share/bin" "$share/pac"
+        cp "$here/guest.sh" "$here/guest-lib.sh" "$share/"
+        for name in usbsim flashcheck; do cp "$FDLD_BUILD/$name" "$share/bin/"; done
+        for name in phone phone-ab phone-old phone-lk phone-nand feature uis8910 uis8850; do
+                "$FDLD_BUILD/pacmaker" "$name" "$share/pac/$name.pac" >/dev/null
+        done
+        "$top/tests/packages/build.sh" "$share/debs" || exit $?
+        "$top/tests/packages/upgrade.sh" "$share/debs" "$share/debs/upgrade"
+}
+
+# boot CHECK: the guest starts, checks and switches itself off.
+boot() {
+        local check=$1 began=$SECONDS options=()
+        [ "$check" != time-travel ] || options=(time-travel)
+        rm -f "$share/output" "$share/verdict" "$share/evidence" "$work/disk"
+        truncate -s "$disk" "$work/disk"
+        PATH=$PATH:/usr/sbin mke2fs -q -t ext4 -F "$work/disk"
+        echo "---- $check"
+        # What it prints goes by way of cat: a file is nothing that its console could wait for.
+        TMPDIR=$work timeout -k 5 "$limit" "$kernel" "mem=$memory" "ubd0r=$system" "ubd1=$work/disk" root=/dev/ubda rootfstype=squashfs ro \
+                init=/sbin/fdld-vm-init "fdld.share=$share" "fdld.check=$check" "${options[@]}" con0=null,fd:1 con=null quiet systemd.show_status=0 \
+                </dev/null 2>&1 | cat >"$work/console" || true
+        cat "$share/output" 2>/dev/null || true
+        if [ "$(cat "$share/verdict" 2>/dev/null)" != passed ]; then
+                echo "---- the guest did not say that all is well; its console, and what it left:"
+                tail -n 20 "$work/console"
+                cat "$share/evidence" 2>/dev/null || true
+                return 1
+        fi
+        echo "$check: $((SECONDS - began)) s"
+}
+
+kernel='' system=''
+prepare || { echo "FAIL: the guest could not be made"; exit 1; }
+[ "${1:-}" != prepare ] || exit 0
+work=$(mktemp -d "${TMPDIR:-/tmp}/fdld-vm.XXXXXX")
+share=$work/share
+trap 'rm -rf "$work"' EXIT
+# A kernel that cannot trace its own children, as in some containers, says so at once.
+"$kernel" --version >/dev/null 2>&1 || skip "User-Mode-Linux does not run here"
+fill_share
+status=0
+[ $# -gt 0 ] || set -- all time-travel
+for check; do
+        boot "$check" || status=1
+done
+exit $status
