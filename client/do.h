@@ -27,6 +27,8 @@ void paths_clear(Paths *p);
 int choose_targets(sd_bus *bus, struct json_object *objects, Paths *targets);
 /* A label, a port or a path; a port that nobody used yet becomes a slot. Exit code. */
 int slot_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
+/* The same where a device must be there: a slot stands for what is plugged into it now. */
+int choose_devices(sd_bus *bus, struct json_object *objects, Paths *targets);
 /* A package of the store, or a file, which is imported. Exit code. */
 int package_named(sd_bus *bus, struct json_object *objects, const char *text, char ret[static PATH_TEXT_MAX]);
 /* What --serials= says, or the file that it names with "@" (malloc). 0, or -errno after a line on stderr. */

@@ -73,11 +73,9 @@ static int device_open(Device *d) {
                 return code;
         code = client_objects(d->bus, &d->objects);
         if (code == 0)
-                code = choose_targets(d->bus, d->objects, &d->targets);
-        if (code == 0 && (d->targets.n > 1 || strncmp(d->targets.items[0], FDLD_ROOT "/devices/", strlen(FDLD_ROOT "/devices/")) != 0)) {
-                fprintf(stderr, "fdlctl: One device that is plugged in is needed; choose it with --device=.\n");
-                code = EXIT_NOT_FOUND;
-        }
+                code = choose_devices(d->bus, d->objects, &d->targets);
+        if (code == 0 && d->targets.n > 1)
+                code = usage_error("One device is needed; choose it with --device= or --slot=.");
         if (code)
                 return code;
         snprintf(d->path, sizeof(d->path), "%s", d->targets.items[0]);

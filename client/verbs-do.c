@@ -297,6 +297,23 @@ int choose_targets(sd_bus *bus, struct json_object *objects, Paths *targets) {
         return code;
 }
 
+int choose_devices(sd_bus *bus, struct json_object *objects, Paths *targets) {
+        int code = choose_targets(bus, objects, targets);
+
+        if (code == 0 && arg_slot) {
+                struct json_object *slot = json_member(json_member(objects, targets->items[0]), FDLD_IFACE("Slot"));
+                const char *device = json_text(slot, "Device");
+
+                paths_clear(targets);
+                paths_add(targets, device[0] ? device : "/");
+        }
+        if (code == 0 && streq(targets->items[0], "/")) {
+                fprintf(stderr, arg_slot ? "fdlctl: No device is plugged into that slot.\n" : "fdlctl: No device in boot mode is plugged in.\n");
+                code = EXIT_NOT_FOUND;
+        }
+        return code;
+}
+
 static bool repairing, entering;
 
 #define ENTER_QUESTION \
@@ -680,17 +697,7 @@ int verb_probe(int argc, char **argv) {
                 arg_device = argv[1];
         code = client_objects(bus, &objects);
         if (code == 0)
-                code = choose_targets(bus, objects, &targets);
-        if (code == 0 && arg_slot) { /* what is in it now */
-                struct json_object *slot = json_member(json_member(objects, targets.items[0]), FDLD_IFACE("Slot"));
-                const char *device = json_text(slot, "Device");
-                paths_clear(&targets);
-                paths_add(&targets, device[0] ? device : "/");
-        }
-        if (code == 0 && streq(targets.items[0], "/")) {
-                fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
-                code = EXIT_NOT_FOUND;
-        }
+                code = choose_devices(bus, objects, &targets);
         for (size_t i = 0; code == 0 && i < targets.n; i++) {
                 code = client_call(bus, targets.items[i], FDLD_IFACE("Device"), "Probe", &reply, "a{sv}", 0);
                 if (code == 0)

@@ -28,11 +28,7 @@ static int context_open(Context *c, const char *kind, bool needs_device) {
                 return code;
         code = client_objects(c->bus, &c->objects);
         if (code == 0 && !arg_dry_run)
-                code = choose_targets(c->bus, c->objects, &c->targets);
-        if (code == 0 && !arg_dry_run && needs_device && streq(c->targets.items[0], "/")) {
-                fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
-                code = EXIT_NOT_FOUND;
-        }
+                code = needs_device ? choose_devices(c->bus, c->objects, &c->targets) : choose_targets(c->bus, c->objects, &c->targets);
         if (code == 0 && c->targets.n > 1) {
                 fprintf(stderr, "fdlctl: \"%s\" works on one device at a time; choose it with --device=.\n", kind);
                 code = EXIT_USAGE;

@@ -30,7 +30,8 @@ same() {
                 awk '!(($1 > 9216 && $1 <= 9224) || ($1 > 529408 && $1 <= 529424)) { bad = 1 } END { exit bad }' || fail "miscdata of $1 is not what it was"
 }
 
-expect 0 fdlctl --device="$phone" --package=phone.pac backup whole --dry-run
+# The device may be told by its socket.
+expect 0 fdlctl --slot="$phone" --package=phone.pac backup whole --dry-run
 says "whole/l_fixnv1.img"
 [ ! -e whole ] || fail "a dry run made something"
 expect 0 fdlctl -q --device="$phone" --package=phone.pac backup whole

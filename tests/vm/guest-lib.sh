@@ -46,6 +46,8 @@ as() {
         setpriv "--reuid=$user" "--regid=$user" --init-groups "$@"
 }
 
+code_of() { fdlctl jobs --no-legend | awk -v job="$1" '$1 == job { print $NF }'; }
+
 # ---- simulated devices ----
 
 field() { sed -n "s/.*\"$1\":\"\\{0,1\\}\\([^\",}]*\\).*/\\1/p"; }
@@ -74,8 +76,3 @@ node_of() {
 }
 has_device() { fdlctl -j devices | grep -qF "\"Port\":\"$(port_of "$1")\"" || fdlctl devices --no-legend | grep -qE "$(port_of "$1") "; }
 gone_device() { ! has_device "$1"; }
-# What units hold now, for the time after a reboot, when they are the same again.
-snapshot() {
-        rm -rf "$state/storage"
-        cp -a --sparse=always /run/usbsim/storage "$state/storage"
-}

@@ -14,6 +14,15 @@ cache=${FDLD_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fdld-vm}
 limit=${FDLD_VM_LIMIT:-900}
 disk=3G memory=768M
 
+# shellcheck source=tests/e2e/units.sh
+. "$top/tests/e2e/units.sh"
+
+small=phone-emmc,size=64M,table=TABLE
+# Slow ones: something happens while they are written.
+units=("u0 $small,flash-rate=300k small" "u1 $small,flash-rate=300k small" "u2 $small small" "u3 $small,flash-rate=50k small"
+        'emmc phone-emmc phone' 'ufs phone-ufs-ab phone-ab' 'old phone-old phone-old' 'lk phone-lk phone-lk' 'nand phone-nand phone-nand'
+        'autod phone-emmc,autod phone' 'nor feature-nor feature' 'uis8910 uis8910,image-check=0 uis8910' 'uis8850 uis8850,image-check=0 uis8850')
+
 skip() {
         echo "skipped: $*"
         exit 77
@@ -101,18 +110,48 @@ fill_share() {
         local name
         mkdir -p "$share/bin" "$share/pac"
         cp "$here/guest.sh" "$here/guest-lib.sh" "$share/"
-        for name in usbsim flashcheck; do cp "$FDLD_BUILD/$name" "$share/bin/"; done
-        for name in phone phone-ab phone-old phone-lk phone-nand feature uis8910 uis8850; do
+        cp "$FDLD_BUILD/usbsim" "$share/bin/"
+        for name in $(printf '%s\n' "${units[@]}" | cut -d' ' -f3 | grep -v small | sort -u); do
                 "$FDLD_BUILD/pacmaker" "$name" "$share/pac/$name.pac" >/dev/null
         done
+        make_small_package "$share/pac/small.pac" >/dev/null
+        small_table >"$share/pac/small.table"
+        printf '%s\n' "${units[@]}" | sed 's#TABLE#/host/pac/small.table#' >"$share/units"
         "$top/tests/packages/build.sh" "$share/debs" || exit $?
         "$top/tests/packages/upgrade.sh" "$share/debs" "$share/debs/upgrade"
+}
+
+# What the units hold before anything was done to them.
+make_storage() {
+        local unit name spec devices=()
+        for unit in "${units[@]}"; do
+                read -r name spec _ <<<"$unit"
+                devices+=("--device=${spec/TABLE/$share/pac/small.table},name=$name,plug=no")
+        done
+        "$FDLD_BUILD/usbsim" "--storage=$share/storage" "${devices[@]}" -- true
+        cp -a --sparse=always "$share/storage" "$work/before"
+}
+
+# Each unit was flashed with its package last, whatever went wrong before.
+compare_storage() {
+        local unit name spec package status=0
+        for unit in "${units[@]}"; do
+                read -r name spec package <<<"$unit"
+                [ "$name" != u2 ] || continue # on which every verb was tried
+                "$FDLD_BUILD/flashcheck" "$share/pac/$package.pac" "$work/before/$name" "$share/storage/$name" >"$work/difference" 2>&1 && continue
+                echo "FAIL: the flash of $name ($spec) is not what $package makes of it:"
+                cat "$work/difference"
+                status=1
+        done
+        return $status
 }
 
 # boot CHECK: the guest starts, checks and switches itself off.
 boot() {
         local check=$1 began=$SECONDS options=()
         [ "$check" != time-travel ] || options=(time-travel)
+        rm -rf "$share/storage" "$work/before"
+        make_storage
         rm -f "$share/output" "$share/verdict" "$share/evidence" "$work/disk"
         truncate -s "$disk" "$work/disk"
         PATH=$PATH:/usr/sbin mke2fs -q -t ext4 -F "$work/disk"
@@ -128,6 +167,7 @@ boot() {
                 cat "$share/evidence" 2>/dev/null || true
                 return 1
         fi
+        [ "$check" != all ] || compare_storage || return 1
         echo "$check: $((SECONDS - began)) s"
 }
 

@@ -71,9 +71,10 @@ static void wake(File *f) {
         Urb *u;
 
         while ((u = urb_take_done(f))) {
-                /* What was unlinked is answered as such. */
-                if (!n->gone && u->status != -ENOENT)
-                        answer(f, RET_SUBMIT, (uint32_t) u->user_urb, u->status, u->actual, u->ep & 0x80 ? u->buf : NULL);
+                /* What was unlinked is answered as such; not what has moved some bytes: a controller hands those back, too. */
+                int status = u->status == -ENOENT ? -ECONNRESET : u->status;
+                if (!n->gone && (u->status != -ENOENT || u->actual > 0))
+                        answer(f, RET_SUBMIT, (uint32_t) u->user_urb, status, u->actual, u->ep & 0x80 ? u->buf : NULL);
                 urb_free(n->world, u);
         }
         if (n->gone)
@@ -253,8 +254,8 @@ static int enter(World *w) {
                 quit(77, "This kernel has no vhci_hcd; as root: modprobe vhci-hcd.");
         w->root_ports = ports / controllers / 2;
         atomic_store(&w->memory_limit, 0); /* the kernel's own limit counts */
-        if (make_dirs(w->storage) < 0)
-                quit(77, "%s cannot be made: %m", w->storage);
+        if (make_dirs(w->storage) < 0 || make_dirs("/run/usbsim") < 0)
+                quit(77, "%s or /run/usbsim cannot be made: %m", w->storage);
         return -1;
 }
 
