@@ -190,7 +190,7 @@ upgrades_during_a_job() {
         job=$(fdlctl -q flash small.pac "--slot=$(port_of u3)" --no-wait)
         job=${job#job }
         wait_for u3 'bytes_written>20000'
-        dpkg -i /host/debs/upgrade/*.deb >/run/dpkg.log 2>&1 || fail "the upgrade failed: $(cat /run/dpkg.log)"
+        dpkg -i /host/debs/upgrade/fdld_*.deb /host/debs/upgrade/fdlctl_*.deb >/run/dpkg.log 2>&1 || fail "the upgrade failed: $(cat /run/dpkg.log)"
         fdlctl -j show "$job" | grep -q '"State":"running"' || fail "the job ended before the upgrade was through"
         [ "$(stat -Lc %i "/proc/$pid/exe")" = "$old" ] || fail "the new program took over while a job ran"
         systemctl show -P StatusText fdld | grep -q 'the program was upgraded' || fail "its status line says: $(systemctl show -P StatusText fdld)"

@@ -93,6 +93,8 @@ make_system() {
 prepare() {
         local tarball tool
         [ "$(uname -m)" = x86_64 ] || skip "User-Mode-Linux runs on x86-64 only"
+        grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || skip "the guest is Debian 12, and programs that were built on another system do not run there"
+        [ "$(id -u)" = 0 ] || grep -qs "^$(id -un):" /etc/subuid || skip "an ordinary user needs a line in /etc/subuid and /etc/subgid for mmdebstrap (adduser makes them)"
         for tool in flex bison bc mmdebstrap tar2sqfs mke2fs xz flock; do
                 command -v $tool >/dev/null || PATH=$PATH:/usr/sbin command -v $tool >/dev/null || skip "$tool is not installed (./run deps vm says what is needed)"
         done
