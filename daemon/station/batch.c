@@ -737,9 +737,8 @@ static int check_slots(const BatchRequest *q, CallError *e) {
                 if (slot->batch)
                         return call_error_set(e, BUS_ERROR_DEVICE_BUSY, "Slot %s belongs to batch %llu (%s) already.", slot->port,
                                               (unsigned long long) slot->batch->id, slot->batch->name);
-                if (slot_left_alone(slot))
-                        return call_error_set(e, BUS_ERROR_WRONG_STATE, "Slot %s is none of the listed sockets of this station, so whatever is plugged in there is left "
-                                              "alone. Name it with \"fdlctl teach\", or forget the list with \"fdlctl teach --clear\".", slot->port);
+                if (slot_check_listed(slot, e) < 0)
+                        return -1;
                 for (size_t k = 0; k < i; k++)
                         if (q->slots[k] == slot)
                                 return call_error_set(e, BUS_ERROR_INVALID_OPTION, "Slot %s is given twice.", slot->port);

@@ -275,7 +275,7 @@ void schedule_check_straggler(Job *job);
 void job_go_write(Job *job);
 /* slot.c */
 bool slot_usable(const Slot *slot); /* enabled, listed, not in quarantine */
-bool slot_left_alone(const Slot *slot); /* there is a list of sockets, and it is not one of them */
+int slot_check_listed(const Slot *slot, CallError *e); /* -1 if there is a list of sockets, and it is not one of them: work would wait for ever */
 /* surroundings.c: before a job at a device is concluded; may add to *f what is seen around the device */
 void surroundings_note(Job *job, Failure *f);
 /* return.c: a unit was flashed and restarted here (before its device is let go); a device has appeared: is it back in download mode? */

@@ -200,7 +200,8 @@ int queue_new_job(Station *s, const char *kind, const Target *target, uint32_t u
         uint64_t id;
         Job *job;
 
-        if (check_room(s, e) < 0 || (target->kind == TARGET_DEVICE && check_device(target->device, e) < 0))
+        if (check_room(s, e) < 0 || (target->kind == TARGET_DEVICE && check_device(target->device, e) < 0) ||
+            (target->kind == TARGET_SLOT && slot_check_listed(target->slot, e) < 0))
                 return -1;
         id = station_take_id(s);
         if (id == 0)

@@ -10,8 +10,15 @@ static bool list_exists(const Station *s) {
         return false;
 }
 
-bool slot_left_alone(const Slot *slot) {
+static bool slot_left_alone(const Slot *slot) {
         return !slot->listed && list_exists(slot->station);
+}
+
+int slot_check_listed(const Slot *slot, CallError *e) {
+        if (!slot_left_alone(slot))
+                return 0;
+        return call_error_set(e, BUS_ERROR_WRONG_STATE, "Slot %s is none of the listed sockets of this station, so whatever is plugged in there is left "
+                              "alone. Name it with \"fdlctl teach\", or forget the list with \"fdlctl teach --clear\".", slot->port);
 }
 
 bool slot_usable(const Slot *slot) {

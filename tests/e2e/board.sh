@@ -67,6 +67,8 @@ says "2 of 2 passed"
 expect 1 fdlctl probe "$(port_of other)"
 expect 1 fdlctl start-batch phone.pac --slots="$(port_of other)"
 says "none of the listed sockets"
+expect 1 fdlctl flash phone.pac --slot="$(port_of other)" --no-wait
+says "none of the listed sockets"
 expect 1 fdlctl arm "$(port_of other)" --package=phone.pac
 says "none of the listed sockets"
 # The names survive the daemon; a list that is forgotten sets the others free.

@@ -75,7 +75,7 @@ modem_manager_stays_away() {
         sleep 3
         ! mmcli -L | grep -i Modem/ || fail "ModemManager took the device"
         pid=$(systemctl show -P MainPID ModemManager)
-        ! ls -l "/proc/$pid/fd" | grep /dev/bus/usb || fail "ModemManager has the device open"
+        ! find "/proc/$pid/fd" -lname "/dev/bus/usb/*" | grep . || fail "ModemManager has the device open"
         [ "$(describe u0 | field first_byte_us)" = 0 ] || fail "somebody has talked to the device"
         [ "$(cat "/sys/bus/usb/devices/$(name_of u0)/power/control")" = on ] || fail "the device may be put to sleep"
         unplug u0
