@@ -65,7 +65,12 @@ again() {
         for unit; do within 60 has_device "$unit" || fail "$unit did not appear: $(fdlctl devices)"; done
 }
 fault() { usbsim --ctl "{\"cmd\":\"fault\",\"device\":\"$1\",\"fault\":\"$2\"}" >/dev/null || fail "no such fault: $2"; }
-wait_for() { usbsim --ctl "{\"cmd\":\"wait\",\"device\":\"$1\",\"until\":\"$2\",\"timeout\":60000}" >/dev/null || fail "$1 never had $2: $(describe "$1")"; }
+# writes UNIT BYTES: until so many more are in its flash
+writes() {
+        local bytes
+        bytes=$(($(describe "$1" | field bytes_written) + $2))
+        usbsim --ctl "{\"cmd\":\"wait\",\"device\":\"$1\",\"until\":\"bytes_written>$bytes\",\"timeout\":60000}" >/dev/null || fail "$1 was not written: $(describe "$1")"
+}
 # The simulator counts ports of its bus 1, which is the only high-speed bus here.
 name_of() { describe "$1" | field port; }
 port_of() { echo "platform-vhci_hcd.0-usb-0:$(name_of "$1" | cut -d- -f2)"; }

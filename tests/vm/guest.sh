@@ -149,7 +149,7 @@ survives_unplugging() {
         again u0 u1
         gone=$(fdlctl -q flash small.pac "--slot=$(port_of u0)" --no-wait)
         stays=$(fdlctl -q flash small.pac "--slot=$(port_of u1)" --no-wait)
-        wait_for u0 'bytes_written>200000'
+        writes u0 200000
         unplug u0
         expect 10 fdlctl -q --timeout=120 wait "${gone#job }"
         code=$(code_of "${gone#job }")
@@ -169,7 +169,7 @@ survives_being_killed() {
         again u0
         job=$(fdlctl -q flash small.pac "--slot=$(port_of u0)" --no-wait)
         job=${job#job }
-        wait_for u0 'bytes_written>200000'
+        writes u0 200000
         systemctl kill -s KILL fdld
         within 60 fdlctl -q status >/dev/null 2>&1 || fail "the daemon did not come back"
         within 30 has_device u0 || fail "it does not know its device"
@@ -189,7 +189,7 @@ upgrades_during_a_job() {
         old=$(stat -Lc %i "/proc/$pid/exe")
         job=$(fdlctl -q flash small.pac "--slot=$(port_of u3)" --no-wait)
         job=${job#job }
-        wait_for u3 'bytes_written>20000'
+        writes u3 20000
         dpkg -i /host/debs/upgrade/fdld_*.deb /host/debs/upgrade/fdlctl_*.deb >/run/dpkg.log 2>&1 || fail "the upgrade failed: $(cat /run/dpkg.log)"
         fdlctl -j show "$job" | grep -q '"State":"running"' || fail "the job ended before the upgrade was through"
         [ "$(stat -Lc %i "/proc/$pid/exe")" = "$old" ] || fail "the new program took over while a job ran"
@@ -207,7 +207,7 @@ starts_a_batch() {
         again u0 u1
         expect 0 fdlctl -q start-batch small.pac "--slots=$(port_of u0),$(port_of u1)" --reflash
         sed -n 's/^batch //p' /run/out >"$state/batch"
-        wait_for u0 'bytes_written>200000'
+        writes u0 200000
 }
 
 # After a reboot a batch waits for a person, and says so first of all.
