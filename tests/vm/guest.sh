@@ -228,6 +228,7 @@ finds_its_batch_paused() {
 both_passed() { [ "$(fdlctl -j slots | grep -o '"State":"passed"' | wc -l)" -ge 2 ]; }
 
 purges() {
+        rm /etc/fdld/fdld.conf.d/ids.conf # which is not the package's
         dpkg --purge fdld fdlctl >/run/dpkg.log 2>&1 || fail "cannot be purged: $(cat /run/dpkg.log)"
         for path in /var/lib/fdld /etc/fdld /usr/sbin/fdld /run/fdld /lib/udev/rules.d/60-fdld.rules; do
                 [ ! -e "$path" ] || fail "$path was left behind"
