@@ -261,7 +261,7 @@ static void device_remove(Device *d) {
         slot->left_usec = now_monotonic();
         slot->retry_now = false;
         /* its own reset takes a good unit off the bus; what leaves later was unplugged */
-        slot->passed_and_left = d->passed_usec > 0 && now_monotonic() - d->passed_usec < LEAVE_USEC;
+        slot_set_left(slot, d->passed_usec > 0 && now_monotonic() - d->passed_usec < LEAVE_USEC);
         if (slot->wedged && slot->wedged_job == 0)
                 slot->wedged = false; /* the stuck thread has ended before */
         if (job)
@@ -353,7 +353,7 @@ static void device_add(Station *s, const HotplugDevice *h) {
         notify_added(s, OBJECT_DEVICE, d);
         schedule_device_added(d);
         if (d->acted_on) {
-                slot->passed_and_left = false;
+                slot_set_left(slot, false);
                 if (slot->running)
                         job_device_arrived(slot->running, d);
                 else

@@ -217,6 +217,8 @@ Slot *slot_find_or_new(Station *s, const char *port);
 void slot_restore(Station *s, const StoreSlot *row);
 void slot_update(Slot *slot); /* computes state, job and safety and tells who must know */
 void slot_count(Slot *slot, const Job *job, JobResult result);
+/* Whether a good unit is in the socket that its own reset took off the bus; survives a restart. */
+void slot_set_left(Slot *slot, bool passed_and_left);
 void slot_note_interrupted(Slot *slot, const char *code);
 void slot_free_all(Station *s);
 

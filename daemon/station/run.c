@@ -277,7 +277,7 @@ static void release_device(Job *job, int result, const Failure *f, JobResult wor
         if (flash && word == JOB_RESULT_DONE && !job->options.check_only)
                 return_expect(slot, job);
         if (flash && word == JOB_RESULT_DONE && !d)
-                slot->passed_and_left = !slot->device;
+                slot_set_left(slot, !slot->device);
         if (!d && slot->device && slot->device->number != job->run->first_device)
                 return_note(slot->device); /* it was quicker than the record */
         if (!d)

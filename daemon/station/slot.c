@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <limits.h>
 #include <stdio.h>
 
 #include "station/internal.h"
@@ -142,6 +143,8 @@ static int put_row(Slot *slot) {
         row.resets = slot->resets;
         row.garbled = slot->garbled;
         row.rate = slot->rate;
+        row.passed_and_left = slot->passed_and_left;
+        row.bad_links = slot->bad_links;
         memcpy(row.loaders, slot->loaders, sizeof(row.loaders));
         memcpy(row.model, slot->model, sizeof(row.model));
         slot->station->writes_pending++;
@@ -149,6 +152,13 @@ static int put_row(Slot *slot) {
         if (r < 0)
                 station_note_write(slot->station, r);
         return r;
+}
+
+void slot_set_left(Slot *slot, bool passed_and_left) {
+        if (slot->passed_and_left == passed_and_left)
+                return;
+        slot->passed_and_left = passed_and_left;
+        (void) put_row(slot);
 }
 
 void slot_note_interrupted(Slot *slot, const char *code) {
@@ -248,6 +258,8 @@ void slot_restore(Station *s, const StoreSlot *row) {
         slot->resets = row->resets;
         slot->garbled = row->garbled;
         slot->rate = row->rate;
+        slot->passed_and_left = row->passed_and_left;
+        slot->bad_links = (unsigned) MIN(row->bad_links, (uint64_t) UINT_MAX);
         memcpy(slot->loaders, row->loaders, sizeof(slot->loaders));
         memcpy(slot->model, row->model, sizeof(slot->model));
         slot->state = slot_state_now(slot);

@@ -109,6 +109,8 @@ static const Field slot_fields[] = {
         FIELD(U64, StoreSlot, rate, "rate"),
         FIELD(TEXT, StoreSlot, loaders, "loaders"),
         FIELD(TEXT, StoreSlot, model, "model"),
+        FIELD(BOOL, StoreSlot, passed_and_left, "passed_and_left"),
+        FIELD(U64, StoreSlot, bad_links, "bad_links"),
 };
 static const Field package_fields[] = {
         FIELD(TEXT, StorePackage, digest, "digest"),
@@ -295,6 +297,8 @@ static const char *const migrations[SCHEMA_VERSION] = {
         "CREATE TABLE serials(value TEXT NOT NULL PRIMARY KEY, job INTEGER NOT NULL UNIQUE, used INTEGER NOT NULL,"
         " stock TEXT NOT NULL, position INTEGER NOT NULL, usec INTEGER NOT NULL) @STRICT@;"
         "CREATE INDEX serials_held ON serials(stock, position) WHERE used = 0;",
+        "ALTER TABLE slots ADD COLUMN passed_and_left INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE slots ADD COLUMN bad_links INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int exec(sqlite3 *db, const char *sql) {

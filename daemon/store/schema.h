@@ -20,7 +20,7 @@ typedef enum TableId { TABLE_JOBS, TABLE_SLOTS, TABLE_PACKAGES, TABLE_INTENTS, T
 
 /* Brings the file to this version, one step for each version behind, each in its own transaction. SQLite codes;
  * SQLITE_MISMATCH: the file was made by a newer fdld. */
-#define SCHEMA_VERSION 12
+#define SCHEMA_VERSION 13
 int schema_migrate(sqlite3 *db);
 
 /* "INSERT OR REPLACE INTO …", or a plain INSERT for tables that are written once; malloc, NULL no memory */

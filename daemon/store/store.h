@@ -20,6 +20,8 @@ typedef struct StoreSlot {
         uint64_t units, timeouts, resets, garbled; /* what happened there, for good */
         uint64_t rate;             /* bytes/s as usual there, 0 unknown */
         char loaders[65], model[97]; /* what the last unit there was started with, and what it was; "" not known */
+        bool passed_and_left;      /* a good unit is in the socket, though not on the bus any more */
+        uint64_t bad_links;        /* units in a row that lost their connection */
 } StoreSlot;
 
 /* A pair of loaders that a package brought; it stays when the package goes. */

@@ -71,11 +71,12 @@ expect 1 fdlctl flash phone.pac --slot="$(port_of other)" --no-wait
 says "none of the listed sockets"
 expect 1 fdlctl arm "$(port_of other)" --package=phone.pac
 says "none of the listed sockets"
-# The names survive the daemon; a list that is forgotten sets the others free.
+# The names survive the daemon, and that good units are still to be taken out; a list that is forgotten sets the others free.
 stop_daemon
 start_daemon
 expect 0 fdlctl slots -j
 says '"Label":"left"'
+[ "$(grep -o '"State":"passed"' "$WORK/out" | wc -l)" -eq 2 ] || fail "the sockets do not say what they said before: $(cat "$WORK/out")"
 expect 0 fdlctl teach --clear
 expect 0 fdlctl probe --slot="$(port_of other)"
 

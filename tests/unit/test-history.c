@@ -491,6 +491,8 @@ START_TEST(version_1_migrates) {
         ck_assert_str_eq(snapshot.slots[0].label, "left");
         ck_assert_uint_eq(snapshot.slots[0].passed, 5);
         ck_assert_str_eq(snapshot.slots[0].loaders, "");
+        ck_assert(!snapshot.slots[0].passed_and_left);
+        ck_assert_uint_eq(snapshot.slots[0].bad_links, 0);
         ck_assert_uint_eq(snapshot.n_loaders, 0);
         ck_assert_uint_eq(snapshot.next_id, 1001);
         ck_assert_uint_eq(snapshot.n_traits, 0);

@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST(keeps_slots_and_packages) {
         StoreSlot slot = {.port = "pci-0000:00:14.0-usb-0:1.2", .label = "A 1", .enabled = true, .passed = UINT64_MAX,
-                          .failed = 3, .last_result = "failed", .last_code = "write-gone", .last_job = 9};
+                          .failed = 3, .last_result = "failed", .last_code = "write-gone", .last_job = 9, .passed_and_left = true, .bad_links = 2};
         StorePackage package = {.name = "x.pac", .size = 5, .imported_usec = 6, .imported_uid = 1000};
 
         memset(package.digest, 'b', 64);
