@@ -108,14 +108,25 @@ prepare() {
 
 # ---- the guest ----
 
+# make_package NAME: large images show nothing here that small ones do not.
+make_package() {
+        local id sizes=()
+        case $1 in
+        phone-ab | phone-lk) sizes=(BOOT Vendor_boot Super Modem_NR DSP_NR_HL) ;;
+        phone) sizes=(BOOT Recovery System Modem_LTE) ;;
+        phone-old) sizes=(BOOT Recovery System Modem_W) ;;
+        phone-nand) sizes=(BOOT Recovery System Modem_LTE) ;;
+        esac
+        for id in "${!sizes[@]}"; do sizes[id]=--size=${sizes[id]}=256K; done
+        "$FDLD_BUILD/pacmaker" "$1" "$share/pac/$1.pac" "${sizes[@]}" >/dev/null
+}
+
 fill_share() {
         local name
         mkdir -p "$share/bin" "$share/pac"
         cp "$here/guest.sh" "$here/guest-lib.sh" "$share/"
         cp "$FDLD_BUILD/usbsim" "$share/bin/"
-        for name in $(printf '%s\n' "${units[@]}" | cut -d' ' -f3 | grep -v small | sort -u); do
-                "$FDLD_BUILD/pacmaker" "$name" "$share/pac/$name.pac" >/dev/null
-        done
+        for name in $(printf '%s\n' "${units[@]}" | cut -d' ' -f3 | grep -v small | sort -u); do make_package "$name"; done
         make_small_package "$share/pac/small.pac" >/dev/null
         small_table >"$share/pac/small.table"
         printf '%s\n' "${units[@]}" | sed 's#TABLE#/host/pac/small.table#' >"$share/units"
