@@ -225,7 +225,11 @@ finds_its_batch_paused() {
         unplug u0 || true
         unplug u1 || true
 }
-both_passed() { [ "$(fdlctl -j slots | grep -o '"State":"passed"' | wc -l)" -ge 2 ]; }
+both_passed() {
+        local unit
+        # Other sockets may still hold units that passed earlier.
+        for unit in u0 u1; do fdlctl -j show "$(port_of "$unit")" | grep -q '"State":"passed"' || return 1; done
+}
 
 purges() {
         rm /etc/fdld/fdld.conf.d/ids.conf # which is not the package's
