@@ -189,7 +189,7 @@ static bool check_fits(BslSession *s, const BslFrame *frame) {
 
 /* Takes the next good frame from what was received. False: more bytes are needed. */
 static bool session_decode(BslSession *s, BslFrame *ret) {
-        for (;;) {
+        while (s->rx_at < s->rx_end) { /* else there may be no buffer either */
                 const uint8_t *data = s->rx + s->rx_at;
                 size_t left = s->rx_end - s->rx_at;
                 BslDecoded r = bsl_decoder_feed(&s->decoder, &data, &left, ret);
@@ -216,6 +216,7 @@ static bool session_decode(BslSession *s, BslFrame *ret) {
                         clean_text(s->log, sizeof(s->log), ret->payload + 4, ret->size - 4);
                 s->heard.valid++;
         }
+        return false;
 }
 
 int session_receive(BslSession *s, uint64_t until, bool patient, BslFrame *ret) {

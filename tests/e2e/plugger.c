@@ -60,7 +60,7 @@ static void request(const char *command, const Unit *u) {
 
 /* The port is kept: it tells which device is which unit. */
 static void answer(const char *command, Unit *u) {
-        struct json_object *o, *device, *port;
+        struct json_object *o = NULL, *device, *port;
         char *line = NULL;
         size_t size = 0;
 
