@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "rate.h"
 #include "firmware/nv.h"
 #include "firmware/pac.h"
 
@@ -22,13 +22,6 @@ static uint8_t *nv, *unit, *merged, *copy;
 static const uint8_t *package;
 static size_t package_size;
 static PacNvItem kept[NV_KEPT + 2];
-
-static double now(void) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
 
 static void must(bool good, const char *what) {
         if (good)
@@ -96,31 +89,6 @@ static void do_merge(void) {
         must(nv_seal(merged, NV_SIZE) != 0, "no sum");
 }
 
-static int ascending(const void *a, const void *b) {
-        double x = *(const double *) a, y = *(const double *) b;
-
-        return x < y ? -1 : x > y;
-}
-
-static double measure(void (*run)(void), size_t bytes, double *ret_spread) {
-        double rates[RUNS];
-
-        run();
-        for (unsigned i = 0; i < RUNS; i++) {
-                double t = now();
-                unsigned n = 0;
-
-                do {
-                        run();
-                        n++;
-                } while (now() - t < 0.02);
-                rates[i] = (double) n * (double) bytes / (now() - t) / 1e9;
-        }
-        qsort(rates, RUNS, sizeof(rates[0]), ascending);
-        *ret_spread = (rates[RUNS - 2] - rates[1]) / rates[RUNS / 2] * 100;
-        return rates[RUNS / 2];
-}
-
 static void map_package(const char *path) {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         struct stat st;
@@ -151,7 +119,7 @@ int main(int argc, char *argv[]) {
         unit = make_nv(0x22);
         make_list();
         for (size_t i = 0; i < ELEMENTSOF(works); i++) {
-                double spread, rate = measure(works[i].run, works[i].run == do_merge ? NV_SIZE : package_size, &spread);
+                double spread, rate = bench_rate(works[i].run, works[i].run == do_merge ? NV_SIZE : package_size, RUNS, &spread);
 
                 if (i == 0)
                         base = rate;

@@ -5,8 +5,8 @@
  *   bench-kernels --count  does each once over 4 MiB: for a counter of instructions
  *   bench-kernels --form   the form that this processor gets */
 #include <stdio.h>
-#include <time.h>
 
+#include "rate.h"
 #include "bsl/frame.h"
 #include "common/kernels.h"
 
@@ -18,13 +18,6 @@ static uint8_t *in, *out, *back, *escaped;
 static size_t n_escaped;
 static const Kernels *k;
 static volatile uint64_t sink;
-
-static double now(void) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
 
 static void do_memcpy(void) {
         memcpy(out, in, SIZE);
@@ -101,31 +94,6 @@ static const struct {
         {"frame-plain", do_encode_plain, false},
 };
 
-static int ascending(const void *a, const void *b) {
-        double x = *(const double *) a, y = *(const double *) b;
-
-        return x < y ? -1 : x > y;
-}
-
-static double median_rate(void (*run)(void), double *ret_spread) {
-        double rates[RUNS];
-
-        run();
-        for (unsigned i = 0; i < RUNS; i++) {
-                double t = now();
-                unsigned n = 0;
-
-                do {
-                        run();
-                        n++;
-                } while (now() - t < 0.02);
-                rates[i] = (double) n * (double) SIZE / (now() - t) / 1e9;
-        }
-        qsort(rates, RUNS, sizeof(rates[0]), ascending);
-        *ret_spread = (rates[RUNS - 2] - rates[1]) / rates[RUNS / 2] * 100;
-        return rates[RUNS / 2];
-}
-
 static void fill(void) {
         uint64_t s = 88172645463325252u;
 
@@ -164,7 +132,7 @@ int main(int argc, char **argv) {
                         double spread, rate;
 
                         k = all[form];
-                        rate = median_rate(loops[i].run, &spread);
+                        rate = bench_rate(loops[i].run, SIZE, RUNS, &spread);
                         if (i == 0)
                                 base = rate;
                         printf("%s %s %.2f %.0f %.2f\n", loops[i].name, i == 0 ? "libc" : k->name, rate, spread, rate / base);

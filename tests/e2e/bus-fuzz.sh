@@ -24,26 +24,15 @@ words=("$(printf vault | sha256sum | cut -d' ' -f1)" "$(head -c 65536 /dev/zero 
         pgpt boot_a boot_b modem nv "$(port_of a)" "$(port_of b)" "$WORK/phone.pac")
 fuzz() { expect 0 "$FDLD_BUILD/bus-fuzz" --seed="$1" "${@:2}" "$WORK" "$WORK/phone.pac" "${words[@]}"; cat "$WORK/out"; }
 
-fds() { find "/proc/$daemon_pid/fd" -mindepth 1 2>/dev/null | wc -l; }
-threads() { find "/proc/$daemon_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
 rss() { sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon_pid/status"; }
-# at_most FDS THREADS: within ten seconds, there are no more than these
-at_most() {
-        for _ in $(seq 200); do
-                [ "$(fds)" -le "$1" ] && [ "$(threads)" -le "$2" ] && return 0
-                sleep 0.05
-        done
-        ls -l "/proc/$daemon_pid/fd" >&2
-        fail "$(fds) descriptors and $(threads) threads instead of $1 and $2"
-}
 
-idle_fds=$(fds) idle_threads=$(threads)
+idle_fds=$(daemon_fds) idle_threads=$(daemon_threads)
 fuzz "$seed" "${amount[@]}"
-at_most "$idle_fds" "$idle_threads"
+daemon_holds_at_most "$idle_fds" "$idle_threads"
 # What is taken once and kept (the last finished jobs, plans, caches) is there now.
 before=$(rss)
 fuzz "$((seed + 1))" "${amount[@]}"
-at_most "$idle_fds" "$idle_threads"
+daemon_holds_at_most "$idle_fds" "$idle_threads"
 after=$(rss)
 echo "$idle_fds descriptors, $idle_threads threads, $before and then $after KiB"
 # Sanitizers keep what was freed.

@@ -23,18 +23,7 @@ start_bus
 start_daemon
 expect 0 fdlctl -q import "$WORK/feature.pac"
 
-fds() { find "/proc/$daemon_pid/fd" -mindepth 1 2>/dev/null | wc -l; }
-threads() { find "/proc/$daemon_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
 rss() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$daemon_pid/status"; }
-# soon_at_most FDS THREADS: what ends by itself a little later does so within seconds.
-soon_at_most() {
-        for _ in $(seq 200); do
-                [ "$(fds)" -le "$1" ] && [ "$(threads)" -le "$2" ] && return 0
-                sleep 0.05
-        done
-        ls -l "/proc/$daemon_pid/fd" >&2
-        fail "$(fds) descriptors and $(threads) threads instead of $1 and $2"
-}
 
 total=0
 ended=0
@@ -75,17 +64,17 @@ simctl '{"cmd":"plug","device":"ends"}' >/dev/null
 for i in $(seq $probes); do fdlctl -q --slot="$ends" probe >/dev/null || fail "probe $i"; done
 simctl '{"cmd":"unplug","device":"ends"}' >/dev/null
 for i in $(seq $warm); do round "$i"; done
-soon_at_most 1000 1000
+daemon_holds_at_most 1000 1000
 sleep 0.2
-early_fds=$(fds) early_threads=$(threads) early=$(rss) early_total=$total
+early_fds=$(daemon_fds) early_threads=$(daemon_threads) early=$(rss) early_total=$total
 for i in $(seq $((warm + 1)) $((warm + rounds))); do
         round "$i"
-        [ $((i % 10)) -ne 0 ] || echo "$total plug cycles: $(rss) KiB, $(fds) descriptors, $(threads) threads"
+        [ $((i % 10)) -ne 0 ] || echo "$total plug cycles: $(rss) KiB, $(daemon_fds) descriptors, $(daemon_threads) threads"
 done
-soon_at_most "$early_fds" "$early_threads"
+daemon_holds_at_most "$early_fds" "$early_threads"
 late=$(rss)
 echo "$total plug cycles, $ended jobs done, $pulled pulled; after $early_total: $early KiB, $early_fds descriptors, $early_threads threads;" \
-        "at the end: $late KiB, $(fds) descriptors, $(threads) threads"
+        "at the end: $late KiB, $(daemon_fds) descriptors, $(daemon_threads) threads"
 [ "$(fdlctl devices --no-legend | wc -l)" -eq 0 ] || fail "units that are out are still shown: $(fdlctl devices)"
 # Sanitizers keep what was freed.
 if ! nm "$FDLD_BUILD/fdld" 2>/dev/null | grep -E '__asan_init|__tsan_init' >/dev/null; then

@@ -152,3 +152,15 @@ stop_station() {
                 bus_pid=
         fi
 }
+
+daemon_fds() { find "/proc/$daemon_pid/fd" -mindepth 1 2>/dev/null | wc -l; }
+daemon_threads() { find "/proc/$daemon_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
+# daemon_holds_at_most FDS THREADS: what ends by itself a little later does so within ten seconds.
+daemon_holds_at_most() {
+        for _ in $(seq 200); do
+                [ "$(daemon_fds)" -le "$1" ] && [ "$(daemon_threads)" -le "$2" ] && return 0
+                sleep 0.05
+        done
+        ls -l "/proc/$daemon_pid/fd" >&2
+        fail "$(daemon_fds) descriptors and $(daemon_threads) threads instead of $1 and $2"
+}
