@@ -21,7 +21,7 @@ unit=$(port_of unit)
 # It leaves the bus a moment after it has passed; then it enters boot mode again.
 plug_in() {
         for _ in $tries; do
-                simctl '{"cmd":"describe","device":"unit"}' | grep -q '"booted":true' && break
+                simctl '{"cmd":"describe","device":"unit"}' | grep -q -e '"present":false' -e '"booted":true' && break
                 sleep 0.05
         done
         simctl '{"cmd":"unplug","device":"unit"}' >/dev/null
