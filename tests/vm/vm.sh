@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A whole Debian system, with the packages as users install them: systemd, udevd, the bus, polkit, and the kernel's own USB stack, in which the
-# simulated devices appear (usbsim --kernel). The kernel is User-Mode-Linux: a program that needs neither root nor virtualisation.
-# Kernel and system are made once and kept in FDLD_VM_CACHE (default ~/.cache/fdld-vm).
+# simulated devices appear (usbsim --kernel). It runs in User-Mode-Linux, and where that cannot run in QEMU; FDLD_VM_MACHINE=uml or qemu takes one of
+# the two. Kernel and system are made once and kept in FDLD_VM_CACHE (default ~/.cache/fdld-vm).
 #
 # usage: FDLD_BUILD=DIR vm.sh [prepare | CHECK…]     prepare: only make kernel and system; CHECK: all, time-travel (default: both)
 # Exit status: 0 all is well, 1 not, 77 no guest can run here.
@@ -12,10 +12,14 @@ top=$(cd "$here/../.." && pwd)
 cache=${FDLD_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fdld-vm}
 # Seconds that a check may take: some minutes, and much more where the machine is busy.
 limit=${FDLD_VM_LIMIT:-900}
-disk=3G memory=768M
+disk=3G memory=768M machine='' why=''
 
 # shellcheck source=tests/e2e/units.sh
 . "$top/tests/e2e/units.sh"
+# shellcheck source=tests/vm/uml.sh
+. "$here/uml.sh"
+# shellcheck source=tests/vm/qemu.sh
+. "$here/qemu.sh"
 
 small=phone-emmc,size=64M,table=TABLE
 # Slow ones: something happens while they are written.
@@ -44,38 +48,16 @@ keep() {
         ) 9>"$file.lock"
 }
 
-# ---- the kernel ----
-
-source_tarball() { find /usr/src -maxdepth 1 -name 'linux-source-*.tar.xz' 2>/dev/null | sort -V | tail -n 1; }
-
-# make_kernel TARBALL FILE
-make_kernel() {
-        local work status=0
-        work=$(mktemp -d "${TMPDIR:-/tmp}/fdld-kernel.XXXXXX")
-        echo "building a kernel of $(basename "$1") (some minutes, once)"
-        {
-                tar -xf "$1" -C "$work" --strip-components=1 --exclude='*.rst' --exclude='*/drivers/gpu/*.[ch]' \
-                        --exclude='*/sound/*.c' --exclude='*/tools/testing/*' &&
-                        make -C "$work" ARCH=um KCONFIG_ALLCONFIG="$here/kernel.config" allnoconfig &&
-                        make -C "$work" ARCH=um -j"$(nproc)" linux
-        } >"$work.log" 2>&1 || status=$?
-        if [ $status -eq 0 ]; then
-                strip -o "$2" "$work/linux"
-        else
-                tail -n 30 "$work.log"
-        fi
-        rm -rf "$work" "$work.log"
-        return $status
-}
-
 # ---- the system ----
 
 guest_packages=(systemd systemd-sysv udev dbus polkitd modemmanager passwd usbutils procps
         libusb-1.0-0 libsqlite3-0 libexpat1 libssl3 libinih1 libjson-c5 libarchive13 libfuse3-3 libudev1 libsubunit0)
+guest_files=("$here/guest-init.sh" "$here/fdld-vm.service")
 
-# make_system FILE
+# make_system FILE [OPTION OF MMDEBSTRAP…]
 make_system() {
-        local packages log
+        local packages log file=$1
+        shift
         packages=$(IFS=,; echo "${guest_packages[*]}")
         log=$(mktemp "${TMPDIR:-/tmp}/fdld-system.XXXXXX")
         echo "making a Debian system for the guest (a minute or two, once)"
@@ -86,24 +68,16 @@ make_system() {
                 --customize-hook="upload $here/fdld-vm.service /etc/systemd/system/fdld-vm.service" \
                 --customize-hook='chroot "$1" systemctl -q enable fdld-vm.service' \
                 --customize-hook='chroot "$1" systemctl -q disable getty@tty1.service systemd-timesyncd.service 2>/dev/null || true' \
-                bookworm - 2>"$log" | tar2sqfs -q -f -c gzip "$1" 2>>"$log" || { tail -n 30 "$log"; rm -f "$log"; return 1; }
+                "$@" bookworm - 2>"$log" | tar2sqfs -q -f -c gzip "$file" 2>>"$log" || { tail -n 30 "$log"; rm -f "$log"; return 1; }
         rm -f "$log"
 }
 
-prepare() {
-        local tarball tool
-        [ "$(uname -m)" = x86_64 ] || skip "User-Mode-Linux runs on x86-64 only"
-        grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || skip "the guest is Debian 12, and programs that were built on another system do not run there"
-        [ "$(id -u)" = 0 ] || grep -qs "^$(id -un):" /etc/subuid || skip "an ordinary user needs a line in /etc/subuid and /etc/subgid for mmdebstrap (adduser makes them)"
-        for tool in flex bison bc mmdebstrap tar2sqfs mke2fs xz flock; do
-                command -v $tool >/dev/null || PATH=$PATH:/usr/sbin command -v $tool >/dev/null || skip "$tool is not installed (./run deps vm says what is needed)"
+# has_tools NAME…; `why` names the first that is missing.
+has_tools() {
+        local tool
+        for tool; do
+                PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || { why="$tool is not installed"; return 1; }
         done
-        tarball=$(source_tarball)
-        [ -n "$tarball" ] || skip "there is no kernel source in /usr/src (apt-get install linux-source)"
-        kernel=$cache/linux-$(key "$(basename "$tarball")" "$(stat -c %s "$tarball")" "$(gcc -dumpversion)" <"$here/kernel.config")
-        system=$cache/system-$(key "${guest_packages[@]}" < <(cat "$here/guest-init.sh" "$here/fdld-vm.service")).squashfs
-        keep "$kernel" make_kernel "$tarball" || return 1
-        keep "$system" make_system || return 1
 }
 
 # ---- the guest ----
@@ -161,18 +135,14 @@ compare_storage() {
 
 # boot CHECK: the guest starts, checks and switches itself off.
 boot() {
-        local check=$1 began=$SECONDS options=()
-        [ "$check" != time-travel ] || options=(time-travel)
+        local check=$1 began=$SECONDS
         rm -rf "$share/storage" "$work/before"
         make_storage
         rm -f "$share/output" "$share/verdict" "$share/evidence" "$work/disk"
         truncate -s "$disk" "$work/disk"
         PATH=$PATH:/usr/sbin mke2fs -q -t ext4 -F "$work/disk"
         echo "---- $check"
-        # What it prints goes by way of cat: a file is nothing that its console could wait for.
-        TMPDIR=$work timeout -k 5 "$limit" "$kernel" "mem=$memory" "ubd0r=$system" "ubd1=$work/disk" root=/dev/ubda rootfstype=squashfs ro \
-                init=/sbin/fdld-vm-init "fdld.share=$share" "fdld.check=$check" "${options[@]}" con0=null,fd:1 con=null quiet systemd.show_status=0 \
-                </dev/null 2>&1 | cat >"$work/console" || true
+        "${machine}_run" "$check" "$work/disk" >"$work/console" || true
         cat "$share/output" 2>/dev/null || true
         if [ "$(cat "$share/verdict" 2>/dev/null)" != passed ]; then
                 echo "---- the guest did not say that all is well; its console, and what it left:"
@@ -184,19 +154,41 @@ boot() {
         echo "$check: $((SECONDS - began)) s"
 }
 
-kernel='' system=''
-prepare || { echo "FAIL: the guest could not be made"; exit 1; }
-[ "${1:-}" != prepare ] || exit 0
+# ---- what it runs in ----
+
+# ready MACHINE: its guest is made and its kernel starts; else `why` says the reason.
+ready() {
+        "$1_possible" || return 1
+        "$1_make" || { echo "FAIL: the guest could not be made"; exit 1; }
+        "$1_starts"
+}
+
+# The first that works of those that may be taken.
+choose_machine() {
+        local reasons=()
+        for machine in ${FDLD_VM_MACHINE:-uml qemu}; do
+                ready "$machine" && return 0
+                reasons+=("$why")
+        done
+        skip "$(printf '%s; ' "${reasons[@]}")no guest can run here"
+}
+
+grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || skip "the guest is Debian 12, and programs that were built on another system do not run there"
+[ "$(id -u)" = 0 ] || grep -qs "^$(id -un):" /etc/subuid || skip "an ordinary user needs a line in /etc/subuid and /etc/subgid for mmdebstrap (adduser makes them)"
+has_tools mmdebstrap tar2sqfs mke2fs flock || skip "$why"
 work=$(mktemp -d "${TMPDIR:-/tmp}/fdld-vm.XXXXXX")
 share=$work/share
 trap 'rm -rf "$work"' EXIT
-# It traces its own children, which some containers forbid: without a root it must come as far as to miss that.
-TMPDIR=$work timeout -k 5 60 "$kernel" mem=64M con0=null,fd:1 con=null quiet </dev/null 2>&1 | cat >"$work/console" || true
-grep -q 'not syncing' "$work/console" || skip "User-Mode-Linux does not run here: $(tail -n 1 "$work/console")"
+choose_machine
+[ "${1:-}" != prepare ] || exit 0
 fill_share
 status=0
 [ $# -gt 0 ] || set -- all time-travel
 for check; do
+        if [ "$check:$machine" = time-travel:qemu ]; then
+                echo "left out: time-travel (only User-Mode-Linux can let time pass faster)"
+                continue
+        fi
         boot "$check" || status=1
 done
 exit $status
