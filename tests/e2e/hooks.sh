@@ -20,10 +20,7 @@ unit=$(port_of unit)
 
 # It leaves the bus a moment after it has passed; then it enters boot mode again.
 plug_in() {
-        for _ in $tries; do
-                simctl '{"cmd":"describe","device":"unit"}' | grep -q -e '"present":false' -e '"booted":true' && break
-                sleep 0.05
-        done
+        soon '"present":false' simctl '{"cmd":"describe","device":"unit"}'
         simctl '{"cmd":"unplug","device":"unit"}' >/dev/null
         simctl '{"cmd":"plug","device":"unit"}' >/dev/null
 }
