@@ -55,7 +55,7 @@ qemu_with() {
 
 # qemu_run CHECK DISK: until the guest switches itself off
 qemu_run() {
-        qemu_with $((limit * 4)) "root=/dev/vda rootfstype=squashfs ro init=/sbin/fdld-vm-init fdld.check=$1 systemd.show_status=0" \
+        qemu_with "$limit" "root=/dev/vda rootfstype=squashfs ro init=/sbin/fdld-vm-init fdld.check=$1 systemd.show_status=0" \
                 -drive "file=$qemu_guest/system.squashfs,if=virtio,format=raw,readonly=on" -drive "file=$2,if=virtio,format=raw,cache=unsafe" \
                 -virtfs "local,path=$share,mount_tag=host,security_model=none,multidevs=remap"
 }

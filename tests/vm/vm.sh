@@ -166,7 +166,11 @@ ready() {
 # The first that works of those that may be taken.
 choose_machine() {
         local reasons=()
-        for machine in ${FDLD_VM_MACHINE:-uml qemu}; do
+        case ${FDLD_VM_MACHINE:=uml qemu} in
+        'uml qemu' | uml | qemu) ;;
+        *) echo "FAIL: FDLD_VM_MACHINE is uml or qemu, not $FDLD_VM_MACHINE"; exit 1 ;;
+        esac
+        for machine in $FDLD_VM_MACHINE; do
                 ready "$machine" && return 0
                 reasons+=("$why")
         done
@@ -182,13 +186,15 @@ trap 'rm -rf "$work"' EXIT
 choose_machine
 [ "${1:-}" != prepare ] || exit 0
 fill_share
-status=0
+status=0 booted=no
 [ $# -gt 0 ] || set -- all time-travel
 for check; do
         if [ "$check:$machine" = time-travel:qemu ]; then
                 echo "left out: time-travel (only User-Mode-Linux can let time pass faster)"
                 continue
         fi
+        booted=yes
         boot "$check" || status=1
 done
+[ $booted = yes ] || skip "nothing that was asked for can be done here"
 exit $status
