@@ -20,7 +20,8 @@ typedef struct Paths {
         char *items[TARGETS_MAX];
         size_t n;
 } Paths;
-void paths_add(Paths *p, const char *path);
+/* Appends a copy. 0, or an exit code after a line on stderr: the list is full, or out of memory. */
+int paths_add(Paths *p, const char *path);
 void paths_clear(Paths *p);
 
 /* By --slot=, --device= and --all. One device: that one. None: "/", the next that comes. Several: the user must say which. Exit code. */

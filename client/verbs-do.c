@@ -18,9 +18,20 @@
 #include "remote.h"
 #include "package-argument.h"
 
-void paths_add(Paths *p, const char *path) {
-        if (p->n < TARGETS_MAX && (p->items[p->n] = strdup(path)))
-                p->n++;
+int paths_add(Paths *p, const char *path) {
+        char *copy;
+
+        if (p->n >= TARGETS_MAX) {
+                fprintf(stderr, "fdlctl: More than %d at once are not possible; name fewer.\n", TARGETS_MAX);
+                return EXIT_USAGE;
+        }
+        copy = strdup(path);
+        if (!copy) {
+                fprintf(stderr, "fdlctl: Out of memory.\n");
+                return EXIT_OTHER;
+        }
+        p->items[p->n++] = copy;
+        return 0;
 }
 
 void paths_clear(Paths *p) {
@@ -63,8 +74,7 @@ int read_job_reply(sd_bus_message *reply, Paths *jobs) {
 
         if (r < 0)
                 return client_report("reply", NULL, r);
-        paths_add(jobs, path);
-        return 0;
+        return paths_add(jobs, path);
 }
 
 /* ---- import ---- */
@@ -280,18 +290,18 @@ int choose_targets(sd_bus *bus, struct json_object *objects, Paths *targets) {
         } else if (arg_slot || arg_device) {
                 code = arg_slot ? slot_named(bus, objects, arg_slot, path) : find_device(objects, arg_device, path);
                 if (code == 0)
-                        paths_add(targets, path);
+                        code = paths_add(targets, path);
         } else if (json_object_array_length(ready) == 0) {
                 if (arg_all) {
                         fprintf(stderr, "fdlctl: No device in boot mode is plugged in.\n");
                         code = EXIT_NOT_FOUND;
                 } else
-                        paths_add(targets, "/");
+                        code = paths_add(targets, "/");
         } else if (json_object_array_length(ready) > 1 && !arg_all)
                 code = list_choices(ready);
         else
-                for (size_t i = 0; i < json_object_array_length(ready); i++)
-                        paths_add(targets, json_text(json_object_array_get_idx(ready, i), "path"));
+                for (size_t i = 0; code == 0 && i < json_object_array_length(ready); i++)
+                        code = paths_add(targets, json_text(json_object_array_get_idx(ready, i), "path"));
         json_object_put(ready);
         json_object_put(devices);
         return code;
@@ -305,7 +315,7 @@ int choose_devices(sd_bus *bus, struct json_object *objects, Paths *targets) {
                 const char *device = json_text(slot, "Device");
 
                 paths_clear(targets);
-                paths_add(targets, device[0] ? device : "/");
+                code = paths_add(targets, device[0] ? device : "/");
         }
         if (code == 0 && streq(targets->items[0], "/")) {
                 fprintf(stderr, arg_slot ? "fdlctl: No device is plugged into that slot.\n" : "fdlctl: No device in boot mode is plugged in.\n");
@@ -535,7 +545,7 @@ int verb_wait(int argc, char **argv) {
         for (int i = 1; i < argc && code == 0; i++) {
                 code = find_job(argv[i], path);
                 if (code == 0)
-                        paths_add(&jobs, path);
+                        code = paths_add(&jobs, path);
         }
         if (code == 0)
                 code = follow_started(bus, &jobs, false);

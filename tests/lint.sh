@@ -44,16 +44,32 @@ look_with_cppcheck() {
 checks='-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result'
 checks+=',-bugprone-reserved-identifier,-bugprone-branch-clone,-bugprone-macro-parentheses'
 
-look_with_clang_tidy() {
-        # Where each file is compiled alike, it takes the options from here.
+# Where each file is compiled alike; clang-tidy takes the options from there.
+write_options() {
         { printf '%s\n' -std=gnu11 -D_GNU_SOURCE "-I$build" "-I$PWD/daemon" -include config.h '-DFDLD_SYSCONFDIR="/etc"' '-DFDLD_LOCALSTATEDIR="/var"'
-                pkg-config --cflags libsystemd libudev libusb-1.0 sqlite3 json-c expat libcrypto inih libarchive | tr ' ' '\n'; } >"$build/compile_flags.txt"
-        find daemon client -name '*.c' -print0 | sort -z | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build" "--checks=$checks" '--warnings-as-errors=*' 2>/dev/null
+                pkg-config --cflags libsystemd libudev libusb-1.0 sqlite3 json-c expat libcrypto inih libarchive | tr ' ' '\n'; } | grep . >"$build/compile_flags.txt"
 }
 
+sources() {
+        find daemon client -name '*.c' -print0 | sort -z
+}
+
+look_with_clang_tidy() {
+        sources | xargs -0 -n 4 -P "$(nproc)" clang-tidy --quiet -p "$build" "--checks=$checks" '--warnings-as-errors=*' 2>/dev/null
+}
+
+# What it calls a leak is what the cleanup attribute frees: AddressSanitizer looks for leaks, in every test.
+look_with_gcc() {
+        local options
+        mapfile -t options <"$build/compile_flags.txt"
+        sources | xargs -0 -n 1 -P "$(nproc)" gcc "${options[@]}" -fanalyzer -Wno-analyzer-malloc-leak -Werror -c -o /dev/null
+}
+
+write_options
 mapfile -t list < <(scripts)
 ! tool shellcheck shellcheck || found shellcheck shellcheck -S warning "${list[@]}"
 ! tool cppcheck cppcheck || found cppcheck look_with_cppcheck
 ! tool clang-tidy clang-tidy || found clang-tidy look_with_clang_tidy
+! tool gcc gcc || found "gcc's analyzer" look_with_gcc
 [ "$ran" -gt 0 ] || exit 77
 exit "$failed"

@@ -110,7 +110,7 @@ static int pdl_refused(BslSession *s, const Wait *w, uint32_t code, Failure *f) 
 static int pdl_command(BslSession *s, int code, uint32_t address, uint32_t length, const void *data, size_t size,
                        uint32_t deadline, Failure *f) {
         Wait w = {.command = bsl_pdl_command_name(code), .deadline = deadline, .since = channel_now(s->channel)};
-        uint32_t reply;
+        uint32_t reply = UINT32_MAX; /* never success by itself */
         int r;
 
         s->sent = false;

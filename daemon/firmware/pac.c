@@ -277,7 +277,9 @@ static int check_ids(Parse *p) {
         for (size_t i = 0; i < p->n_entries; i++) {
                 const PacEntry *e = p->entries + i;
 
-                if (e->flag == 2 && i + 1 < p->n_entries)
+                if (i + 1 == p->n_entries && e->flag != 2)
+                        return pac_refuse(p->f, "xml-missing", "file flag", e->at + 1544, "the package has no configuration");
+                if (i + 1 < p->n_entries && e->flag == 2)
                         return pac_refuse(p->f, "xml-place", "file flag", e->at + 1544,
                                           p->entries[p->n_entries - 1].flag == 2
                                                   ? "there are two configurations"
@@ -287,9 +289,6 @@ static int check_ids(Parse *p) {
                                 return pac_refuse(p->f, "duplicate", "file ID", e->at + 4,
                                                   "\"%.60s\" stands there twice", e->id);
         }
-        if (p->entries[p->n_entries - 1].flag != 2)
-                return pac_refuse(p->f, "xml-missing", "file flag", p->entries[p->n_entries - 1].at + 1544,
-                                  "the package has no configuration");
         return 0;
 }
 

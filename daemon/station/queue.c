@@ -396,10 +396,12 @@ static void aim_retry(Job *job, const Job *old) {
 
 int job_retry(Job *old, uint32_t uid, Job **ret, CallError *e) {
         Station *s = old->station;
-        Target target = {.kind = old->slot ? TARGET_SLOT : TARGET_ANY, .slot = old->slot};
+        Target target = {.kind = TARGET_ANY};
         Package *package = station_find_package(s, old->digest);
         Job *job;
 
+        if (old->slot)
+                target = (Target){.kind = TARGET_SLOT, .slot = old->slot};
         if (old->state != JOB_STATE_FINISHED)
                 return call_error_set(e, BUS_ERROR_WRONG_STATE, "Job %llu is not finished yet.",
                                       (unsigned long long) old->id);

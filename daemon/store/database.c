@@ -545,25 +545,34 @@ static int fetch_up_to(Database *d, StatementId id, TableId table, unsigned limi
         return database_fetch(d, table, statement, ret, ret_n);
 }
 
-static int load_jobs(Database *d, StoreSnapshot *ret) {
-        _cleanup_free_ void *unfinished = NULL, *finished = NULL;
-        size_t n = 0, m = 0;
+/* Puts the rows behind those that an array (malloc, NULL while empty) has already. */
+static int append_up_to(Database *d, StatementId id, TableId table, unsigned limit, void **array, size_t *n_array) {
+        size_t size = table_row_size(table), n = 0;
+        _cleanup_free_ void *rows = NULL;
+        uint8_t *more;
         int r;
 
-        r = fetch_up_to(d, STATEMENT_UNFINISHED_JOBS, TABLE_JOBS, ROWS_MAX, &unfinished, &n);
-        if (r == 0)
-                r = fetch_up_to(d, STATEMENT_FINISHED_JOBS, TABLE_JOBS, FINISHED_IN_SNAPSHOT, &finished, &m);
-        if (r < 0 || n + m == 0)
+        r = fetch_up_to(d, id, table, limit, &rows, &n);
+        if (r < 0 || n == 0)
                 return r;
-        ret->jobs = reallocarray(NULL, n + m, sizeof(StoreJob));
-        if (!ret->jobs)
+        more = reallocarray(*array, *n_array + n, size);
+        if (!more)
                 return -ENOMEM;
-        if (n > 0)
-                memcpy(ret->jobs, unfinished, n * sizeof(StoreJob));
-        if (m > 0)
-                memcpy(ret->jobs + n, finished, m * sizeof(StoreJob));
-        ret->n_jobs = n + m;
+        memcpy(more + *n_array * size, rows, n * size);
+        *array = more;
+        *n_array += n;
         return 0;
+}
+
+static int load_jobs(Database *d, StoreSnapshot *ret) {
+        void *jobs = NULL;
+        int r;
+
+        r = append_up_to(d, STATEMENT_UNFINISHED_JOBS, TABLE_JOBS, ROWS_MAX, &jobs, &ret->n_jobs);
+        if (r == 0)
+                r = append_up_to(d, STATEMENT_FINISHED_JOBS, TABLE_JOBS, FINISHED_IN_SNAPSHOT, &jobs, &ret->n_jobs);
+        ret->jobs = jobs;
+        return r;
 }
 
 /* The record of a unit and the count of its batch are written one after the other: after a crash in between the records know. Some of
@@ -590,23 +599,13 @@ static int count_units(Database *d, StoreBatch *b) {
 }
 
 static int load_batches(Database *d, StoreSnapshot *ret) {
-        _cleanup_free_ void *open = NULL, *ended = NULL;
-        size_t n = 0, m = 0;
+        void *batches = NULL;
         int r;
 
-        r = fetch_up_to(d, STATEMENT_OPEN_BATCHES, TABLE_BATCHES, OPEN_BATCHES_MAX, &open, &n);
+        r = append_up_to(d, STATEMENT_OPEN_BATCHES, TABLE_BATCHES, OPEN_BATCHES_MAX, &batches, &ret->n_batches);
         if (r == 0)
-                r = fetch_up_to(d, STATEMENT_ENDED_BATCHES, TABLE_BATCHES, ENDED_BATCHES_IN_SNAPSHOT, &ended, &m);
-        if (r < 0 || n + m == 0)
-                return r;
-        ret->batches = reallocarray(NULL, n + m, sizeof(StoreBatch));
-        if (!ret->batches)
-                return -ENOMEM;
-        if (n > 0)
-                memcpy(ret->batches, open, n * sizeof(StoreBatch));
-        if (m > 0)
-                memcpy(ret->batches + n, ended, m * sizeof(StoreBatch));
-        ret->n_batches = n + m;
+                r = append_up_to(d, STATEMENT_ENDED_BATCHES, TABLE_BATCHES, ENDED_BATCHES_IN_SNAPSHOT, &batches, &ret->n_batches);
+        ret->batches = batches;
         for (size_t i = 0; r == 0 && i < ret->n_batches; i++)
                 r = count_units(d, ret->batches + i);
         return r;

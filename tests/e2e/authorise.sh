@@ -78,7 +78,7 @@ says "which this user does not have"
 expect 7 theirs cancel "$roots"
 asked "org.fdld.fdld1.cancel-any"
 expect 0 theirs cancel "$own"
-expect 6 fdlctl -q --timeout=60 wait "$own"
+expect 6 fdlctl -q --timeout=600 wait "$own"
 expect 0 fdlctl -j show "$own"
 says '"Result":"canceled"'
 says '"RequestedByUID":65534'

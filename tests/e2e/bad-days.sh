@@ -27,18 +27,18 @@ expect 2 fdlctl -q flash phone.pac
 says "Several devices are plugged in"
 
 # nodes and interfaces
-expect 1 fdlctl -q --timeout=30 flash phone.pac --slot="$(port_of closed)"
+expect 1 fdlctl -q --timeout=600 flash phone.pac --slot="$(port_of closed)"
 says "claim-host-permission"
-expect 1 fdlctl -q --timeout=30 flash phone.pac --slot="$(port_of held)"
+expect 1 fdlctl -q --timeout=600 flash phone.pac --slot="$(port_of held)"
 says "claim-host-busy"
 # A kernel driver gives way.
-expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$(port_of driver)"
+expect 0 fdlctl -q --timeout=600 flash phone.pac --slot="$(port_of driver)"
 
 # a second daemon
 mkdir -p "$WORK/run2"
 status=0
 STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run2 CONFIGURATION_DIRECTORY=$WORK/etc \
-        timeout 10 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
+        timeout 120 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
 [ "$status" -ne 0 ] && [ "$status" -ne 124 ] || fail "a second daemon started on the same state directory"
 says "$WORK/state"
 
@@ -47,7 +47,7 @@ mkdir -p "$WORK/etc2"
 printf '[Station]\nNmae=x\n' >"$WORK/etc2/fdld.conf"
 status=0
 STATE_DIRECTORY=$WORK/state3 RUNTIME_DIRECTORY=$WORK/run2 CONFIGURATION_DIRECTORY=$WORK/etc2 \
-        timeout 10 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
+        timeout 120 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
 [ "$status" -ne 0 ] && [ "$status" -ne 124 ] || fail "an unknown key was accepted"
 says "fdld.conf:2"
 

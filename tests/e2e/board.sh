@@ -43,7 +43,7 @@ expect 0 fdlctl label "$bus_of:2.1" ""
 expect 0 fdlctl label "$bus_of:10" ""
 
 # Two sockets get names; the third, which nobody named, is left alone from then on.
-fdlctl -q --timeout=20 teach left right >"$WORK/taught" &
+fdlctl -q --timeout=600 teach left right >"$WORK/taught" &
 teacher=$!
 sleep 0.5
 simctl '{"cmd":"plug","device":"a"}' >/dev/null

@@ -128,11 +128,11 @@ refused() {
 for i in "${!rows[@]}"; do
         IFS='|' read -r spec package good <<<"${rows[i]}"
         if [[ $good == backup-* ]]; then
-                ! fdlctl -q --timeout=60 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || fail "$spec: it passed"
+                ! fdlctl -q --timeout=600 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || fail "$spec: it passed"
                 refused "$i" "$good"
                 continue
         fi
-        expect 0 fdlctl -q --timeout=60 wait "${jobs[$i]}"
+        expect 0 fdlctl -q --timeout=600 wait "${jobs[$i]}"
         case $spec in
         phone-*) kept_on_phone "u$i" "$good" ;;
         feature-*) kept_on_feature "u$i" ;;

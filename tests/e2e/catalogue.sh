@@ -40,16 +40,16 @@ reads() {
 }
 
 start_job flash phone.pac --slot="$(port_of closed)"
-expect 1 fdlctl -q --timeout=30 wait "$job"
+expect 1 fdlctl -q --timeout=600 wait "$job"
 fails_as F3 claim-host-permission "udev rules" "$job"
 start_job flash phone.pac --slot="$(port_of held)"
-expect 1 fdlctl -q --timeout=30 wait "$job"
+expect 1 fdlctl -q --timeout=600 wait "$job"
 fails_as F3 claim-host-busy "another flashing tool" "$job"
 
 simctl '{"cmd":"plug","device":"key"}' >/dev/null
 simctl '{"cmd":"fault","device":"key","fault":"at=brom:sync silence count=forever"}' >/dev/null
 start_job flash phone.pac --slot="$(port_of key)"
-expect 4 fdlctl -q --timeout=30 wait "$job"
+expect 4 fdlctl -q --timeout=600 wait "$job"
 fails_as F1 handshake-gone "boot key" "$job"
 
 reads drops 4 "at=fdl2:read-midst:0x4000000 disconnect" super
@@ -71,7 +71,7 @@ blank() {
 comes_back() {
         simctl "{\"cmd\":\"plug\",\"device\":\"$2\"}" >/dev/null
         start_job flash "$3" --slot="$(port_of "$2")"
-        expect 0 fdlctl -q --timeout=30 wait "$job"
+        expect 0 fdlctl -q --timeout=600 wait "$job"
         soon "$4" fdlctl -j show "$job"
         says '"Result":"done"'
         grep -q -- "$5" out || fail "$1: the cause is not named: $(cat out)"
@@ -84,7 +84,7 @@ blank nospl boot1.bin boot2.bin
 comes_back F23 nospl part.pac finish-mismatch-autodloader "erased on purpose"
 # What the catalogue says is what helps: the whole package, boot loader included.
 start_job flash phone.pac --slot="$(port_of nospl)"
-expect 0 fdlctl -q --timeout=30 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 simctl '{"cmd":"describe","device":"nospl"}' | grep -q '"bootable":true' || fail "the unit does not start with the whole package"
 # A batch knows what it has flashed: it is no new unit, however often it comes back.
 chain=$(port_of chain)
@@ -98,7 +98,7 @@ simctl '{"cmd":"unplug","device":"nospl"}' >/dev/null
 blank nospl boot1.bin boot2.bin
 comes_back F23 nospl part.pac finish-mismatch-autodloader "erased on purpose"
 start_job flash phone.pac --slot="$(port_of nospl)"
-expect 0 fdlctl -q --timeout=30 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 fdlctl -j show "$job" | grep -q "this very unit, and it is in download mode again at once: its boot loader was erased on purpose" || fail "the same unit is not known again: $(fdlctl show "$job")"
 
 simctl '{"cmd":"plug","device":"system"}' >/dev/null

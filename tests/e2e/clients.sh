@@ -19,7 +19,7 @@ start_bus
 start_daemon
 
 # what is not a file with a package in it
-expect 0 timeout 10 "$FDLD_BUILD/buspest" kinds "$WORK"
+expect 0 timeout 60 "$FDLD_BUILD/buspest" kinds "$WORK"
 [ "$(grep -c 'org.fdld.Fdld1.Error.BadFile .*descriptor is' "$WORK/out")" -eq 8 ] || { cat "$WORK/out"; fail "a wrong descriptor was taken"; }
 if grep -q "17 files: ok" "$WORK/out"; then fail "17 descriptors were taken"; fi
 expect 0 fdlctl status
@@ -73,9 +73,9 @@ waiter=$!
 sleep 0.3
 kill -9 "$waiter"
 wait "$waiter" 2>/dev/null || true
-expect 0 timeout 5 "$FDLD_BUILD/fdlctl" status
+expect 0 timeout 60 "$FDLD_BUILD/fdlctl" status
 # shellcheck disable=SC2086
-expect 0 timeout 60 "$FDLD_BUILD/fdlctl" -q wait $jobs
+expect 0 timeout 600 "$FDLD_BUILD/fdlctl" -q wait $jobs
 for i in 1 2 3 4 5 6 7 8; do
         for f in "$WORK"/monitor.1 "$WORK"/monitor.17; do
                 for _ in $tries; do

@@ -53,25 +53,25 @@ sleep 0.3
 expect 0 fdlctl -q cancel "$job"
 untouched phone
 
-expect 0 fdlctl -q --timeout=60 --yes enter-download phone.pac --slot="$(port_of phone)"
+expect 0 fdlctl -q --timeout=600 --yes enter-download phone.pac --slot="$(port_of phone)"
 bootable phone || fail "the phone does not start"
 expect 0 fdlctl -j history
 says "download mode was asked for on the diag port"
-expect 0 fdlctl -q --timeout=60 --yes enter-download phone.pac --slot="$(port_of erases)"
+expect 0 fdlctl -q --timeout=600 --yes enter-download phone.pac --slot="$(port_of erases)"
 bootable erases || fail "the phone whose boot stage was erased does not start"
-expect 0 fdlctl -q --timeout=60 --yes enter-download module.pac --device="$(port_of module)"
+expect 0 fdlctl -q --timeout=600 --yes enter-download module.pac --device="$(port_of module)"
 bootable module || fail "the module does not start"
 
 cp -a --sparse=always flash/deaf before
-expect 4 fdlctl -q --timeout=60 --yes enter-download phone.pac --slot="$(port_of deaf)"
+expect 4 fdlctl -q --timeout=600 --yes enter-download phone.pac --slot="$(port_of deaf)"
 says "handshake-silent-soft-entry"
 says "ignored the command on its diag port"
 says "power key"
 diff -r before flash/deaf >/dev/null || fail "the deaf phone was changed"
-expect 1 fdlctl -q --timeout=60 --yes enter-download phone.pac --slot="$(port_of held)"
+expect 1 fdlctl -q --timeout=600 --yes enter-download phone.pac --slot="$(port_of held)"
 says "The kernel driver usbserial holds interface 0"
 untouched held
-expect 4 fdlctl -q --timeout=60 --yes enter-download other.pac --slot="$(port_of refuses)"
+expect 4 fdlctl -q --timeout=600 --yes enter-download other.pac --slot="$(port_of refuses)"
 says "handshake-refused-soft-entry"
 stop_station
 trap - EXIT

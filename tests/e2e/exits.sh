@@ -63,6 +63,9 @@ line 3 "no job 999" fdlctl show 999
 line 3 "Nothing is called" fdlctl show nobody
 line 2 "is empty" fdlctl label '' x
 line 2 "is no job number" fdlctl wait -- -1
+# more than a list of them holds: said, not left out
+mapfile -t many < <(seq 600)
+line 2 "More than 512" fdlctl wait "${many[@]}"
 line 3 "Cannot open" fdlctl flash "$WORK/missing.pac"
 line 2 "Only one of" fdlctl --all --device=1 flash phone.pac
 line 2 "Only one of" fdlctl --slot="$good" --device=1 flash phone.pac

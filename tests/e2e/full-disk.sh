@@ -23,7 +23,7 @@ mount -o remount,ro fdld-test "$WORK/state"
 status=0
 mkdir -p "$WORK/run" "$WORK/etc"
 STATE_DIRECTORY=$WORK/state RUNTIME_DIRECTORY=$WORK/run CONFIGURATION_DIRECTORY=$WORK/etc \
-        timeout 10 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
+        timeout 120 "$FDLD_BUILD/fdld" >"$WORK/out" 2>"$WORK/err" || status=$?
 [ "$status" -ne 0 ] && [ "$status" -ne 124 ] || fail "started on a directory that cannot be written"
 says "$WORK/state"
 says "uid 0"

@@ -41,7 +41,7 @@ says '"State":"waiting"'
 says '"UserAction":"replug"'
 simctl '{"cmd":"unplug","device":"slow"}' >/dev/null
 simctl '{"cmd":"plug","device":"slow"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 
 # Switched off, it stays on the bus until somebody pulls the cable.
 port=$(port_of off)

@@ -34,10 +34,10 @@ for pair in $families; do
         "$FDLD_BUILD/pacmaker" "$package" "$WORK/$package.pac" >/dev/null
         simctl "{\"cmd\":\"plug\",\"device\":\"$unit\"}" >/dev/null
         at=$(port_of "$unit")
-        expect 0 fdlctl -q --timeout=60 flash "$WORK/$package.pac" --finish=nothing --slot="$at"
+        expect 0 fdlctl -q --timeout=600 flash "$WORK/$package.pac" --finish=nothing --slot="$at"
         before=$(execs "$unit")
         [ "${before:-0}" -gt 0 ] || fail "$unit: no loader was started"
-        expect 0 fdlctl -q --timeout=60 flash "$package.pac" --device="$at"
+        expect 0 fdlctl -q --timeout=600 flash "$package.pac" --device="$at"
         [ "$(execs "$unit")" = "$before" ] || fail "$unit: the loaders were sent again"
 done
 # so is a first loader that a cancelled job has left
@@ -51,11 +51,11 @@ for _ in $tries; do
 done
 sleep 0.2
 expect 0 fdlctl cancel "$job"
-fdlctl -q --timeout=20 wait "$job" >"$WORK/out" 2>"$WORK/err" || true
+fdlctl -q --timeout=600 wait "$job" >"$WORK/out" 2>"$WORK/err" || true
 expect 0 fdlctl -j show "$job"
 says '"Result":"canceled"'
 before=$(execs phone-emmc)
-expect 0 fdlctl -q --timeout=60 flash phone.pac --device="$at"
+expect 0 fdlctl -q --timeout=600 flash phone.pac --device="$at"
 [ "$(execs phone-emmc)" -eq $((before + 1)) ] || fail "the first loader was sent again"
 # a unit that was pulled is no such case
 [ "$(grep -c LeftEarly "$WORK/monitor")" -eq 1 ] || fail "told too often"

@@ -27,7 +27,7 @@ plug_in() {
 
 flash_once() {
         start_job flash phone.pac --slot="$unit"
-        expect 0 fdlctl -q --timeout=60 wait "$job"
+        expect 0 fdlctl -q --timeout=600 wait "$job"
         plug_in
 }
 
@@ -86,7 +86,7 @@ rm "$WORK/hooks.d/20-hang"
 kill "$hooks_pid"; wait "$hooks_pid" 2>/dev/null || true
 simctl '{"cmd":"fault","device":"unit","fault":"at=fdl2:end nak=a2 count=1"}' >/dev/null || fail "no fault"
 start_job flash phone.pac --slot="$unit"
-expect 10 fdlctl -q --timeout=60 wait "$job"
+expect 10 fdlctl -q --timeout=600 wait "$job"
 start_hooks
 seen 2
 grep -q '"code":"write-refused-a2"' "$WORK"/seen/*-failed || fail "not the failure"

@@ -44,7 +44,7 @@ simctl '{"cmd":"set","device":"perm","perm":"ok"}' >/dev/null
 for unit in asleep perm; do
         port=$(port_of $unit)
         simctl "{\"cmd\":\"replug\",\"device\":\"$unit\"}" >/dev/null
-        expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$port"
+        expect 0 fdlctl -q --timeout=600 flash phone.pac --slot="$port"
 done
 
 # the link and what stands around

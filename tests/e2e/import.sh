@@ -67,7 +67,7 @@ exec 3<&-
 # canceled, and the client gone, in the middle of four gigabytes
 start_job import "$WORK/in/huge.pac"
 expect 0 fdlctl cancel "$job"
-expect 6 fdlctl -q --timeout=60 wait "$job"
+expect 6 fdlctl -q --timeout=600 wait "$job"
 nothing_half canceled
 [ "$(ls "$store" | wc -l)" -eq 1 ] || fail "a canceled import left a package"
 fdlctl -q import "$WORK/in/huge.pac" >/dev/null 2>&1 &
@@ -80,7 +80,7 @@ kill -9 "$client"
 wait "$client" 2>/dev/null || true
 job=$(fdlctl jobs --no-legend | awk '$2 == "import" && $3 == "running" { print $1 }')
 [ -n "$job" ] || fail "no import runs any more when its client is gone"
-expect 0 fdlctl -q --timeout=120 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 nothing_half "client gone"
 [ "$(du -sm "$store" | cut -f1)" -lt 300 ] || fail "holes were filled: $(du -sm "$store")"
 expect 0 fdlctl packages
@@ -111,7 +111,7 @@ if mkdir "$WORK/small" && mount -t tmpfs -o size=40m,mode=0700 none "$WORK/small
         nothing_half "disk full"
         expect 0 fdlctl -q import "$WORK/in/b.pac"
         nothing_half "disk nearly full"
-        expect 0 fdlctl -q --timeout=60 flash b.pac
+        expect 0 fdlctl -q --timeout=600 flash b.pac
         stop_daemon
         umount "$WORK/small"
 else

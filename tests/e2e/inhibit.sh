@@ -47,7 +47,7 @@ expect 0 fdlctl -j show "$job"
 says '"Result":"done"'
 for _ in $tries; do fdlctl -j packages | grep -q '"Ready":true' && break; sleep 0.05; done
 simctl '{"cmd":"replug","device":"a","delay":10}' >/dev/null
-expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$(port_of a)"
+expect 0 fdlctl -q --timeout=600 flash phone.pac --slot="$(port_of a)"
 clean
 trap - EXIT
 echo "kept up while flash is written"

@@ -17,7 +17,7 @@ exec 7<>"$WORK/keys"
 # terminal COMMAND…: runs it on a terminal of 60 columns; what it shows is in $WORK/screen.
 terminal() {
         : >"$WORK/screen"
-        timeout 25 script -qefc "stty cols 60 rows 20; exec $FDLD_BUILD/fdlctl $*" "$WORK/screen" <"$WORK/keys" >/dev/null 2>&1 &
+        timeout 120 script -qefc "stty cols 60 rows 20; exec $FDLD_BUILD/fdlctl $*" "$WORK/screen" <"$WORK/keys" >/dev/null 2>&1 &
         terminal_pid=$!
 }
 # press TEXT: Ctrl-C as soon as the text is on the screen.

@@ -38,13 +38,13 @@ says "No loaders of the store fit 'nonesuch'"
 expect 2 fdlctl -q read --loaders="$hash" --package=phone.pac --device="$(port_of phone)" boot=x.img
 
 # named: by hash, by product
-expect 0 fdlctl -q --timeout=60 read --loaders="${hash:0:8}" --device="$(port_of phone)" boot=x.img
+expect 0 fdlctl -q --timeout=600 read --loaders="${hash:0:8}" --device="$(port_of phone)" boot=x.img
 [ -s x.img ] || fail "nothing was read"
-expect 0 fdlctl -q --timeout=60 read --loaders=SIMPHONE_AB --device="$(port_of ab)" boot_a=y.img
+expect 0 fdlctl -q --timeout=600 read --loaders=SIMPHONE_AB --device="$(port_of ab)" boot_a=y.img
 
 # the last unit in the slot tells
 simctl '{"cmd":"replug","device":"phone"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 read --length=4K --slot="$(port_of phone)" boot=z.img
+expect 0 fdlctl -q --timeout=600 read --length=4K --slot="$(port_of phone)" boot=z.img
 cmp -n 4096 x.img z.img || fail "not the same"
 expect 0 fdlctl -j show 6
 says '"Note":"loaders '
@@ -53,7 +53,7 @@ says "as for the last unit in this slot"
 # another unit there: they do not start, and that is told next time, also after a restart
 simctl '{"cmd":"unplug","device":"phone"}' >/dev/null
 simctl '{"cmd":"replug","device":"ab"}' >/dev/null
-expect 4 fdlctl -q --timeout=60 read --loaders=SIMPHONE --slot="$(port_of ab)" boot_a=w.img
+expect 4 fdlctl -q --timeout=600 read --loaders=SIMPHONE --slot="$(port_of ab)" boot_a=w.img
 fdlctl -j loaders >before.json
 grep -q '"failed":1' before.json || fail "the failure was not counted: $(cat before.json)"
 grep -q '\["1782:4d00",' before.json || fail "nobody said what this unit is, so its id stands for it: $(cat before.json)"
@@ -68,14 +68,14 @@ says "exec-fdl"
 
 # what the slot was last started with also survives; the other slot's unit is another model: a write needs to know better
 simctl '{"cmd":"replug","device":"phone"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 read --length=4K --force --slot="$(port_of phone)" boot=z.img
+expect 0 fdlctl -q --timeout=600 read --length=4K --force --slot="$(port_of phone)" boot=z.img
 cmp -n 4096 x.img z.img || fail "not the same"
 
 # named by a package, they fail on that model; said before the next attempt and behind it
 "$FDLD_BUILD/pacmaker" phone "$WORK/wrong.pac" --set=product=SIMPHONE_AB --size=System=1M >/dev/null
 for _ in 1 2; do
         simctl '{"cmd":"replug","device":"ab"}' >/dev/null
-        expect 4 fdlctl --timeout=60 flash --yes wrong.pac --slot="$(port_of ab)"
+        expect 4 fdlctl --timeout=600 flash --yes wrong.pac --slot="$(port_of ab)"
 done
 says "earlier:       The same loaders (${hash:0:8}) have failed on this model (SIMPHONE_AB) 1 time before and never worked on it"
 says "noted:         loaders ${hash:0:8} are known to fail on SIMPHONE_AB: they failed 1 time, last with exec-fdl1-silent"
@@ -102,11 +102,11 @@ says "fit, but the package that brought them"
 "$FDLD_BUILD/pacmaker" phone "$WORK/odd.pac" --size=System=1M --partitions=boot=3,system=0xFFFFFFFF >/dev/null
 expect 0 fdlctl -q import odd.pac
 head -c 4096 x.img >small.img
-expect 5 fdlctl --timeout=60 write --yes --any-image --slot="$(port_of phone)" boot=small.img
+expect 5 fdlctl --timeout=600 write --yes --any-image --slot="$(port_of phone)" boot=small.img
 says "identify-mismatch-loaders"
 says "nobody named the loaders"
 simctl '{"cmd":"replug","device":"phone"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 write --yes --any-image --loaders="${hash:0:8}" --slot="$(port_of phone)" boot=small.img
+expect 0 fdlctl -q --timeout=600 write --yes --any-image --loaders="${hash:0:8}" --slot="$(port_of phone)" boot=small.img
 "$FDLD_BUILD/pacmaker" uis8910 "$WORK/module.pac" >/dev/null
 expect 0 fdlctl -q import module.pac
 expect 0 fdlctl loaders

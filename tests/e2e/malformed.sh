@@ -120,7 +120,7 @@ says 'upgrade mode never does'
 # The option works to the end: the device is flashed.
 rm -f "$WORK/warned.pac"
 "$FDLD_BUILD/pacmaker" phone "$WORK/warned.pac" --file=BOOT=head=SIHR
-expect 0 fdlctl -q flash --allow-warnings --timeout=60 "$WORK/warned.pac"
+expect 0 fdlctl -q flash --allow-warnings --timeout=600 "$WORK/warned.pac"
 says 'Warning: BOOT is a signed image of the UIS8850'
 stop_station
 trap - EXIT

@@ -109,7 +109,7 @@ round=0
 judge_neighbours() {
         local k i
         for k in 0 1; do
-                if ! fdlctl -q --timeout=240 wait "${neighbour_job[k]}" >"$WORK/out" 2>"$WORK/err" ||
+                if ! fdlctl -q --timeout=600 wait "${neighbour_job[k]}" >"$WORK/out" 2>"$WORK/err" ||
                         ! "$FDLD_BUILD/flashcheck" "$WORK/${neighbour_package[k]}" "$WORK/before/n$k.swap$round" "$WORK/flash/n$k.swap$round" >"$WORK/err" 2>&1; then
                         for ((i = $1; i < $2; i++)); do complain "$i" "a neighbour suffered"; done
                 fi
@@ -168,7 +168,7 @@ begin() {
 # However busy the machine: a wait that ends late is no finding.
 judge() {
         local i=$1 got=0 code
-        fdlctl -q --timeout=240 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
+        fdlctl -q --timeout=600 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
         left[i]=no
         simctl "{\"cmd\":\"describe\",\"device\":\"${unit[$i]}\"}" | grep -q '"present":true' || left[i]=yes
         code=$(fdlctl -j show "${jobs[$i]}" | grep -o '"code":"[^"]*"' | head -n 1 | cut -d'"' -f4 || true)
@@ -206,7 +206,7 @@ mend() {
         expect 0 fdlctl -j show "$job"
         grep -q '"UserAction":"replug"' "$WORK/out" || [ "${left[$i]}" = yes ] &&
                 simctl "{\"cmd\":\"replug\",\"device\":\"${unit[$i]}\"}" >/dev/null
-        fdlctl -q --timeout=240 wait "$job" >"$WORK/out" 2>"$WORK/err" || got=$?
+        fdlctl -q --timeout=600 wait "$job" >"$WORK/out" 2>"$WORK/err" || got=$?
         [ "$got" -eq 0 ] || complain "$i" "the retry ended with $got"
         [ "$got" -ne 0 ] || right "$i" || complain "$i" "not mended: $(cat "$WORK/out")"
 }

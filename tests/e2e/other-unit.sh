@@ -35,13 +35,13 @@ gone=$job
 start_job flash again.pac --slot="$(port_of swapped)"
 wait_stage "$job" reenumerate
 simctl '{"cmd":"swap","device":"swapped"}' >/dev/null
-expect 5 fdlctl -q --timeout=60 wait "$job"
+expect 5 fdlctl -q --timeout=600 wait "$job"
 says "mismatch-other-unit"
 says "another unit in this slot: what came back"
 simctl '{"cmd":"describe","device":"swapped"}' | grep -q '"bytes_written":0' || fail "the other unit was written to"
 expect 0 fdlctl explain reenumerate-mismatch-other-unit
 
-expect 4 fdlctl -q --timeout=60 wait "$gone"
+expect 4 fdlctl -q --timeout=600 wait "$gone"
 says "gone"
 for _ in $tries; do
         fdlctl -j show "$gone" | grep -q "a device came back to this slot [0-9.]* s after job $gone gave up" && break
@@ -50,7 +50,7 @@ done
 expect 0 fdlctl -j show "$gone"
 says "a device came back to this slot"
 grep -q "came back to this slot [0-9.]* s after job $gone gave up; it is taken as a new one" "$WORK/fdld.log" || fail "it is not in the journal"
-expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$late"
+expect 0 fdlctl -q --timeout=600 flash phone.pac --slot="$late"
 expect 0 fdlctl -j history
 says "this device came back"
 
@@ -68,11 +68,11 @@ for _ in $tries; do # the package is looked at first
         sleep 0.05
 done
 again=$(sed -n 's/^job //p' "$WORK/out")
-expect 5 fdlctl -q --timeout=60 wait "$again"
+expect 5 fdlctl -q --timeout=600 wait "$again"
 says "identify-mismatch-other-unit"
 simctl '{"cmd":"describe","device":"killed"}' | grep -q '"bytes_written":0' || fail "the other unit was written to"
 simctl '{"cmd":"replug","device":"killed"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 flash phone.pac --slot="$killed"
+expect 0 fdlctl -q --timeout=600 flash phone.pac --slot="$killed"
 stop_station
 trap - EXIT
 echo "1 passed, 0 failed"

@@ -50,7 +50,7 @@ done
 limit=$(grep -oE '^deadline erase [0-9]+' out | cut -d" " -f3)
 [ "$limit" -gt 8999 ] && [ "$limit" -le 16000 ] || fail "the limit is \"$limit\" ms: $(head -n 40 out)"
 simctl '{"cmd":"unplug","device":"c"}' >/dev/null
-expect 10 fdlctl -q --timeout=20 wait "$job"
+expect 10 fdlctl -q --timeout=600 wait "$job"
 stop_station
 trap - EXIT
 echo "a loader that is slow gets longer, up to a bound"

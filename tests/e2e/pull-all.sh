@@ -132,7 +132,7 @@ prepare() {
         done
         backups=$(in_vault)
         start_job flash "${package##*/}" --slot="${port[0]}"
-        expect 0 fdlctl -q --timeout=60 wait "$job"
+        expect 0 fdlctl -q --timeout=600 wait "$job"
         backups=$(($(in_vault) - backups))
         total_reads=$(number_of "$family-0" read)
 }
@@ -154,7 +154,7 @@ check_failed() {
         local i=$1 want=4 got=0 now where="$family pulled at ${at[$1]}"
         [ "${touched[$i]}" = yes ] && want=10
         [ "${code[$i]}" = "done" ] && want=0
-        fdlctl -q --timeout=60 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
+        fdlctl -q --timeout=600 wait "${jobs[$i]}" >"$WORK/out" 2>"$WORK/err" || got=$?
         [ "$want" -eq 0 ] || grep -qE ": failed, (${code[$i]})\$" "$WORK/err" "$WORK/out" ||
                 fail "$where: not ${code[$i]}: $(cat "$WORK/out" "$WORK/err")"
         [ "$got" -eq "$want" ] || fail "$where: exit code $got, not $want: $(cat "$WORK/err")"
@@ -172,7 +172,7 @@ mend() {
         if [ "${code[$i]}" != "done" ]; then
                 start_job retry "${jobs[$i]}"
                 simctl "{\"cmd\":\"replug\",\"device\":\"$family-$i\"}" >/dev/null
-                expect 0 fdlctl -q --timeout=60 wait "$job"
+                expect 0 fdlctl -q --timeout=600 wait "$job"
         fi
         "$FDLD_BUILD/flashcheck" "$package" "$before/$family-$i" "$WORK/flash/$family-$i" || fail "$family ${at[$i]}: not mended"
 }
@@ -185,7 +185,7 @@ one_round() {
         for i in $(seq 0 $((n - 1))); do start "$i"; done
         start $victims
         for i in $(seq 0 $((n - 1))); do check_failed "$i"; done
-        expect 0 fdlctl -q --timeout=60 wait "${jobs[$victims]}"
+        expect 0 fdlctl -q --timeout=600 wait "${jobs[$victims]}"
         "$FDLD_BUILD/flashcheck" "$package" "$before/$family-$victims" "$WORK/flash/$family-$victims" ||
                 fail "the neighbour of $family ${at[*]} is not what it must be"
         [ $(($(in_vault) - had)) -ge $((whole * backups)) ] || fail "$family pulled at ${at[*]}: a backup is not on disk"

@@ -34,7 +34,7 @@ while read -r at code touched; do
         expect 0 fdlctl -q flash uis8850_full.pac --slot="$neighbour" --no-wait
         other=$(sed 's/^job //' "$WORK/out")
         status=0
-        fdlctl -q --timeout=60 wait "$job" >"$WORK/out" 2>"$WORK/err" || status=$?
+        fdlctl -q --timeout=600 wait "$job" >"$WORK/out" 2>"$WORK/err" || status=$?
         says "$code"
         if [ "$touched" = yes ]; then
                 [ "$status" -eq 10 ] || fail "pulled at $at: exit code $status, not 10"
@@ -42,12 +42,12 @@ while read -r at code touched; do
         else
                 [ "$status" -eq 4 ] || fail "pulled at $at: exit code $status, not 4"
         fi
-        expect 0 fdlctl -q --timeout=60 wait "$other"
+        expect 0 fdlctl -q --timeout=600 wait "$other"
         expect 0 fdlctl -q retry "$job" --no-wait
         again=$(sed 's/^job //' "$WORK/out")
         simctl '{"cmd":"unplug","device":"victim"}' >/dev/null || true
         simctl '{"cmd":"plug","device":"victim"}' >/dev/null
-        expect 0 fdlctl -q --timeout=60 wait "$again"
+        expect 0 fdlctl -q --timeout=600 wait "$again"
         "$FDLD_BUILD/flashcheck" "$package" "$WORK/before/victim" "$WORK/flash/victim" || fail "pulled at $at: not mended"
         simctl '{"cmd":"replug","device":"victim"}' >/dev/null || true
         simctl '{"cmd":"replug","device":"neighbour"}' >/dev/null || true

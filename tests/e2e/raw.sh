@@ -99,7 +99,7 @@ for i in "${!rows[@]}"; do
 done
 for i in "${!rows[@]}"; do
         got=0
-        fdlctl -q --timeout=120 wait "${jobs[i]}" >"$WORK/out.$i" 2>"$WORK/err.$i" || got=$?
+        fdlctl -q --timeout=600 wait "${jobs[i]}" >"$WORK/out.$i" 2>"$WORK/err.$i" || got=$?
         results[i]=$got
 done
 expect 0 fdlctl export "$WORK/history" # JSON lines
@@ -132,7 +132,7 @@ for i in "${!rows[@]}"; do
 done
 for i in "${!again[@]}"; do
         IFS='|' read -r spec package _ <<<"${rows[i]}"
-        expect 0 fdlctl -q --timeout=120 wait "${again[i]}"
+        expect 0 fdlctl -q --timeout=600 wait "${again[i]}"
         same "u$i" "$package"
 done
 stop_station

@@ -35,7 +35,7 @@ sent() {
 
 # flashed UNIT PACKAGE
 flashed() {
-        expect 0 fdlctl -q --timeout=60 flash "$2" --verify=ack --slot="$(port_of "$1")"
+        expect 0 fdlctl -q --timeout=600 flash "$2" --verify=ack --slot="$(port_of "$1")"
         "$FDLD_BUILD/flashcheck" "$FDLD_TEST_PACS/$2" "$WORK/before/$1" "$WORK/flash/$1" || fail "$2: flash is not what it must be"
         simctl "{\"cmd\":\"describe\",\"device\":\"$1\"}" | grep -q '"bootable":true' || fail "$2: the unit does not boot"
         for item in imei.bin phasecheck.bin nv0002.bin nv026e.bin; do
@@ -68,7 +68,7 @@ sent erase start=1 midst=130 end=1 exec=1 erase=1 reset=1 read=
 # does_not_fit CODE TEXT: the real package on the unit as it is now; nothing may be erased or written.
 does_not_fit() {
         cp -a "$WORK/flash/other" "$WORK/other"
-        expect 5 fdlctl -q --timeout=60 flash "${3:-uis8850_full.pac}" --slot="$(port_of other)"
+        expect 5 fdlctl -q --timeout=600 flash "${3:-uis8850_full.pac}" --slot="$(port_of other)"
         says "$1"
         says "$2"
         says 'what to do:'

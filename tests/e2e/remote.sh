@@ -56,7 +56,7 @@ expect 0 far -H bench1 flash "$WORK/second.pac" --slot="$port" --no-wait
 says "job "
 simctl '{"cmd":"replug","device":"unit"}' >/dev/null
 job=$(sed -n 's/^job //p' "$WORK/out")
-expect 0 far -q -H bench1 --timeout=60 wait "$job"
+expect 0 far -q -H bench1 --timeout=600 wait "$job"
 # what cannot be sent is refused before anything is done
 expect 9 far -H bench1 import "$WORK"
 says "not a plain file"

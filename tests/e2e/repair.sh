@@ -41,8 +41,9 @@ same() {
         [ ! -s differences ] || { cat differences >&2; fail "$1: the flash is not what it was"; }
 }
 written() { simctl '{"cmd":"describe","device":"one"}' | grep -o '"bytes_written":[0-9]*' | cut -d: -f2; }
-over() { # FILE OFFSET BYTES: noise over them
-        head -c "$3" /dev/urandom | dd of="$flash/$1" bs=1 seek="$2" conv=notrunc status=none
+over() { # FILE OFFSET BYTES: each of them becomes another one
+        dd if="$flash/$1" bs=1 skip="$2" count="$3" status=none | LC_ALL=C tr '\000-\377' '\200-\377\000-\177' >noise
+        dd if=noise of="$flash/$1" bs=1 seek="$2" conv=notrunc status=none
 }
 zero() { dd if=/dev/zero of="$flash/$1" bs=1 seek="$2" count="$3" conv=notrunc status=none; }
 # mend WHAT SAYS [SOURCE]: it is broken; named as SAYS, mended, and all is as before
@@ -50,7 +51,7 @@ mend() {
         fresh
         diff -rq good "$flash" >/dev/null && fail "$1: nothing was damaged"
         start_job --yes repair --from="${3:-ab.pac}" --slot="$at"
-        expect 0 fdlctl -q --timeout=60 wait "$job"
+        expect 0 fdlctl -q --timeout=600 wait "$job"
         expect 0 fdlctl -j show "$job"
         says "broken: $2"
         says "mended and read back:"
@@ -60,7 +61,7 @@ mend() {
 # nothing broken: said, nothing written
 before=$(written)
 start_job --yes repair --from=ab.pac --slot="$at"
-expect 0 fdlctl -q --timeout=60 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 expect 0 fdlctl -j show "$job"
 says '"Kind":"repair"'
 says "nothing is broken: "
@@ -100,7 +101,7 @@ mend "several" "sml_a (differs from byte 700 on" saved
 # refused, and nothing written
 before=$(written)
 fresh
-expect 5 fdlctl -q --timeout=60 --yes repair --from=newer.pac --slot="$at"
+expect 5 fdlctl -q --timeout=600 --yes repair --from=newer.pac --slot="$at"
 says "verify-mismatch-source"
 fresh
 expect 2 fdlctl -q repair --from=ab.pac --slot="$at"
@@ -111,11 +112,11 @@ says "repair-table"
 expect 0 fdlctl --dry-run repair --from=saved
 says "uboot_a"
 make_pac other --partitions="${table/miscdata=1/miscdata=2}"
-expect 5 fdlctl -q --timeout=60 --yes repair --from=other.pac --slot="$at"
+expect 5 fdlctl -q --timeout=600 --yes repair --from=other.pac --slot="$at"
 says "whole, but another one than the source's: miscdata is 1 MiB on the device, 2 MiB in the package"
 fresh
 simctl '{"cmd":"fault","device":"one","fault":"at=fdl2:read-start nak=fe count=forever"}' >/dev/null
-expect 9 fdlctl -q --timeout=60 --yes repair --from=ab.pac --slot="$at"
+expect 9 fdlctl -q --timeout=600 --yes repair --from=ab.pac --slot="$at"
 says "plan-unreadable"
 says "does not show what is in flash"
 same refused

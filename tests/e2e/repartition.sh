@@ -70,7 +70,7 @@ expect 0 fdlctl --dry-run flash ab.pac --repartition
 says "repartition"
 
 # with it, on the unit where it sits
-expect 0 fdlctl -q --timeout=60 flash ab.pac --repartition --device="$(port_of one)"
+expect 0 fdlctl -q --timeout=600 flash ab.pac --repartition --device="$(port_of one)"
 own one
 bootable one || fail "it does not start"
 expect 0 fdlctl -j show 3
@@ -78,7 +78,7 @@ says "partition table changed: miscdata is 1 MiB on the device, 2 MiB in the pac
 says "put back, as the unit's own: miscdata"
 # once more: nothing to change
 simctl '{"cmd":"replug","device":"one"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 flash ab.pac --repartition --slot="$(port_of one)"
+expect 0 fdlctl -q --timeout=600 flash ab.pac --repartition --slot="$(port_of one)"
 own one
 simctl '{"cmd":"unplug","device":"one"}' >/dev/null
 
@@ -86,7 +86,7 @@ simctl '{"cmd":"unplug","device":"one"}' >/dev/null
 simctl '{"cmd":"plug","device":"left"}' >/dev/null
 cp -a "$WORK/flash/left" "$WORK/left"
 cp -a "$WORK/flash/left/." "$WORK/before/"
-expect 0 fdlctl -q --timeout=60 repartition ab.pac --slot="$(port_of left)"
+expect 0 fdlctl -q --timeout=600 repartition ab.pac --slot="$(port_of left)"
 own left
 cmp "$WORK/left/boot1.bin" "$WORK/flash/left/boot1.bin" || fail "the boot stage was touched"
 
@@ -96,18 +96,18 @@ old=$(cd "$WORK/left/parts" && stat -c '%n %s' miscdata nr_fixnv1_a nr_runtimenv
 expect 0 fdlctl -j vault
 id=$(grep -o '{[^{]*"partition":"partition-table"[^{]*}' "$WORK/out" | head -n 1 | grep -o '"id":"[^"]*"' | cut -d'"' -f4)
 simctl '{"cmd":"replug","device":"left"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 --yes --package=ab.pac vault restore "$id" --slot="$(port_of left)"
+expect 0 fdlctl -q --timeout=600 --yes --package=ab.pac vault restore "$id" --slot="$(port_of left)"
 [ "$(sizes left)" = "$old" ] || fail "the table is not the old one: $(sizes left)"
 own left
 simctl '{"cmd":"replug","device":"left"}' >/dev/null
 sed -n 's/^\([a-z_0-9]*\) [0-9]* \([0-9]*\)$/\1 \2M/p; s/^\([a-z_0-9]*\) .* rest$/\1 rest/p' "$here/repartition.table" >"$WORK/table"
 expect 2 fdlctl -q --package=ab.pac repartition "$WORK/table" --slot="$(port_of left)"
-expect 0 fdlctl -q --timeout=60 --yes --package=ab.pac repartition "$WORK/table" --slot="$(port_of left)"
+expect 0 fdlctl -q --timeout=600 --yes --package=ab.pac repartition "$WORK/table" --slot="$(port_of left)"
 [ "$(sizes left)" = "$new" ] || fail "the table is not that of the file: $(sizes left)"
 own left
 simctl '{"cmd":"replug","device":"left"}' >/dev/null
 grep -v calinv "$WORK/table" >"$WORK/without"
-expect 5 fdlctl -q --timeout=60 --yes --package=ab.pac repartition "$WORK/without" --slot="$(port_of left)"
+expect 5 fdlctl -q --timeout=600 --yes --package=ab.pac repartition "$WORK/without" --slot="$(port_of left)"
 says "calinv holds data of this unit alone"
 (cat "$WORK/table" && echo boot 1M) >"$WORK/bad"
 expect 9 fdlctl -q --yes --package=ab.pac repartition "$WORK/bad" --slot="$(port_of left)"
@@ -115,7 +115,7 @@ says "takes the rest and is not the last"
 echo "boot some" >"$WORK/bad"
 expect 2 fdlctl -q --yes --package=ab.pac repartition "$WORK/bad" --slot="$(port_of left)"
 simctl '{"cmd":"plug","device":"two"}' >/dev/null
-expect 5 fdlctl -q --timeout=60 --yes --package=ab.pac vault restore "$id" --slot="$(port_of two)"
+expect 5 fdlctl -q --timeout=600 --yes --package=ab.pac vault restore "$id" --slot="$(port_of two)"
 says "this is another one"
 simctl '{"cmd":"unplug","device":"two"}' >/dev/null
 simctl '{"cmd":"unplug","device":"left"}' >/dev/null
@@ -135,7 +135,7 @@ for point in "${points[@]}"; do
         simctl "{\"cmd\":\"fault\",\"device\":\"two\",\"fault\":\"$point\"}" >/dev/null
         start_job flash ab.pac --repartition --slot="$(port_of two)"
         first=$job
-        fdlctl -q --timeout=60 wait "$first" >"$WORK/out" 2>"$WORK/err" && fail "$point: it passed"
+        fdlctl -q --timeout=600 wait "$first" >"$WORK/out" 2>"$WORK/err" && fail "$point: it passed"
         expect 0 fdlctl -j show "$first"
         if grep -q '"Stage":"\(identify\|backup\)"' "$WORK/out"; then # before the change
                 says '"verdict":"unchanged"'
@@ -144,7 +144,7 @@ for point in "${points[@]}"; do
                 says "To finish: fdlctl retry $first"
         fi
         simctl '{"cmd":"replug","device":"two"}' >/dev/null
-        expect 0 fdlctl -q --timeout=60 retry "$first"
+        expect 0 fdlctl -q --timeout=600 retry "$first"
         own "$flash"
         bootable two || fail "$point: it does not start"
 done
@@ -171,11 +171,11 @@ for point in "${kills[@]}"; do
         expect 0 fdlctl -j show "$first"
         says '"Result":"interrupted"'
         if grep -q '"Stage":"\(repartition\|restore\|erase\|write\|checking\)"' "$WORK/out"; then says "To finish: fdlctl retry $first"; fi
-        if ! fdlctl -q --timeout=60 wait "$job" >"$WORK/out" 2>"$WORK/err"; then
+        if ! fdlctl -q --timeout=600 wait "$job" >"$WORK/out" 2>"$WORK/err"; then
                 [ -z "${FDLD_TELL:-}" ] || { echo "$point: needs a power cycle"; cat "$WORK/err"; }
                 simctl '{"cmd":"replug","device":"two"}' >/dev/null
                 start_job retry "$job"
-                expect 0 fdlctl -q --timeout=60 wait "$job"
+                expect 0 fdlctl -q --timeout=600 wait "$job"
         fi
         own "$flash"
         bootable two || fail "$point: it does not start"

@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/station.sh
 . "$here/station.sh"
-enter_world --device=phone-emmc,name=unit,fdl2-start=50,flash-rate=8M --device=phone-emmc,name=later,port=1-2
+enter_world --device=phone-emmc,name=unit,fdl2-start=50,flash-rate=4M --device=phone-emmc,name=later,port=1-2
 trap stop_station EXIT
 "$FDLD_BUILD/pacmaker" phone "$WORK/phone.pac" >/dev/null
 start_bus
@@ -38,11 +38,11 @@ done
 expect 0 fdlctl -j show "$queued"
 says '"State":"waiting"'
 simctl '{"cmd":"plug","device":"later"}' >/dev/null
-expect 0 fdlctl -q --timeout=120 wait "$queued"
+expect 0 fdlctl -q --timeout=600 wait "$queued"
 # The unit still sits in FDL2: it is picked up as it is.
 start_job retry "$running"
 [ "$job" -gt "$queued" ] || fail "job numbers went backwards"
-expect 0 fdlctl -q --timeout=120 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 stop_station
 trap - EXIT
 echo "killed while writing; interrupted, picked up, mended"

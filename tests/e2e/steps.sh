@@ -123,7 +123,7 @@ kill -9 "$daemon_pid"
 wait "$daemon_pid" 2>/dev/null || true
 start_daemon
 simctl '{"cmd":"plug","device":"phone"}' >/dev/null
-expect 0 fdlctl -q --timeout=60 wait "$job"
+expect 0 fdlctl -q --timeout=600 wait "$job"
 [ ! -e "$WORK/state/spool/$job.bin" ] || fail "the spool was not cleared"
 stop_station
 trap - EXIT

@@ -53,7 +53,7 @@ done
 grep -q 'STATUS=1 running, 1 queued.*the program was upgraded, the new one takes over when no job runs' "$WORK/told" ||
         fail "the status line does not tell of the upgrade: $(cat "$WORK/told")"
 [ "$(stat -Lc %i "/proc/$pid/exe")" = "$old" ] || fail "the new program took over while a job ran"
-expect 0 fdlctl -q --timeout=120 wait "$running"
+expect 0 fdlctl -q --timeout=600 wait "$running"
 kill "$writer"
 wait "$writer" 2>/dev/null || true
 
@@ -77,7 +77,7 @@ for _ in $tries; do
         sleep 0.05
 done
 simctl '{"cmd":"plug","device":"later"}' >/dev/null
-expect 0 fdlctl -q --timeout=120 wait "$queued"
+expect 0 fdlctl -q --timeout=600 wait "$queued"
 # A program that only goes away is no upgrade.
 rm "$WORK/sbin/fdld"
 expect 0 fdlctl status
