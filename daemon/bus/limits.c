@@ -8,14 +8,14 @@
 /* How much of the station one user may take, so that the others find room. Root may take it all. What each caller (connection) may have
  * open is bounded besides. */
 
-typedef enum Share { SHARE_NONE, SHARE_JOB, SHARE_DRAFT, SHARE_IMPORT, SHARE_FILE } Share;
+typedef enum Share { SHARE_NONE, SHARE_JOB, SHARE_DRAFT, SHARE_IMPORT, SHARE_FILE, SHARE_SUBMIT } Share;
 
 static Share share_of(const Method *method) {
         static const struct {
                 const char *member;
                 Share share;
         } shares[] = {
-                {"ImportPackage", SHARE_IMPORT}, {"CreateJob", SHARE_DRAFT}, {"Flash", SHARE_JOB}, {"Submit", SHARE_JOB},
+                {"ImportPackage", SHARE_IMPORT}, {"CreateJob", SHARE_DRAFT}, {"Flash", SHARE_JOB}, {"Submit", SHARE_SUBMIT},
                 {"Retry", SHARE_JOB},            {"Probe", SHARE_JOB},       {"Reset", SHARE_JOB},
                 {"AttachFiles", SHARE_FILE},
         };
@@ -38,6 +38,7 @@ static Usage usage_of(const Bus *b, uint32_t uid) {
                 if (j->uid != uid || j->state == JOB_STATE_FINISHED)
                         continue;
                 u.files += job_files_held(j);
+                u.bytes += job_bytes_held(j);
                 if (j->state == JOB_STATE_DRAFT)
                         u.drafts++;
                 else if (streq(j->kind, "import")) {
@@ -58,6 +59,19 @@ static int check_count(Call *c, unsigned used, unsigned limit, const char *what,
                               setting, how);
 }
 
+static int check_jobs(Call *c, const Usage *u, const UserLimits *l) {
+        return check_count(c, u->jobs, l->jobs, "jobs that are not finished", "Wait for some, or cancel some.", "JobsPerUser");
+}
+
+static int check_bytes(Call *c, uint64_t used, uint64_t limit) {
+        if (used < limit)
+                return 0;
+        return call_error_set(c->e, BUS_ERROR_QUOTA,
+                              "The packages that this user imported and the files of this user's jobs take %" PRIu64 " MiB, as many as "
+                              "BytesPerUser= in [Limits] of fdld.conf allows. Remove packages that are no longer needed, or wait for jobs.",
+                              used >> 20);
+}
+
 int limits_check(Call *c, const Method *method) {
         Share share = share_of(method);
         const UserLimits *l;
@@ -75,13 +89,11 @@ int limits_check(Call *c, const Method *method) {
                 return check_count(c, u.files, l->files, "files attached to jobs", "Submit or cancel some.", "FilesPerUser");
         case SHARE_IMPORT:
                 r = check_count(c, u.imports, l->imports, "imports that are not finished", "Wait for one.", "ImportsPerUser");
-                if (r == 0 && u.bytes >= l->bytes)
-                        r = call_error_set(c->e, BUS_ERROR_QUOTA,
-                                           "The packages that this user imported take %" PRIu64 " MiB, as many as BytesPerUser= in [Limits] of "
-                                           "fdld.conf allows. Remove some that are no longer needed.",
-                                           u.bytes >> 20);
-                return r;
+                return r == 0 ? check_bytes(c, u.bytes, l->bytes) : r;
+        case SHARE_SUBMIT:
+                r = check_jobs(c, &u, l);
+                return r == 0 && !c->object->old && job_files_held(c->object->object) > 0 ? check_bytes(c, u.bytes, l->bytes) : r;
         default:
-                return check_count(c, u.jobs, l->jobs, "jobs that are not finished", "Wait for some, or cancel some.", "JobsPerUser");
+                return check_jobs(c, &u, l);
         }
 }

@@ -139,6 +139,14 @@ unsigned job_files_held(const Job *job) {
         return n + (j ? (unsigned) j->n_outputs : 0);
 }
 
+uint64_t job_bytes_held(const Job *job) {
+        const JobSteps *j = job->run ? job->run->steps : NULL;
+
+        if (!j)
+                return 0;
+        return j->task ? j->task->total : j->spooled && j->map ? mapped_file_size(j->map) : 0;
+}
+
 static unsigned files_held(Station *s) {
         unsigned n = 0;
 

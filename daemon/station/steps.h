@@ -27,6 +27,8 @@ int job_add_steps(Job *job, const StepRequest *steps, size_t n, CallError *e);
 int job_attach_file(Job *job, const char *key, int fd, CallError *e);
 /* Descriptors of clients that the job keeps open now. */
 unsigned job_files_held(const Job *job);
+/* Bytes of the state directory that the job's copies of attached files take, or will take once they are copied. */
+uint64_t job_bytes_held(const Job *job);
 
 /* Lines "partition skip bytes sha256 whole|part" of what a job has read, NULL nothing. */
 const char *job_outputs(const Job *job);

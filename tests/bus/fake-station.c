@@ -574,6 +574,9 @@ int job_attach_file(Job *job, const char *key, int fd, CallError *e) {
 unsigned job_files_held(const Job *job) {
         return streq(job->kind, "read") ? 1 : 0;
 }
+uint64_t job_bytes_held(const Job *job) {
+        return streq(job->kind, "read") ? job->bytes_total : 0;
+}
 const char *job_outputs(const Job *job _unused_) {
         return "boot 4096 8192 abc part\nmisc 0 16 def whole\n";
 }

@@ -550,6 +550,19 @@ START_TEST(test_user_limits) {
         check_error(&e, ERROR("QuotaExceeded"), "BytesPerUser=");
         w.package->size = l->bytes - 1;
         sd_bus_message_unref(call_on(stranger, BUS_ROOT, MANAGER, "ImportPackage", NULL, "hsa{sv}", STDIN_FILENO, "b.pac", 0));
+        /* Copies of what jobs brought count as well, and a draft that brings more has to wait. */
+        Job *holder = fake_add_job(fx.station, "read", JOB_STATE_QUEUED, true), *draft = fake_add_job(fx.station, "read", JOB_STATE_DRAFT, true);
+        char path[80];
+        snprintf(path, sizeof(path), BUS_ROOT "/jobs/_%llu", (unsigned long long) draft->id);
+        holder->uid = draft->uid = stranger_uid;
+        holder->bytes_total = 1;
+        call_on(stranger, BUS_ROOT, MANAGER, "ImportPackage", &e, "hsa{sv}", STDIN_FILENO, "b.pac", 0);
+        check_error(&e, ERROR("QuotaExceeded"), "BytesPerUser=");
+        call_on(stranger, path, BUS_NAME ".Job", "Submit", &e, "a{sv}", 0);
+        check_error(&e, ERROR("QuotaExceeded"), "BytesPerUser=");
+        fake_finish(fx.station, holder, JOB_RESULT_DONE);
+        sd_bus_message_unref(call_on(stranger, path, BUS_NAME ".Job", "Submit", NULL, "a{sv}", 0));
+        fake_finish(fx.station, draft, JOB_RESULT_DONE);
         for (unsigned i = 0; i < l->jobs; i++) {
                 jobs[n] = fake_add_job(fx.station, "flash", JOB_STATE_QUEUED, true);
                 jobs[n++]->uid = stranger_uid;

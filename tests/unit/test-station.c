@@ -233,6 +233,9 @@ int store_list_jobs(Store *s _unused_, uint64_t b _unused_, unsigned l _unused_,
 const uint8_t *mapped_file_data(const MappedFile *m _unused_) {
         return NULL;
 }
+uint64_t mapped_file_size(const MappedFile *m _unused_) {
+        return 0;
+}
 
 const char *step_kind_to_string(StepKind kind _unused_) {
         return "read";
