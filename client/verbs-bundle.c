@@ -542,8 +542,6 @@ int verb_bundle(int argc, char **argv) {
         Bundle b = {.job_path = path, .personal = arg_personal};
         int code = 0;
 
-        if (arg_client.host)
-                return usage_error("\"bundle\" looks at the machine that it runs on. Run it there: ssh %s fdlctl bundle %s", arg_client.host, argv[1]);
         code = find_job(argv[1], path);
         if (code)
                 return code;

@@ -69,6 +69,15 @@ says "does not go through -H"
 [ ! -e "$WORK/boot.bin" ] || fail "a file was made though nothing was read"
 expect 2 far -H bench1 trace 1
 says "Run it there"
+jobs=$(fdlctl jobs --no-legend | wc -l)
+mkdir "$WORK/saved"
+for verb in "write boot=x" "backup $WORK/new" "restore $WORK/saved" "verify $WORK/saved" "repartition $WORK/saved" "repair --from=$WORK/saved" "vault export $WORK/new" \
+        "vault import $WORK/saved" "logs 1" "bundle 1" doctor; do
+        # shellcheck disable=SC2086 # words
+        expect 2 far -H bench1 $verb
+        says "Run it there: ssh bench1 fdlctl ${verb%% *}"
+done
+[ "$(fdlctl jobs --no-legend | wc -l)" = "$jobs" ] && [ ! -e "$WORK/new" ] || fail "something was done before it was refused"
 expect 2 far -H bench1 inspect "$WORK/second.pac"
 says "needs no daemon"
 # hosts
