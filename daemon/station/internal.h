@@ -29,6 +29,7 @@
 #define ID_LOW 500
 #define JOB_HASH 1024
 #define TICK_USEC 250000ULL
+#define PROGRESS_AT_A_TICK 16U /* of so many jobs at most */
 #define RATE_SAMPLES 21 /* at 4 Hz: 5 s */
 #define HUNG_MARGIN_MS 30000U
 #define HUNG_GRACE_USEC 10000000ULL
@@ -122,6 +123,7 @@ typedef struct JobRun {
         unsigned smaller_blocks; /* halve the blocks so often: the last attempts were garbled */
         uint64_t samples[RATE_SAMPLES], sample_usec[RATE_SAMPLES];
         unsigned n_samples;
+        bool progress_untold;
 } JobRun;
 
 /* A socket in which a job was running when the daemon ended. */
@@ -162,7 +164,7 @@ struct Station {
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
         Job *finished, *finished_tail; /* in the order of finishing */
         Job *active;                   /* with a worker or an import task */
-        unsigned n_known_loaders, n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active;
+        unsigned n_known_loaders, n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active, n_ticks;
         unsigned inhibited;
         bool started, enumerated, stopping;
         bool queue_busy, queue_again; /* queue_run() does not call itself */

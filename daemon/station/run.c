@@ -807,7 +807,7 @@ int mailbox_event(sd_event_source *source _unused_, int fd _unused_, uint32_t ev
         return 0;
 }
 
-/* ---- progress, 4 times a second while something runs ---- */
+/* ---- progress, looked at 4 times a second while something runs ---- */
 
 static void read_progress(const Job *job, uint64_t *ret_done, uint64_t *ret_total) {
         *ret_done = *ret_total = 0;
@@ -856,8 +856,18 @@ static void update_progress(Job *job, uint64_t now) {
         job->progress_valid = job->progress_valid || (total > 0 && total != U64_UNKNOWN);
         job->progress = MAX(job->progress, progress);
         update_rate(job, now);
-        NOTIFY(job->station, OBJECT_JOB, job, "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate",
-               "ExpectedEndUSec");
+        job->run->progress_untold = true;
+}
+
+/* Every client of the bus that listens pays for each signal: many jobs take turns. */
+static void tell_progress(Job *job) {
+        Station *s = job->station;
+        unsigned turns = (s->n_active + PROGRESS_AT_A_TICK - 1) / PROGRESS_AT_A_TICK;
+
+        if (!job->run->progress_untold || (s->n_ticks + job->id) % turns != 0)
+                return;
+        job->run->progress_untold = false;
+        NOTIFY(s, OBJECT_JOB, job, "Progress", "ProgressValid", "BytesDone", "BytesTotal", "Rate", "ExpectedEndUSec");
 }
 
 static void check_alive(Job *job, uint64_t now) {
@@ -895,9 +905,11 @@ static int tick(sd_event_source *source, uint64_t usec _unused_, void *userdata)
         Station *s = userdata;
         uint64_t now = now_monotonic();
 
+        s->n_ticks++;
         for (Job *job = s->active, *next; job; job = next) {
                 next = job->run->active_next;
                 update_progress(job, now);
+                tell_progress(job);
                 schedule_check_straggler(job);
                 check_alive(job, now);
         }

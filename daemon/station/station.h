@@ -159,7 +159,7 @@ typedef enum ObjectKind { OBJECT_STATION, OBJECT_DEVICE, OBJECT_SLOT, OBJECT_PAC
  * the next 64 queued, the last 64 finished); `changed` comes for exported jobs only. A job that is not exported is
  * found by station_find_job() as long as it is in memory. `removed` is the last moment at which the object may be used.
  * `properties`: NULL-terminated names as on the bus ("State", "Stage"). Progress properties come together and at most 4
- * times a second for each job. */
+ * times a second for each job, less often where more than 16 run. */
 typedef struct StationObserver {
         void (*added)(void *userdata, ObjectKind kind, void *object);
         void (*removed)(void *userdata, ObjectKind kind, void *object);

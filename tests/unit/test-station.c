@@ -591,7 +591,7 @@ void settings_default(Settings *s) {
 /* ---- what the observer saw ---- */
 
 static struct {
-        unsigned finished, actions, added[OBJECT_JOB + 1], removed[OBJECT_JOB + 1];
+        unsigned finished, actions, added[OBJECT_JOB + 1], removed[OBJECT_JOB + 1], progress[128];
         JobResult last;
         char action[32];
 } seen;
@@ -602,7 +602,9 @@ static void on_added(void *u _unused_, ObjectKind kind, void *object _unused_) {
 static void on_removed(void *u _unused_, ObjectKind kind, void *object _unused_) {
         seen.removed[kind]++;
 }
-static void on_changed(void *u _unused_, ObjectKind k _unused_, void *o _unused_, const char *const *p _unused_) {
+static void on_changed(void *u _unused_, ObjectKind k, void *o, const char *const *p) {
+        if (k == OBJECT_JOB && streq(p[0], "Progress"))
+                seen.progress[((Job *) o)->id % ELEMENTSOF(seen.progress)]++;
 }
 static void on_finished(void *u _unused_, Job *job) {
         ck_assert_int_eq(job->state, JOB_STATE_FINISHED);
@@ -1290,6 +1292,41 @@ START_TEST(progress_never_falls) {
                 pass_time(300000);
         ck_assert_uint_eq(job->rate, 0);
         ck_assert_uint_eq(job->expected_end_usec, U64_UNKNOWN);
+}
+END_TEST
+
+/* Few are told of at each tick, many take turns and nobody is forgotten. */
+START_TEST(progress_of_many_takes_turns) {
+        enum { JOBS = 48, TICKS = 24 };
+        Job *jobs[JOBS], *alone;
+        unsigned before;
+
+        alone = flash(ON_SLOT(1));
+        (void) plug(1);
+        for (int t = 0; t < TICKS; t++) {
+                worker_of(alone)->total = 1000;
+                worker_of(alone)->done++;
+                pass_time(300000);
+        }
+        before = seen.progress[alone->id];
+        ck_assert_uint_ge(before, TICKS - 1);
+        for (int i = 0; i < JOBS - 1; i++) {
+                jobs[i] = flash(ON_SLOT(i + 2));
+                (void) plug(i + 2);
+        }
+        jobs[JOBS - 1] = alone;
+        for (int t = 0; t < TICKS; t++) {
+                for (int i = 0; i < JOBS; i++) {
+                        worker_of(jobs[i])->total = 1000;
+                        worker_of(jobs[i])->done++;
+                }
+                pass_time(300000);
+        }
+        seen.progress[alone->id] -= before;
+        for (int i = 0; i < JOBS; i++) {
+                ck_assert_uint_ge(seen.progress[jobs[i]->id], TICKS / 3 - 1);
+                ck_assert_uint_le(seen.progress[jobs[i]->id], TICKS / 3 + 1);
+        }
 }
 END_TEST
 
@@ -2324,6 +2361,7 @@ static Suite *suite(void) {
         tcase_add_test(t, back_before_the_record);
         tcase_add_test(t, not_back_in_time);
         tcase_add_test(t, progress_never_falls);
+        tcase_add_test(t, progress_of_many_takes_turns);
         tcase_add_test(t, stuck_worker_wedges_its_slot_only);
         tcase_add_test(t, waiting_for_the_disk_is_not_stuck);
         tcase_add_test(t, late_end_of_a_stuck_worker_frees_the_slot);
