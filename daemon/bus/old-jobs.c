@@ -281,6 +281,16 @@ static void on_list(int error, const StoreJob *jobs, size_t n, void *userdata) {
         query_free(q);
 }
 
+/* Whether a page of the newest jobs can be made of those in memory, without waiting for the disk. */
+static bool is_in_memory(const Query *q) {
+        uint64_t from = station_complete_from(q->bus->station);
+        unsigned n = 0;
+
+        for (const Job *j = station_jobs(q->bus->station); j; j = j->next)
+                n += j->id >= from && row_fits(q, j->id, j->state);
+        return from <= 1 || n >= q->limit;
+}
+
 int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit) {
         const Query q = {.bus = c->bus,
                          .message = c->message,
@@ -290,9 +300,9 @@ int old_jobs_list(Call *c, JobState state, uint64_t before, unsigned limit) {
                          .state = state};
         int r;
 
-        if ((int) state < 0 || state == JOB_STATE_FINISHED)
-                return query_start(c->bus, &q, on_list, before, limit, c->e);
         /* Only finished jobs leave memory. */
+        if (((int) state < 0 || state == JOB_STATE_FINISHED) && !is_in_memory(&q))
+                return query_start(c->bus, &q, on_list, before, limit, c->e);
         r = reply_list(&q, NULL, 0);
         return r < 0 ? r : 1;
 }

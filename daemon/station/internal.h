@@ -163,6 +163,7 @@ struct Station {
         Job *job_hash[JOB_HASH];
         Job *queue, *queue_tail;       /* submitted, not started, in the order of submission */
         Job *finished, *finished_tail; /* in the order of finishing */
+        uint64_t complete_from;        /* every job with this number or a higher one is in memory */
         Job *active;                   /* with a worker or an import task */
         unsigned n_known_loaders, n_devices, n_slots, n_unfinished, n_drafts, n_imports, n_exports, n_finished, n_running, n_queued, n_active, n_ticks;
         unsigned inhibited;

@@ -327,6 +327,7 @@ static void keep_finished(Job *job) {
                 Job *old = s->finished;
                 s->finished = old->finished_next;
                 s->n_finished--;
+                s->complete_from = MAX(s->complete_from, old->id + 1);
                 if (old->exported)
                         notify_removed(s, OBJECT_JOB, old);
                 job_free(old);

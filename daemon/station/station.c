@@ -302,6 +302,7 @@ static void restore(Station *s, const StoreSnapshot *snapshot) {
         for (size_t i = 0; i < snapshot->n_batches; i++)
                 batch_restore(s, snapshot->batches + i);
         /* What is finished first: a retry looks at the attempt before it, and what was running is the last to be forgotten. */
+        s->complete_from = snapshot->complete_from;
         for (int finished = 1; finished >= 0; finished--)
                 for (size_t i = 0; i < snapshot->n_jobs; i++)
                         if ((snapshot->jobs[i].state == JOB_STATE_FINISHED) == finished)
@@ -516,6 +517,10 @@ const char *station_name(const Station *s) {
 
 const UserLimits *station_limits(const Station *s) {
         return &s->settings.limits;
+}
+
+uint64_t station_complete_from(const Station *s) {
+        return s->complete_from;
 }
 
 unsigned station_jobs_running(const Station *s) {

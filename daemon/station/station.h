@@ -198,6 +198,8 @@ const char *station_name(const Station *s); /* [Station] Name=, clean UTF-8 */
 struct UserLimits;
 const struct UserLimits *station_limits(const Station *s); /* station/settings.h */
 unsigned station_batches_running(const Station *s);
+/* Every job with this number or a higher one is in memory; of the others only some. */
+uint64_t station_complete_from(const Station *s);
 unsigned station_jobs_running(const Station *s);
 unsigned station_jobs_queued(const Station *s);
 Device *station_find_device(Station *s, uint64_t number);

@@ -565,13 +565,18 @@ static int append_up_to(Database *d, StatementId id, TableId table, unsigned lim
 }
 
 static int load_jobs(Database *d, StoreSnapshot *ret) {
+        size_t unfinished = 0;
         void *jobs = NULL;
         int r;
 
         r = append_up_to(d, STATEMENT_UNFINISHED_JOBS, TABLE_JOBS, ROWS_MAX, &jobs, &ret->n_jobs);
-        if (r == 0)
+        if (r == 0) {
+                unfinished = ret->n_jobs;
                 r = append_up_to(d, STATEMENT_FINISHED_JOBS, TABLE_JOBS, FINISHED_IN_SNAPSHOT, &jobs, &ret->n_jobs);
+        }
         ret->jobs = jobs;
+        if (ret->n_jobs - unfinished == FINISHED_IN_SNAPSHOT)
+                ret->complete_from = ret->jobs[unfinished].id;
         return r;
 }
 

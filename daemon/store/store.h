@@ -194,6 +194,7 @@ typedef struct StoreSnapshot {
         StoreSlot *slots;
         StorePackage *packages;
         StoreJob *jobs;            /* all unfinished, then the newest 64 finished, by id */
+        uint64_t complete_from;    /* every job with this number or a higher one is among them */
         uint64_t next_id;          /* first id that was never handed out */
         size_t n_batches;
         StoreBatch *batches;       /* all unfinished, then the newest 16 finished, by id; units are counted by their records */

@@ -36,6 +36,8 @@ struct Station {
         size_t n_old;
         Question questions[64];
         size_t n_questions;
+        unsigned n_asked;
+        uint64_t complete_from;
 };
 
 Station *fake_station_new(void) {
@@ -228,6 +230,11 @@ void fake_add_old_job(Station *s, uint64_t id, const char *port) {
                         .stage = STAGE_INVALID};
         snprintf(j->port, sizeof(j->port), "%s", port);
         j->failure = FAILURE_INIT;
+        s->complete_from = MAX(s->complete_from, id + 1);
+}
+
+unsigned fake_old_jobs_asked(const Station *s) {
+        return s->n_asked;
 }
 
 void fake_last_old_job_of(Station *s, const Package *p) {
@@ -290,6 +297,9 @@ const char *station_name(const Station *s _unused_) {
         return "line 1";
 }
 
+uint64_t station_complete_from(const Station *s) {
+        return s->complete_from;
+}
 unsigned station_jobs_running(const Station *s _unused_) {
         return 3;
 }
@@ -474,6 +484,7 @@ size_t job_stages(const Job *job, JobStage ret[static STAGE_MAX]) {
 int station_list_old_jobs(Station *s, uint64_t before, unsigned limit, StationJobsFunc fn, void *userdata) {
         if (s->n_questions >= ELEMENTSOF(s->questions))
                 return -ENOBUFS;
+        s->n_asked++;
         s->questions[s->n_questions++] = (Question){before, limit, fn, userdata};
         return 0;
 }

@@ -1126,6 +1126,12 @@ START_TEST(test_list_jobs) {
         check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 0), all, ELEMENTSOF(all));
         check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 2, "before", "t", UINT64_C(100), "limit", "u", 2),
                    page, 2);
+        /* The newest ones are in memory: nobody waits for the disk. */
+        unsigned asked = fake_old_jobs_asked(fx.station);
+        check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 1, "limit", "u", 1), running, 1);
+        ck_assert_uint_eq(fake_old_jobs_asked(fx.station), asked);
+        check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 1, "limit", "u", 2), all, 2);
+        ck_assert_uint_eq(fake_old_jobs_asked(fx.station), asked + 1);
         check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 1, "state", "s", "running"), running, 1);
         check_list(call(BUS_ROOT, MANAGER, "ListJobs", NULL, "a{sv}", 1, "state", "s", "draft"), NULL, 0);
 }

@@ -1512,6 +1512,7 @@ START_TEST(many_jobs_are_bounded) {
         }
         settle();
         ck_assert_uint_eq(st->n_finished, JOBS_FINISHED_KEPT);
+        ck_assert_uint_eq(station_complete_from(st), last->id - JOBS_FINISHED_KEPT + 1);
         ck_assert_uint_eq(st->n_unfinished, 0);
         ck_assert_uint_eq(package->users, 0);
 }

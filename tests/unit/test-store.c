@@ -258,6 +258,7 @@ START_TEST(snapshot_has_unfinished_then_newest_finished) {
         for (size_t i = 0; i < 10; i++)
                 ck_assert_uint_eq(snapshot.jobs[i].id, (i + 1) * 10);
         ck_assert_uint_eq(snapshot.jobs[10 + 63].id, 99);
+        ck_assert_uint_eq(snapshot.complete_from, snapshot.jobs[10].id);
         for (size_t i = 10; i < 74; i++) {
                 ck_assert_int_eq(snapshot.jobs[i].state, JOB_STATE_FINISHED);
                 ck_assert(i == 10 || snapshot.jobs[i].id > snapshot.jobs[i - 1].id);
