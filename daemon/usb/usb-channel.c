@@ -23,9 +23,12 @@
 /* When a device is pulled, transfers fail some time before the kernel says that it is gone. */
 #define VANISH_MS 500
 /* What is streamed goes out in pieces: enough in flight to keep the bus busy while one is replaced, and little enough that 64
- * devices stay below the kernel's limit of 16 MiB for all transfers. A multiple of every packet size. */
+ * devices stay below the kernel's limit of 16 MiB for all transfers. Each piece costs a few system calls, so few devices have larger ones.
+ * Powers of two, multiples of every packet size. */
 #define PIECES 3
-#define PIECE_SIZE (64 * 1024)
+#define PIECE_SMALL (64u * 1024)
+#define PIECE_LARGE (512u * 1024)
+#define STREAMED_MAX (8u * 1024 * 1024) /* in flight, of all devices: the rest is for those that do something else */
 /* A device that answers in the middle of a stream has given up on it; so long it may still take more. */
 #define EARLY_ANSWER_MS 500
 /* After so much silence, and twice as much each time, it is looked whether the silence is one. */
@@ -325,23 +328,38 @@ static int expect_answer(UsbChannel *u, uint64_t until) {
 
 /* ---- streams ---- */
 
+static _Atomic unsigned streams; /* of all devices, under way */
+
 typedef struct Stream {
         const uint8_t *data;
         size_t size, at;      /* at: not submitted yet */
+        size_t piece;         /* at most so large */
         unsigned first, n;    /* pieces in flight */
         uint32_t timeout_ms;
         uint64_t until, early; /* early: when an answer was seen that came before the end, 0 none */
 } Stream;
 
+static size_t piece_of(size_t largest) {
+        size_t piece = largest, n = MAX(atomic_load(&streams), 1u);
+
+        while (piece > PIECE_SMALL && n * PIECES * piece > STREAMED_MAX)
+                piece /= 2;
+        return piece;
+}
+
 static int stream_submit(UsbChannel *u, Stream *st) {
         while (st->n < PIECES && st->at < st->size) {
                 Transfer *t = u->pieces + (st->first + st->n) % PIECES;
-                size_t n = MIN(st->size - st->at, (size_t) PIECE_SIZE);
+                size_t n = MIN(st->size - st->at, piece_of(st->piece));
                 int r;
 
                 fill_out(u, t, st->data + st->at, n, st->at + n == st->size);
-                /* With others in flight nothing is lost by waiting for them first. */
-                r = submit(u, t, st->n > 0 ? 0 : st->until);
+                /* With others in flight nothing is lost by waiting for them first, and a smaller piece may still find room. */
+                r = submit(u, t, st->n > 0 || st->piece > PIECE_SMALL ? 0 : st->until);
+                if (r == -ENOMEM && st->piece > PIECE_SMALL) {
+                        st->piece = PIECE_SMALL;
+                        continue;
+                }
                 if (r == -ENOMEM && st->n > 0)
                         return 0;
                 if (r < 0)
@@ -388,24 +406,32 @@ static int stream_end(UsbChannel *u, Stream *st, int r) {
 
 static int usb_stream(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {
         UsbChannel *u = usb_channel_of(c);
-        Stream st = {.data = data, .size = size, .timeout_ms = timeout_ms, .until = usb_now(NULL) + timeout_ms};
+        Stream st = {.data = data, .size = size, .piece = PIECE_LARGE, .timeout_ms = timeout_ms, .until = usb_now(NULL) + timeout_ms};
         int r;
 
         if (size == 0)
                 return -EMSGSIZE;
+        atomic_fetch_add(&streams, 1);
         r = expect_answer(u, st.until);
         while (r == 0 && (st.at < st.size || st.n > 0)) {
                 r = atomic_load(&u->cancelled) ? -ECANCELED : stream_submit(u, &st);
                 if (r == 0)
                         r = stream_wait(u, &st);
         }
-        return r < 0 ? stream_end(u, &st, r) : 0;
+        if (r < 0)
+                r = stream_end(u, &st, r);
+        atomic_fetch_sub(&streams, 1);
+        return r;
 }
 
 static int usb_fetch(UsbChannel *u, uint32_t timeout_ms) {
+        int r;
+
         if (atomic_load(&u->cancelled))
                 return -ECANCELED;
-        return u->in_at == u->in_end ? fetch(u, usb_now(NULL) + timeout_ms) : 0;
+        r = u->in_at == u->in_end ? fetch(u, usb_now(NULL) + timeout_ms) : 0;
+        /* Whoever only looks has seen nothing; who waits, waits for memory too. */
+        return r == -ENOMEM && timeout_ms == 0 ? -ETIMEDOUT : r;
 }
 
 static int usb_borrow(Channel *c, uint32_t timeout_ms, const uint8_t **ret, size_t *ret_size) {

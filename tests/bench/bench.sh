@@ -22,7 +22,7 @@ usage: ./run bench [OPTION…]
   --modes='MODE …' escaped, plain, raw: how one device is written
   --image=MIB      how large the image is, at most 256: what each step costs once, such as its intent on disk, counts less in a large one
   --records=N      how many records the database has (default 1000000, beside 10000 queued jobs; needs 2 GB)
-  --only='PART …'  kernels link unlimited many control records instructions
+  --only='PART …'  kernels link unlimited controller many control records instructions
   --peer='COMMAND {fdl1} {fdl2} {image} {size}'
                    another flasher, which writes {image} to the partition super of the same kind of device, beside fdld
   --baseline       stores today's counts of instructions as what later ones are compared with
@@ -30,7 +30,7 @@ END
         exit 2
 }
 
-runs=3 json=no counts="1 4 16" only="kernels link unlimited many control records instructions" peer='' store_baseline=no records=1000000 modes="escaped plain raw" image_mib=128
+runs=3 json=no counts="1 4 16" only="kernels link unlimited controller many control records instructions" peer='' store_baseline=no records=1000000 modes="escaped plain raw" image_mib=128
 while [ $# -gt 0 ]; do
         case $1 in
         --json) json=yes ;;
@@ -52,7 +52,7 @@ case $records in '' | *[!0-9]* | 0) usage ;; esac
 case $image_mib in '' | *[!0-9]* | 0) usage ;; esac
 [ "$image_mib" -le 256 ] || usage
 for mode in $modes; do [[ " escaped plain raw " == *" $mode "* ]] || usage; done
-for part in $only; do [[ " kernels link unlimited many control records instructions " == *" $part "* ]] || usage; done
+for part in $only; do [[ " kernels link unlimited controller many control records instructions " == *" $part "* ]] || usage; done
 
 tick=$(getconf CLK_TCK)
 
@@ -73,6 +73,8 @@ inside_jobs() {
         start_bus
         start_daemon
         fdlctl -q import "$WORK/phone.pac" >/dev/null
+        # As for every unit but the first: the package is in the page cache. (Its holes are not, by the import alone.)
+        cat "$WORK/state/packages"/* >/dev/null
         c0=$(cpu_of "$daemon_pid")
         t0=$(date +%s%N)
         # shellcheck disable=SC2086 # options
@@ -103,6 +105,19 @@ inside_jobs() {
         } >"$WORK/result"
         stop_station
         loop_of | awk '{ print "loop_over", $2; print "loop_over_cpu", $3; print "loop_longest", $4; print "loop_longest_cpu", $5 }' >>"$WORK/result"
+}
+
+# inside_null N ARGUMENTS…: N null clients that begin together, one for each device: "BYTES SECONDS" of all.
+inside_null() {
+        local n=$1 i
+        shift
+        mkfifo "$WORK/gate"
+        exec 9<>"$WORK/gate"
+        for i in $(seq 0 $((n - 1))); do "$FDLD_BUILD/foreign" "${@:1:$#-1}" --gate="$i" super "${!#}" <"$WORK/gate" >"$WORK/null.$i" 9>&- & done
+        for i in $(seq 0 $((n - 1))); do until [ -s "$WORK/null.$i" ]; do sleep 0.02; done; done
+        exec 9>&-
+        wait
+        cat "$WORK"/null.* | awk '$1 == "null" { b += $2; if (!from || $5 < from) from = $5; if ($6 > to) to = $6 } END { print "null_bytes", b; print "null_us", (to - from) * 1e6 }' >"$WORK/result"
 }
 
 # inside_plug N: N jobs one after the other on a socket, each queued before its unit comes; from the kernel's message to the first byte, as
@@ -271,7 +286,7 @@ simulate() {
         WORK=$scratch/run
         rm -rf "$WORK"
         mkdir -p "$WORK"
-        ln -s "$scratch/phone.pac" "$WORK/phone.pac"
+        ln -s "$scratch/measured.pac" "$WORK/phone.pac"
         export WORK FDLD_BUILD
         BENCH_INSIDE=$command "$FDLD_BUILD/usbsim" --fast --stats --storage="$WORK/flash" "$@" -- bash "$here/bench.sh" 2>"$scratch/stats" ||
                 { cat "$scratch/stats" >&2; exit 1; }
@@ -291,14 +306,53 @@ null() {
 make_images() {
         [ -f "$scratch/phone.pac" ] && return 0
         "$FDLD_BUILD/pacmaker" phone "$scratch/phone.pac" --size=System=${image_mib}M >/dev/null
+        "$FDLD_BUILD/pacmaker" phone "$scratch/small.pac" --size=System=4M >/dev/null
         head -c ${image_mib}M /dev/urandom >"$scratch/image"
 }
 
 device_of() { case $1 in escaped) echo phone-emmc,hdlc=always ;; plain) echo phone-emmc ;; raw) echo phone-emmc,raw=1 ;; esac; }
 
+# Devices that share a controller of 40 MB/s: what comes through in all, fdld and as many null clients in turn.
+bench_controller() {
+        local n f=$scratch/c options
+        head -c 16M "$scratch/image" >"$scratch/little"
+        "$FDLD_BUILD/pacmaker" phone "$scratch/little.pac" --size=System=16M >/dev/null
+        ln -sfn little.pac "$scratch/measured.pac"
+        for n in $counts; do
+                [ "$n" -gt 1 ] || continue
+                rm -f "$f".*
+                options=(--controllers=1 --bus-rate=40M)
+                for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
+                for _ in $(seq "$runs"); do
+                        BENCH_FLASH=--verify=ack simulate "inside_jobs $n" "${options[@]}"
+                        value write_bytes >"$f.bytes"; value write_window >"$f.window"
+                        simulate "inside_null $n --plain --null=0xf800 $scratch/little" "${options[@]}"
+                        paste "$f.bytes" "$f.window" <(value null_bytes) <(value null_us) | awk -v f="$f" '{
+                                print $1 / $2 >>(f ".rate"); print $3 / $4 >>(f ".null"); print $1 / $2 / ($3 / $4) * 100 >>(f ".share") }'
+                done
+                figure controller "$n devices: write" MB/s "$f.rate"
+                figure controller "$n null clients" MB/s "$f.null"
+                figure controller "$n devices: share of the null clients" % "$f.share"
+        done
+        ln -sfn phone.pac "$scratch/measured.pac"
+}
+
+# write_cpu MODE RATE: processor time of the daemon for each GiB that is written, in $write_cpu: two jobs, one with so much more than the
+# other, that read nothing back. What a job costs once, and checking, is not in it.
+write_cpu() {
+        local package first_cpu='' first_bytes
+        for package in small phone; do
+                ln -sfn "$scratch/$package.pac" "$scratch/measured.pac"
+                BENCH_FLASH="--verify=ack $([ "$1" = raw ] && echo --raw=on || true)" simulate "inside_jobs 1" --bus-rate="$2" --device="$(device_of "$1")"
+                [ -n "$first_cpu" ] || { first_cpu=$(value cpu) first_bytes=$(value bytes); }
+        done
+        ln -sfn "$scratch/phone.pac" "$scratch/measured.pac"
+        write_cpu=$(awk -v c="$(value cpu)" -v f="$first_cpu" -v b="$(value bytes)" -v g="$first_bytes" 'BEGIN { print (c - f) / 1e6 / ((b - g) / 1073741824) }')
+}
+
 # against_null PART RATE MODE: fdld and the null client in turn, on a link of that rate.
 against_null() {
-        local part=$1 rate=$2 mode=$3 bytes seconds cpu f=$scratch/f
+        local part=$1 rate=$2 mode=$3 bytes seconds cpu write_cpu f=$scratch/f
         rm -f "$f".*
         for _ in $(seq "$runs"); do
                 BENCH_FLASH=$([ "$mode" = raw ] && echo --raw=on || true) simulate "inside_jobs 1" --bus-rate="$rate" --device="$(device_of "$mode")"
@@ -310,13 +364,19 @@ against_null() {
                 awk -v c="$(value cpu)" -v b="$(value bytes)" -v s="$sim_cpu" -v f="$f" 'BEGIN {
                         print c / 1e6 / (b / 1073741824) >>(f ".cpus"); print s / 1e6 / (b / 1073741824) >>(f ".sims") }'
                 awk -v c="$cpu" -v b="$bytes" -v f="$f" 'BEGIN { print c / (b / 1073741824) >>(f ".nullcpus") }'
+                [ "$part" != link ] || continue
+                write_cpu "$mode" "$rate"
+                echo "$write_cpu" >>"$f.writecpus"
+                awk -v a="$write_cpu" -v c="$cpu" -v b="$bytes" 'BEGIN { if (c > 0) print a / (c / (b / 1073741824)) }' >>"$f.cputimes"
         done
         figure "$part" "$mode: write" MB/s "$f.rates"
         figure "$part" "$mode: null client, same block" MB/s "$f.nulls"
         figure "$part" "$mode: share of the null client" % "$f.shares"
         [ "$part" = link ] && return 0
         figure "$part" "$mode: daemon, whole job" CPU-s/GiB "$f.cpus"
+        figure "$part" "$mode: daemon, writing" CPU-s/GiB "$f.writecpus"
         figure "$part" "$mode: null client" CPU-s/GiB "$f.nullcpus"
+        [ ! -s "$f.cputimes" ] || figure "$part" "$mode: daemon, writing, of the null client" times "$f.cputimes"
         figure "$part" "$mode: simulator" CPU-s/GiB "$f.sims"
 }
 
@@ -491,6 +551,7 @@ bench_instructions() {
 
 status=0
 make_images
+ln -s phone.pac "$scratch/measured.pac"
 ! wanted kernels || bench_kernels
 ! wanted instructions || bench_instructions || status=1
 for part in link unlimited; do
@@ -499,6 +560,7 @@ for part in link unlimited; do
         [ $part = unlimited ] || rate=40M
         for mode in $modes; do against_null $part $rate $mode; done
 done
+! wanted controller || bench_controller
 ! wanted many || bench_many
 ! wanted control || bench_control
 ! wanted records || bench_records

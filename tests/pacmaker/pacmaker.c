@@ -537,11 +537,11 @@ static void put_header(Build *b) {
 /* Above PM_DENSE: the ends are random, the middle is a hole. */
 static uint8_t *big_end(const PacMaker *m, const PmFile *f, bool tail) {
         uint64_t state = start_state(m, seed_of(f)) + (tail ? 2 : 0);
-        uint8_t *p = must(malloc(PM_DENSE / 2));
+        uint8_t *p = must(malloc(PM_END));
 
-        fill_random(&state, p, PM_DENSE / 2);
+        fill_random(&state, p, PM_END);
         if (!tail)
-                put_head(f, p, PM_DENSE / 2);
+                put_head(f, p, PM_END);
         return p;
 }
 
@@ -553,8 +553,8 @@ static uint16_t crc_piece(const PacMaker *m, const Piece *p, uint16_t crc) {
         for (int tail = 0; tail < 2; tail++) {
                 uint8_t *end = big_end(m, p->file, tail);
                 if (tail)
-                        crc = pm_crc_zeros(crc, p->size - PM_DENSE);
-                crc = pm_crc(crc, end, PM_DENSE / 2);
+                        crc = pm_crc_zeros(crc, p->size - 2 * PM_END);
+                crc = pm_crc(crc, end, PM_END);
                 free(end);
         }
         return crc;
@@ -603,7 +603,7 @@ static int put_piece(const PacMaker *m, int fd, const Piece *p, uint64_t at) {
                 return put_fd(fd, p->bytes, p->size, at);
         for (int tail = 0; p->size > 0 && r == 0 && tail < 2; tail++) {
                 uint8_t *end = big_end(m, p->file, tail);
-                r = put_fd(fd, end, PM_DENSE / 2, tail ? at + p->size - PM_DENSE / 2 : at);
+                r = put_fd(fd, end, PM_END, tail ? at + p->size - PM_END : at);
                 free(end);
         }
         return r;

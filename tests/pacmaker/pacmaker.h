@@ -13,7 +13,8 @@
 #define PM_ITEMS_MAX 64
 #define PM_PARTITIONS_MAX 1000
 #define PM_BLOCKS_MAX 8
-#define PM_DENSE (64u * 1024 * 1024)
+#define PM_DENSE (256u * 1024 * 1024) /* larger files have a hole between two ends */
+#define PM_END (32u * 1024 * 1024)
 
 typedef enum PmData {
         PM_NONE,

@@ -2,11 +2,12 @@
 /* A client that knows nothing of fdld: libusb's plain calls, its own frames. It takes a phone from the boot ROM to the
  * second loader, writes a partition, reads it back, compares, and resets the phone.
  *
- *   foreign [--plain] [--null=BLOCK|--null=raw] PARTITION IMAGE [FDL1-BASE FDL2-BASE]
+ *   foreign [--plain] [--null=BLOCK|--null=raw] [--gate=N] PARTITION IMAGE [FDL1-BASE FDL2-BASE]
  *
  * --plain switches escaping off where the loader offers it. Exit status 0: what was read is the image. --null is the limit for
  * measurements: all frames are made before, only sending and waiting for each answer is timed, nothing is read back; it tells
- * "null BYTES SECONDS CPU-SECONDS". */
+ * "null BYTES SECONDS CPU-SECONDS BEGIN END". --gate is for several at once: takes the N-th phone (0 the first), says "ready" when all is
+ * prepared and begins when its standard input ends. */
 #include <errno.h>
 #include <libusb.h>
 #include <stdarg.h>
@@ -106,12 +107,30 @@ static bool find_endpoints(Phone *p, libusb_device *device) {
         return p->in && p->out && p->packet;
 }
 
-static void plug_in(Phone *p) {
+static libusb_device_handle *open_phone(unsigned number) {
+        libusb_device **list;
+        libusb_device_handle *handle = NULL;
+        ssize_t n = libusb_get_device_list(NULL, &list);
+
+        for (ssize_t i = 0; i < n; i++) {
+                struct libusb_device_descriptor d;
+                if (libusb_get_device_descriptor(list[i], &d) < 0 || d.idVendor != 0x1782 || d.idProduct != 0x4d00 || number-- > 0)
+                        continue;
+                if (libusb_open(list[i], &handle) < 0)
+                        handle = NULL;
+                break;
+        }
+        if (n >= 0)
+                libusb_free_device_list(list, 1);
+        return handle;
+}
+
+static void plug_in(Phone *p, unsigned number) {
         int r = libusb_init(NULL);
 
         if (r < 0)
                 give_up("libusb: %s", libusb_error_name(r));
-        p->handle = libusb_open_device_with_vid_pid(NULL, 0x1782, 0x4d00);
+        p->handle = open_phone(number);
         if (!p->handle)
                 give_up("no device 1782:4d00 that can be opened");
         if (!find_endpoints(p, libusb_get_device(p->handle)))
@@ -416,7 +435,14 @@ static double seconds(void) {
         return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
 }
 
-static void write_null(Phone *p, const char *name, uint8_t *data, size_t size, bool raw, size_t block) {
+static void wait_at_gate(void) {
+        puts("ready");
+        fflush(stdout);
+        while (getchar() != EOF)
+                ;
+}
+
+static void write_null(Phone *p, const char *name, uint8_t *data, size_t size, bool raw, size_t block, bool gate) {
         size_t chunk = raw ? 2u << 20 : block, n = 0;
         Piece *pieces = calloc(2 * (size / chunk + 1), sizeof *pieces);
         struct libusb_transfer *in = libusb_alloc_transfer(0), *out = libusb_alloc_transfer(0);
@@ -439,11 +465,13 @@ static void write_null(Phone *p, const char *name, uint8_t *data, size_t size, b
                 if (raw)
                         pieces[n++] = (Piece){ data + at, k };
         }
+        if (gate)
+                wait_at_gate();
         t = seconds();
         cpu = cpu_seconds();
         for (size_t i = 0; i < n; i++)
                 exchange(p, in, out, pieces + i);
-        printf("null %zu %.6f %.6f\n", size, seconds() - t, cpu_seconds() - cpu);
+        printf("null %zu %.6f %.6f %.6f %.6f\n", size, seconds() - t, cpu_seconds() - cpu, t, seconds());
         ask(p, END, NULL, 0, ACK);
         for (size_t i = 0; i < n; i += raw ? 2 : 1)
                 free(pieces[i].bytes);
@@ -476,7 +504,7 @@ static void unplug(Phone *p) {
 int main(int argc, char **argv) {
         Phone *p = &phone;
         bool plain = argc > 1 && strcmp(argv[1], "--plain") == 0;
-        const char *null = NULL;
+        const char *null = NULL, *gate = NULL;
         size_t size;
 
         argv += plain;
@@ -486,15 +514,20 @@ int main(int argc, char **argv) {
                 argv++;
                 argc--;
         }
+        if (null && argc > 1 && strncmp(argv[1], "--gate=", 7) == 0) {
+                gate = argv[1] + 7;
+                argv++;
+                argc--;
+        }
         if (argc != 3 && argc != 5) {
-                fputs("usage: foreign [--plain] [--null=BLOCK|raw] PARTITION IMAGE [FDL1-BASE FDL2-BASE]\n", stderr);
+                fputs("usage: foreign [--plain] [--null=BLOCK|raw] [--gate=N] PARTITION IMAGE [FDL1-BASE FDL2-BASE]\n", stderr);
                 return 2;
         }
         uint8_t *image = read_image(argv[2], &size);
         uint32_t first = argc == 5 ? (uint32_t) strtoul(argv[3], NULL, 0) : 0x5500;
         uint32_t second = argc == 5 ? (uint32_t) strtoul(argv[4], NULL, 0) : 0x9EFFFE00;
 
-        plug_in(p);
+        plug_in(p, gate ? (unsigned) strtoul(gate, NULL, 10) : 0);
         greet(p, "the ROM");
         load(p, first, 528);
         ask(p, EXEC, NULL, 0, ACK);
@@ -512,7 +545,7 @@ int main(int argc, char **argv) {
 
                 if (!raw && (block < 2 || block > FRAME_MAX - 8 || block % 2))
                         give_up("a block has 2 to %d bytes, an even number", FRAME_MAX - 8);
-                write_null(p, argv[1], image, size, raw, block);
+                write_null(p, argv[1], image, size, raw, block, gate);
                 unplug(p);
                 free(image);
                 return 0;
