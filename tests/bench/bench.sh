@@ -337,46 +337,42 @@ bench_controller() {
         ln -sfn phone.pac "$scratch/measured.pac"
 }
 
-# write_cpu MODE RATE: processor time of the daemon for each GiB that is written, in $write_cpu: two jobs, one with so much more than the
-# other, that read nothing back. What a job costs once, and checking, is not in it.
-write_cpu() {
-        local package first_cpu='' first_bytes
+# measure_writing MODE RATE: MB/s in $write_rate and the daemon's processor time for each GiB in $write_cpu: two jobs, one with so much more
+# than the other, that read nothing back. What a job and each of its small files cost once, and checking, is not in it.
+measure_writing() {
+        local package
         for package in small phone; do
-                ln -sfn "$scratch/$package.pac" "$scratch/measured.pac"
+                ln -sfn $package.pac "$scratch/measured.pac"
                 BENCH_FLASH="--verify=ack $([ "$1" = raw ] && echo --raw=on || true)" simulate "inside_jobs 1" --bus-rate="$2" --device="$(device_of "$1")"
-                [ -n "$first_cpu" ] || { first_cpu=$(value cpu) first_bytes=$(value bytes); }
-        done
-        ln -sfn "$scratch/phone.pac" "$scratch/measured.pac"
-        write_cpu=$(awk -v c="$(value cpu)" -v f="$first_cpu" -v b="$(value bytes)" -v g="$first_bytes" 'BEGIN { print (c - f) / 1e6 / ((b - g) / 1073741824) }')
+                echo "$(value write_bytes) $(value write_us) $(value cpu)"
+        done >"$scratch/measured"
+        read -r write_rate write_cpu < <(paste -s "$scratch/measured" | awk '{ print ($4 - $1) / ($5 - $2), ($6 - $3) / 1e6 / (($4 - $1) / 1073741824) }')
 }
 
 # against_null PART RATE MODE: fdld and the null client in turn, on a link of that rate.
 against_null() {
-        local part=$1 rate=$2 mode=$3 bytes seconds cpu write_cpu f=$scratch/f
+        local part=$1 rate=$2 mode=$3 bytes seconds cpu write_rate write_cpu f=$scratch/f
         rm -f "$f".*
         for _ in $(seq "$runs"); do
-                BENCH_FLASH=$([ "$mode" = raw ] && echo --raw=on || true) simulate "inside_jobs 1" --bus-rate="$rate" --device="$(device_of "$mode")"
-                read -r bytes seconds cpu < <(null "$mode" --bus-rate="$rate" --device="$(device_of "$mode")")
-                awk -v us="$(value write_us)" -v b="$(value write_bytes)" -v nb="$bytes" -v ns="$seconds" -v f="$f" 'BEGIN {
-                        mine = b / us; null = nb / ns / 1e6
-                        print mine >f ".rate"; print null >f ".null"; print mine / null * 100 >f ".share" }'
-                cat "$f.rate" >>"$f.rates"; cat "$f.null" >>"$f.nulls"; cat "$f.share" >>"$f.shares"
-                awk -v c="$(value cpu)" -v b="$(value bytes)" -v s="$sim_cpu" -v f="$f" 'BEGIN {
-                        print c / 1e6 / (b / 1073741824) >>(f ".cpus"); print s / 1e6 / (b / 1073741824) >>(f ".sims") }'
-                awk -v c="$cpu" -v b="$bytes" -v f="$f" 'BEGIN { print c / (b / 1073741824) >>(f ".nullcpus") }'
+                measure_writing "$mode" "$rate"
+                read -r bytes seconds cpu _ < <(null "$mode" --bus-rate="$rate" --device="$(device_of "$mode")")
+                awk -v mine="$write_rate" -v cpu="$write_cpu" -v nb="$bytes" -v ns="$seconds" -v nc="$cpu" -v f="$f" 'BEGIN {
+                        null = nb / ns / 1e6; gib = nb / 1073741824
+                        print mine >>(f ".rates"); print null >>(f ".nulls"); print mine / null * 100 >>(f ".shares")
+                        print cpu >>(f ".cpus"); print nc / gib >>(f ".nullcpus"); if (nc > 0) print cpu / (nc / gib) >>(f ".times") }'
                 [ "$part" != link ] || continue
-                write_cpu "$mode" "$rate"
-                echo "$write_cpu" >>"$f.writecpus"
-                awk -v a="$write_cpu" -v c="$cpu" -v b="$bytes" 'BEGIN { if (c > 0) print a / (c / (b / 1073741824)) }' >>"$f.cputimes"
+                BENCH_FLASH=$([ "$mode" = raw ] && echo --raw=on || true) simulate "inside_jobs 1" --bus-rate="$rate" --device="$(device_of "$mode")"
+                awk -v c="$(value cpu)" -v b="$(value bytes)" -v s="$sim_cpu" -v f="$f" 'BEGIN {
+                        print c / 1e6 / (b / 1073741824) >>(f ".jobcpus"); print s / 1e6 / (b / 1073741824) >>(f ".sims") }'
         done
         figure "$part" "$mode: write" MB/s "$f.rates"
         figure "$part" "$mode: null client, same block" MB/s "$f.nulls"
         figure "$part" "$mode: share of the null client" % "$f.shares"
         [ "$part" = link ] && return 0
-        figure "$part" "$mode: daemon, whole job" CPU-s/GiB "$f.cpus"
-        figure "$part" "$mode: daemon, writing" CPU-s/GiB "$f.writecpus"
+        figure "$part" "$mode: daemon, writing" CPU-s/GiB "$f.cpus"
         figure "$part" "$mode: null client" CPU-s/GiB "$f.nullcpus"
-        [ ! -s "$f.cputimes" ] || figure "$part" "$mode: daemon, writing, of the null client" times "$f.cputimes"
+        [ ! -s "$f.times" ] || figure "$part" "$mode: processor time, of the null client's" times "$f.times"
+        figure "$part" "$mode: daemon, whole job, with checking" CPU-s/GiB "$f.jobcpus"
         figure "$part" "$mode: simulator" CPU-s/GiB "$f.sims"
 }
 
@@ -472,24 +468,40 @@ checked anonymous memory after that
 END
 }
 
+# peer_run IMAGE: "BYTES MICROSECONDS CPU-MICROSECONDS" of the other flasher, with all that it does besides.
+peer_run() {
+        local t0 command=$peer
+        command=${command//\{fdl1\}/$scratch/fdl1} command=${command//\{fdl2\}/$scratch/fdl2}
+        command=${command//\{image\}/$1} command=${command//\{size\}/$(stat -c %s "$1")}
+        rm -rf "$scratch/peer"
+        t0=$(date +%s%N)
+        "$FDLD_BUILD/usbsim" --fast --stats --storage="$scratch/peer" --bus-rate=0 --device=phone-emmc,image-check=0 -- sh -c "$command" >"$scratch/peer.log" 2>&1 ||
+                { tail -n 20 "$scratch/peer.log" >&2; echo "bench: the other flasher failed" >&2; exit 1; }
+        echo "$(stat -c %s "$1") $((($(date +%s%N) - t0) / 1000)) $(sed -n 's/.*command \([0-9.]*\) s user, \([0-9.]*\) s system.*/\1 \2/p' "$scratch/peer.log" | awk '{ print ($1 + $2) * 1e6 }')"
+}
+
+# Writing alone: of both what a large image takes more than a small one.
 bench_peer() {
-        local f=$scratch/p t0 t1 command=$peer
+        local f=$scratch/p mode write_rate write_cpu
         head -c 40000 /dev/urandom >"$scratch/fdl1"
         cp "$scratch/fdl1" "$scratch/fdl2"
-        command=${command//\{fdl1\}/$scratch/fdl1} command=${command//\{fdl2\}/$scratch/fdl2}
-        command=${command//\{image\}/$scratch/image} command=${command//\{size\}/$(stat -c %s "$scratch/image")}
+        head -c 4M "$scratch/image" >"$scratch/small"
         for _ in $(seq "$runs"); do
-                simulate "inside_jobs 1" --bus-rate=0 --device=phone-emmc
-                rm -rf "$scratch/peer"
-                t0=$(date +%s%N)
-                "$FDLD_BUILD/usbsim" --fast --storage="$scratch/peer" --bus-rate=0 --device=phone-emmc,image-check=0 -- sh -c "$command" >"$scratch/peer.log" 2>&1 ||
-                        { tail -n 20 "$scratch/peer.log" >&2; echo "bench: the other flasher failed" >&2; exit 1; }
-                t1=$(date +%s%N)
-                awk -v w=$(((t1 - t0) / 1000)) -v mib="$image_mib" -v us="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN {
-                        other = mib * 1048576 / w; print other >>(f ".other"); print b / us / other >>(f ".ratio") }'
+                paste <(peer_run "$scratch/small") <(peer_run "$scratch/image") | awk -v f="$f" '{
+                        print ($4 - $1) / ($5 - $2) >(f ".rate"); print ($6 - $3) / 1e6 / (($4 - $1) / 1073741824) >(f ".cpu") }'
+                cat "$f.rate" >>"$f.rates"; cat "$f.cpu" >>"$f.cpus"
+                for mode in plain raw; do
+                        measure_writing $mode 0
+                        awk -v mine="$write_rate" -v other="$(cat "$f.rate")" 'BEGIN { print mine / other }' >>"$f.$mode.rate"
+                        awk -v c="$write_cpu" -v other="$(cat "$f.cpu")" 'BEGIN { if (other > 0) print c / other }' >>"$f.$mode.cpu"
+                done
         done
-        figure peer "the other flasher, start included" MB/s "$f.other"
-        figure peer "fdld, whole job, over the other flasher" ratio "$f.ratio"
+        figure peer "the other flasher: write" MB/s "$f.rates"
+        figure peer "the other flasher: writing" CPU-s/GiB "$f.cpus"
+        for mode in plain raw; do
+                figure peer "fdld, $mode: rate, of the other's" times "$f.$mode.rate"
+                [ ! -s "$f.$mode.cpu" ] || figure peer "fdld, $mode: processor time, of the other's" times "$f.$mode.cpu"
+        done
 }
 
 # job_instructions MODE: for each byte of an image: two jobs, one with 16 MiB more than the other.

@@ -26,7 +26,7 @@ family_of() {
         esac
 }
 
-at_once=8
+at_once=12
 declare -a package want touched mends
 devices=("--device=phone-emmc,name=n0,plug=no" "--device=uis8850,name=n1,plug=no")
 for ((i = 0; i < at_once; i++)); do devices+=("--device=phone-emmc,name=u$i,plug=no"); done

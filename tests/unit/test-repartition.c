@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A new partition table, on simulated units in virtual time: what it changes, what it must not, and what happens when cable or host
- * are lost anywhere in between. FDLD_LONG=1: at every message, but only at some of the many that read; FDLD_LONG=every: at all. */
+ * are lost anywhere in between. FDLD_LONG=1: at every message, each in one way, but only at some of the many that read; FDLD_LONG=every: at all, in
+ * every way. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -455,8 +456,8 @@ START_TEST(lost_anywhere) {
 
                 if (!all && !(inside && at % 6 == 2 * (uint64_t) _i) && at % 457 != 7)
                         continue;
-                /* Hundreds of questions of the same kind while everything is read twice. */
-                if (reads && !every && at % 6 != (uint64_t) _i)
+                /* Each message in one of the ways; and hundreds of questions are of the same kind while everything is read twice. */
+                if (all && !every && !inside && at % (reads ? 12 : ELEMENTSOF(ways)) != (uint64_t) _i)
                         continue;
                 interrupted_at(way, at, before, intact, want);
                 tried++;
