@@ -20,7 +20,7 @@ usage: ./run bench [OPTION…]
   --runs=N         runs of each measurement
   --devices='N …'  how many devices at once
   --modes='MODE …' escaped, plain, raw: how one device is written
-  --image=MIB      how large the image is, at most 256: what each step costs once, such as its intent on disk, counts less in a large one
+  --image=MIB      how large the image is, 64 to 256: what each step costs once, such as its intent on disk, counts less in a large one
   --records=N      how many records the database has (default 1000000, beside 10000 queued jobs; needs 2 GB)
   --only='PART …'  kernels link unlimited controller many control records instructions
   --peer='COMMAND {fdl1} {fdl2} {image} {size}'
@@ -50,7 +50,7 @@ done
 case $runs in '' | *[!0-9]* | 0) usage ;; esac
 case $records in '' | *[!0-9]* | 0) usage ;; esac
 case $image_mib in '' | *[!0-9]* | 0) usage ;; esac
-[ "$image_mib" -le 256 ] || usage
+[ "$image_mib" -ge 64 ] && [ "$image_mib" -le 256 ] || usage
 for mode in $modes; do [[ " escaped plain raw " == *" $mode "* ]] || usage; done
 for part in $only; do [[ " kernels link unlimited controller many control records instructions " == *" $part "* ]] || usage; done
 
@@ -323,15 +323,15 @@ device_of() { case $1 in escaped) echo phone-emmc,hdlc=always ;; plain) echo pho
 # Devices that share a controller of 40 MB/s: what comes through in all, fdld and as many null clients in turn.
 bench_controller() {
         local n f=$scratch/c options
-        head -c 16M "$scratch/image" >"$scratch/little"
-        "$FDLD_BUILD/pacmaker" phone "$scratch/little.pac" --size=System=16M >/dev/null
+        head -c 64M "$scratch/image" >"$scratch/little"
+        "$FDLD_BUILD/pacmaker" phone "$scratch/little.pac" --size=System=64M >/dev/null
         ln -sfn little.pac "$scratch/measured.pac"
         for n in $counts; do
                 [ "$n" -gt 1 ] || continue
                 rm -f "$f".*
                 options=(--controllers=1 --bus-rate=40M)
                 for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
-                for _ in $(seq "$runs"); do
+                for _ in $(seq $(((runs + 2) / 3))); do # half a minute each, and alike
                         BENCH_FLASH=--verify=ack simulate "inside_jobs $n" "${options[@]}"
                         value write_bytes >"$f.bytes"; value write_window >"$f.window"
                         simulate "inside_null $n --plain --null=0xf800 $scratch/little" "${options[@]}"
@@ -482,6 +482,7 @@ peer_run() {
         command=${command//\{fdl1\}/$scratch/fdl1} command=${command//\{fdl2\}/$scratch/fdl2}
         command=${command//\{image\}/$1} command=${command//\{size\}/$(stat -c %s "$1")}
         rm -rf "$scratch/peer"
+        touch_memory
         t0=$(date +%s%N)
         "$FDLD_BUILD/usbsim" --fast --stats --storage="$scratch/peer" --bus-rate=0 --device=phone-emmc,image-check=0 -- sh -c "$command" >"$scratch/peer.log" 2>&1 ||
                 { tail -n 20 "$scratch/peer.log" >&2; echo "bench: the other flasher failed" >&2; exit 1; }
@@ -495,7 +496,9 @@ bench_peer() {
         cp "$scratch/fdl1" "$scratch/fdl2"
         head -c 4M "$scratch/image" >"$scratch/small"
         for _ in $(seq "$runs"); do
-                paste <(peer_run "$scratch/small") <(peer_run "$scratch/image") | awk -v f="$f" '{
+                peer_run "$scratch/small" >"$f.small"
+                peer_run "$scratch/image" >"$f.large"
+                paste "$f.small" "$f.large" | awk -v f="$f" '{
                         print ($4 - $1) / ($5 - $2) >(f ".rate"); print ($6 - $3) / 1e6 / (($4 - $1) / 1073741824) >(f ".cpu") }'
                 cat "$f.rate" >>"$f.rates"; cat "$f.cpu" >>"$f.cpus"
                 for mode in plain raw; do
