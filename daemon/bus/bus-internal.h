@@ -99,6 +99,7 @@ struct Bus {
         BusLimits limits;
         sd_event_source *flush, *retry, *lost_source;
         uint64_t stuck_since; /* CLOCK_MONOTONIC, 0 not */
+        uint64_t flushed_usec; /* when changes were last told; CLOCK_MONOTONIC */
         BusObject root;
         BusKind kinds[OBJECT_JOB + 1];
         void *tree; /* tsearch() of BusObject by path */

@@ -7,6 +7,8 @@
 
 #define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
 #define SEC UINT64_C(1000000)
+#define JOBS_TOLD_AT_ONCE 4
+#define PAUSE_FOR_EACH_JOB_USEC UINT64_C(8000)
 
 const char *bus_lost_reason(const Bus *b) {
         return b->reason;
@@ -66,21 +68,38 @@ static bool bus_listens(Bus *b) {
         return false;
 }
 
+static int flush_later(Bus *b, uint64_t usec) {
+        (void) sd_event_source_set_time_relative(b->retry, usec);
+        (void) sd_event_source_set_enabled(b->retry, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+/* Each signal is copied to every client that listens, and many jobs have much to say: their changes are collected for a while, the longer
+ * the more there are. Whoever asks gets what is so now, and the end of a job is told at once. */
+static uint64_t rest_of_pause(const Bus *b, uint64_t now) {
+        unsigned jobs = station_jobs_running(b->station);
+        uint64_t pause = jobs <= JOBS_TOLD_AT_ONCE ? 0 : MIN(jobs * PAUSE_FOR_EACH_JOB_USEC, SEC / 2);
+
+        return b->flushed_usec + pause > now ? b->flushed_usec + pause - now : 0;
+}
+
 static int on_flush(sd_event_source *s _unused_, void *userdata) {
         Bus *b = userdata;
+        uint64_t now = 0, rest;
 
         if (b->reason[0])
                 return 0;
+        (void) sd_event_now(b->event, CLOCK_MONOTONIC, &now);
+        rest = rest_of_pause(b, now);
+        if (rest > 0)
+                return flush_later(b, rest);
         if (bus_listens(b)) {
+                b->flushed_usec = now;
                 objects_flush(b);
                 inhibitor_update(b);
                 return 0;
         }
-        if (b->reason[0])
-                return 0;
-        (void) sd_event_source_set_time_relative(b->retry, MIN(SEC / 4, b->limits.stuck_usec));
-        (void) sd_event_source_set_enabled(b->retry, SD_EVENT_ONESHOT);
-        return 0;
+        return b->reason[0] ? 0 : flush_later(b, MIN(SEC / 4, b->limits.stuck_usec));
 }
 
 static int on_retry(sd_event_source *s, uint64_t usec _unused_, void *userdata) {
