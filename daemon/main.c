@@ -322,11 +322,12 @@ static int serve(Daemon *d) {
 
 /* Memory must not grow with the devices that were here: what is large comes from the kernel and goes back to it when it is freed (by
  * itself the C library would raise that limit to the largest block it has seen, and keep what is below in each thread's arena), and
- * no worker has an arena to itself. Nothing is allocated for each frame, so this costs no time. */
+ * no worker has an arena to itself; few enough share the main thread's that it seldom waits for one. Nothing is allocated for each
+ * frame. */
 static void bound_memory(void) {
         mallopt(M_MMAP_THRESHOLD, 64 * 1024);
         mallopt(M_TRIM_THRESHOLD, 128 * 1024);
-        mallopt(M_ARENA_MAX, 2);
+        mallopt(M_ARENA_MAX, 8);
 }
 
 int main(int argc, char *argv[]) {

@@ -153,7 +153,8 @@ void object_mark(BusObject *o, const char *property);
 void object_tell(BusObject *o);
 int objects_publish(Bus *b);
 int objects_filter(sd_bus_message *m, void *userdata, sd_bus_error *error);
-void objects_flush(Bus *b);
+/* Tells the changes of so many objects at most. False: there are more. */
+bool objects_flush(Bus *b, unsigned most);
 void objects_free(Bus *b);
 /* The object at a path that must be of one kind; NULL with *e. */
 void *object_need(Bus *b, ObjectKind kind, const char *path, CallError *e);

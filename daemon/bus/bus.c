@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -8,6 +9,7 @@
 #define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
 #define SEC UINT64_C(1000000)
 #define JOBS_TOLD_AT_ONCE 4
+#define OBJECTS_AT_ONCE 16
 #define PAUSE_FOR_EACH_JOB_USEC UINT64_C(8000)
 
 const char *bus_lost_reason(const Bus *b) {
@@ -94,8 +96,11 @@ static int on_flush(sd_event_source *s _unused_, void *userdata) {
         if (rest > 0)
                 return flush_later(b, rest);
         if (bus_listens(b)) {
-                b->flushed_usec = now;
-                objects_flush(b);
+                /* Somebody may want an answer in between. */
+                if (objects_flush(b, OBJECTS_AT_ONCE))
+                        b->flushed_usec = now;
+                else
+                        (void) sd_event_source_set_enabled(b->flush, SD_EVENT_ONESHOT);
                 inhibitor_update(b);
                 return 0;
         }
@@ -270,7 +275,7 @@ Bus *bus_free(Bus *b) {
         if (!b)
                 return NULL;
         if (b->named && bus_listens(b))
-                objects_flush(b);
+                (void) objects_flush(b, UINT_MAX);
         b->named = false;
         waiters_drop(b, NULL, NULL);
         peers_free(b);

@@ -375,11 +375,12 @@ void object_tell(BusObject *o) {
         }
 }
 
-void objects_flush(Bus *b) {
+bool objects_flush(Bus *b, unsigned most) {
         if (!b->named)
-                return;
-        while (b->pending)
+                return true;
+        for (; b->pending && most > 0; most--)
                 object_tell(b->pending);
+        return !b->pending;
 }
 
 /* ---- what the station says ---- */

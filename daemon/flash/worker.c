@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -18,6 +19,8 @@
 
 /* libusb and the engine need little; the rest is room for the sanitizers. */
 #define STACK_SIZE (512U * 1024)
+/* Steps of nice below the main thread; Nice= in the unit is as much. */
+#define WORKER_NICE 5
 /* The main thread decides whether a device is back; beyond its time limit nobody believes in an answer any more. */
 #define ANSWER_SLACK_MS 5000U
 /* udev sets owner and mode of a node a little after the kernel made it. */
@@ -509,10 +512,23 @@ Trace *worker_trace(const Worker *w) {
         return trace_ref(w->trace);
 }
 
+/* The main thread answers everybody and has little to do: it goes before dozens of workers, who in the unit (Nice=) are as important as
+ * any other program. Where that is forbidden, it stays as it is. */
+static void step_back(void) {
+        id_t thread = (id_t) gettid();
+        int nice;
+
+        errno = 0;
+        nice = getpriority(PRIO_PROCESS, thread);
+        if (errno == 0)
+                (void) setpriority(PRIO_PROCESS, thread, MIN(nice + WORKER_NICE, 19));
+}
+
 static void *worker_main(void *userdata) {
         Worker *w = userdata;
         WorkerRecord *record = &w->last->record;
 
+        step_back();
         pthread_setname_np(pthread_self(), w->spec->name);
         record->failure = FAILURE_INIT;
         record->result = run_job(w, &record->report, &record->failure);

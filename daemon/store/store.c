@@ -697,7 +697,10 @@ static void *store_thread(void *userdata) {
                 execute_batch(s, batch);
                 pthread_mutex_lock(&s->mutex);
                 finish_batch(s, batch);
+                /* Whom this wakes takes the mutex at once. */
+                pthread_mutex_unlock(&s->mutex);
                 wake_main(s);
+                pthread_mutex_lock(&s->mutex);
         }
         pthread_mutex_unlock(&s->mutex);
         return NULL;
@@ -1023,8 +1026,8 @@ static int enqueue(Store *s, Request *r) {
         s->n_outstanding++;
         s->vault_bytes += r->size;
         list_append(&s->waiting, r);
-        pthread_cond_signal(&s->work);
         pthread_mutex_unlock(&s->mutex);
+        pthread_cond_signal(&s->work); /* whom this wakes takes the mutex at once */
         return 0;
 }
 
