@@ -45,6 +45,22 @@ expect 0 fdlctl -q import "$WORK/phone.pac"
 package=$(sed -n 's/^package //p' "$WORK/out")
 simctl '{"cmd":"plug","device":"c"}' >/dev/null
 expect 0 fdlctl -q flash "$package" --slot="$(port_of c)"
+
+# The same by somebody else's program, where there is one (no package in Debian 12). Values of properties are read, too.
+dfuzz() {
+        local path
+        command -v dfuzzer >/dev/null && command -v busctl >/dev/null || { echo "without dfuzzer: it is not installed"; return 0; }
+        for path in $(busctl --list tree org.fdld.Fdld1 | grep '^/org/fdld'); do
+                # What is there now may be gone then.
+                busctl introspect org.fdld.Fdld1 "$path" >/dev/null 2>&1 || continue
+                dfuzzer -s -n org.fdld.Fdld1 -o "$path" -I 200 >"$WORK/dfuzzer" 2>&1 || [ $? -eq 1 ] || { cat "$WORK/dfuzzer" >&2; fail "dfuzzer found something at $path"; }
+                kill -0 "$daemon_pid" || fail "the daemon did not survive dfuzzer at $path"
+        done
+        daemon_holds_at_most "$idle_fds" "$idle_threads"
+        echo "dfuzzer found nothing"
+}
+[ -z "${FDLD_LONG:-}" ] || dfuzz
+
 # Under a sanitizer a leak is found now.
 stop_station
 trap - EXIT
