@@ -411,8 +411,11 @@ static BusObject *adopt(Bus *b, ObjectKind kind, void *object) {
 static void on_added(void *userdata, ObjectKind kind, void *object) {
         BusObject *o = kind == OBJECT_STATION ? NULL : adopt(userdata, kind, object);
 
-        if (o)
-                object_schedule(o);
+        if (!o)
+                return;
+        /* Nobody finds what was not announced: that does not wait with the changes. */
+        o->bus->flushed_usec = 0;
+        object_schedule(o);
 }
 
 /* Copies of old jobs are not the station's, which takes care of its own. */

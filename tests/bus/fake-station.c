@@ -36,7 +36,7 @@ struct Station {
         size_t n_old;
         Question questions[64];
         size_t n_questions;
-        unsigned n_asked;
+        unsigned n_asked, running;
         uint64_t complete_from;
 };
 
@@ -44,6 +44,7 @@ Station *fake_station_new(void) {
         Station *s = calloc(1, sizeof(*s));
 
         s->next_device = 1;
+        s->running = 3;
         s->next_job = 100;
         return s;
 }
@@ -233,6 +234,10 @@ void fake_add_old_job(Station *s, uint64_t id, const char *port) {
         s->complete_from = MAX(s->complete_from, id + 1);
 }
 
+void fake_set_running(Station *s, unsigned n) {
+        s->running = n;
+}
+
 unsigned fake_old_jobs_asked(const Station *s) {
         return s->n_asked;
 }
@@ -300,8 +305,8 @@ const char *station_name(const Station *s _unused_) {
 uint64_t station_complete_from(const Station *s) {
         return s->complete_from;
 }
-unsigned station_jobs_running(const Station *s _unused_) {
-        return 3;
+unsigned station_jobs_running(const Station *s) {
+        return s->running;
 }
 
 unsigned station_jobs_destructive(const Station *s _unused_) {

@@ -26,6 +26,7 @@ void fake_finish(Station *s, Job *job, JobResult result);
 void fake_log(Station *s, Job *job, const char *line);
 void fake_user_action(Station *s, Job *job, const char *action);
 void fake_add_old_job(Station *s, uint64_t id, const char *port);
+void fake_set_running(Station *s, unsigned n); /* 3 at first */
 /* How often the disk was asked for them. */
 unsigned fake_old_jobs_asked(const Station *s);
 void fake_last_old_job_of(Station *s, const Package *p);

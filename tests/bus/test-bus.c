@@ -624,6 +624,54 @@ START_TEST(test_added_changed_removed) {
 }
 END_TEST
 
+static unsigned count_managed(const char *path) {
+        sd_bus_message *m = call(BUS_ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL, NULL);
+        unsigned n = 0;
+
+        ck_assert_int_gt(sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}"), 0);
+        while (sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}") > 0) {
+                const char *p;
+                ck_assert_int_gt(sd_bus_message_read_basic(m, 'o', &p), 0);
+                n += !path || streq(p, path);
+                ck_assert_int_ge(sd_bus_message_skip(m, "a{sa{sv}}"), 0);
+                ck_assert_int_ge(sd_bus_message_exit_container(m), 0);
+        }
+        sd_bus_message_unref(m);
+        return n;
+}
+
+/* Where many jobs run, changes are collected for a while; what comes is there and told at once. */
+START_TEST(test_changes_of_many_jobs_are_collected) {
+        static const char *const state[] = {"State", NULL}, *const stage[] = {"Stage", NULL};
+        char path[BUS_PATH_MAX];
+        World w;
+
+        fake_set_running(fx.station, 64);
+        w = world_make();
+        settle();
+        listen_to_all();
+        fake_changed(fx.station, OBJECT_JOB, w.job, state);
+        settle();
+        ck_assert_uint_eq(n_heard, 0);
+        fake_changed(fx.station, OBJECT_JOB, w.job, stage);
+        heard_flag = false;
+        run_until(&heard_flag);
+        settle();
+        ck_assert_uint_eq(n_heard, 1);
+        check_heard(0, "PropertiesChanged %s State Stage", w.paths[OBJECT_JOB]);
+        object_path(OBJECT_DEVICE, fake_add_device(fx.station, "x"), path);
+        settle();
+        ck_assert_uint_eq(count_managed(path), 1);
+        check_heard(1, "InterfacesAdded %s", path);
+        /* The end of a job, too. */
+        fake_changed(fx.station, OBJECT_JOB, w.job, stage);
+        fake_finish(fx.station, w.job, JOB_RESULT_DONE);
+        settle();
+        ck_assert_uint_ge(n_heard, 4);
+        check_heard(3, "JobFinished %s", BUS_ROOT);
+}
+END_TEST
+
 START_TEST(test_finish_is_told_in_order) {
         const World w = world_make();
         static const char *const changed[] = {"JobsRunning", NULL};
@@ -640,22 +688,6 @@ START_TEST(test_finish_is_told_in_order) {
         check_heard(3, "PropertiesChanged %s JobsRunning", BUS_ROOT);
 }
 END_TEST
-
-static unsigned count_managed(const char *path) {
-        sd_bus_message *m = call(BUS_ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL, NULL);
-        unsigned n = 0;
-
-        ck_assert_int_gt(sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}"), 0);
-        while (sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}") > 0) {
-                const char *p;
-                ck_assert_int_gt(sd_bus_message_read_basic(m, 'o', &p), 0);
-                n += !path || streq(p, path);
-                ck_assert_int_ge(sd_bus_message_skip(m, "a{sa{sv}}"), 0);
-                ck_assert_int_ge(sd_bus_message_exit_container(m), 0);
-        }
-        sd_bus_message_unref(m);
-        return n;
-}
 
 START_TEST(test_managed_objects) {
         char hidden[BUS_PATH_MAX];
@@ -1283,7 +1315,7 @@ int main(void) {
                 test_credentials_are_forgotten,
                 test_many_calls_before_credentials,
                 test_added_changed_removed,
-                test_finish_is_told_in_order,
+                test_finish_is_told_in_order, test_changes_of_many_jobs_are_collected,
                 test_managed_objects,
                 test_ghosts_are_bounded,
                 test_error_property,
