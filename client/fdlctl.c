@@ -155,15 +155,15 @@ static int run_anywhere(const Verb *v, int argc, char **argv) {
                 return run_verb(v, argc, argv);
         if (in_list(" inspect plan explain ", v->name))
                 return usage_error("\"%s\" needs no daemon and does not take --host.", v->name);
+        if (strchr(arg_host, ','))
+                return run_on_hosts(v, argc, argv);
+        if (!host_is_valid(arg_host))
+                return EXIT_USAGE;
         if (in_list(" doctor bundle ", v->name))
                 return usage_error("\"%s\" looks at the machine that it runs on. Run it there: ssh %s fdlctl %s …", v->name, arg_host, v->name);
         if (in_list(" read write backup restore trace logs ", v->name) ||
             (streq(v->name, "vault") && argc > 1 && (streq(argv[1], "export") || streq(argv[1], "import") || streq(argv[1], "restore"))))
                 return must_be_here(v->name);
-        if (strchr(arg_host, ','))
-                return run_on_hosts(v, argc, argv);
-        if (!host_is_valid(arg_host))
-                return EXIT_USAGE;
         arg_client.host = arg_host;
         return run_verb(v, argc, argv);
 }

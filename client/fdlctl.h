@@ -40,6 +40,7 @@ void fdlctl_help(void);
 
 /* Files and descriptors do not travel over ssh: with --host= an exit code after a line on stderr, without 0. */
 int must_be_here(const char *verb);
+
 int verb_status(int argc, char **argv);
 int verb_devices(int argc, char **argv);
 int verb_slots(int argc, char **argv);

@@ -517,19 +517,15 @@ int repair_from_package(const char *package) {
 int verb_verify(int argc _unused_, char **argv) {
         struct stat st;
 
-        if (stat(argv[1], &st) == 0 && S_ISDIR(st.st_mode)) {
-                int code = must_be_here("verify");
-                return code ? code : verify_backup(argv[1]);
-        }
+        if (stat(argv[1], &st) == 0 && S_ISDIR(st.st_mode))
+                return must_be_here("verify") ?: verify_backup(argv[1]);
         return with_package(argv, start_verify);
 }
 
 /* The same work, but nothing except the table is written, and what has to survive it. */
 int verb_repartition(int argc, char **argv) {
-        if (new_table_is_meant(argv[1])) {
-                int code = must_be_here("repartition");
-                return code ? code : verb_new_table(argv[1]);
-        }
+        if (new_table_is_meant(argv[1]))
+                return must_be_here("repartition") ?: verb_new_table(argv[1]);
         if (arg_package || arg_loaders || arg_fdl1 || arg_fdl2)
                 return usage_error("A package brings its own loaders; others can be named for a table from a file.");
         arg_repartition = arg_table_only = true;

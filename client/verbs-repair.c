@@ -136,9 +136,7 @@ int verb_repair(int argc _unused_, char **argv _unused_) {
 
         if (!arg_from)
                 return usage_error("From what? Give --from= the folder of a backup, or a package.");
-        if (stat(arg_from, &st) == 0 && S_ISDIR(st.st_mode)) {
-                int code = must_be_here("repair");
-                return code ? code : repair_from_backup(arg_from);
-        }
+        if (stat(arg_from, &st) == 0 && S_ISDIR(st.st_mode))
+                return must_be_here("repair") ?: repair_from_backup(arg_from);
         return repair_from_package(arg_from);
 }

@@ -107,16 +107,20 @@ inside_jobs() {
         loop_of | awk '{ print "loop_over", $2; print "loop_over_cpu", $3; print "loop_longest", $4; print "loop_longest_cpu", $5 }' >>"$WORK/result"
 }
 
-# inside_null N ARGUMENTS…: N null clients that begin together, one for each device: "BYTES SECONDS" of all.
+# inside_null N ARGUMENTS…: N null clients that begin together, one for each device; what they sent in all, and how long it took.
 inside_null() {
         local n=$1 i
         shift
         mkfifo "$WORK/gate"
         exec 9<>"$WORK/gate"
         for i in $(seq 0 $((n - 1))); do "$FDLD_BUILD/foreign" "${@:1:$#-1}" --gate="$i" super "${!#}" <"$WORK/gate" >"$WORK/null.$i" 9>&- & done
-        for i in $(seq 0 $((n - 1))); do until [ -s "$WORK/null.$i" ]; do sleep 0.02; done; done
+        for _ in $(seq 3000); do
+                [ "$(cat "$WORK"/null.* | grep -c ready)" -lt "$n" ] || break
+                sleep 0.02
+        done
         exec 9>&-
         wait
+        [ "$(cat "$WORK"/null.* | grep -c '^null ')" -eq "$n" ] || fail "not all null clients came to the end"
         cat "$WORK"/null.* | awk '$1 == "null" { b += $2; if (!from || $5 < from) from = $5; if ($6 > to) to = $6 } END { print "null_bytes", b; print "null_us", (to - from) * 1e6 }' >"$WORK/result"
 }
 
