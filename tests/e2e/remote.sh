@@ -92,8 +92,11 @@ says "bench2:"
 [ "$(grep -c ' running, ' "$WORK/out")" = 2 ] || fail "two hosts were not shown"
 expect 0 far -H bench1,bench2 -j status
 [ "$(grep -c '"host":"bench' "$WORK/out")" = 2 ] || fail "two hosts were not told apart"
-expect 2 far -H bench1,bench2 flash x.pac
-says "Several hosts can only be looked at"
+for verb in "flash x.pac" "trace 1" doctor; do
+        # shellcheck disable=SC2086 # words
+        expect 2 far -H bench1,bench2 $verb
+        says "Several hosts can only be looked at"
+done
 # a pipe on this machine
 expect 9 sh -c 'printf x | fdlctl import --name=x.pac -'
 expect 0 sh -c "fdlctl -q import --name=piped.pac - <'$WORK/second.pac'"
