@@ -54,10 +54,7 @@ case $image_mib in '' | *[!0-9]* | 0) usage ;; esac
 for mode in $modes; do [[ " escaped plain raw " == *" $mode "* ]] || usage; done
 for part in $only; do [[ " kernels link unlimited controller many control records instructions " == *" $part "* ]] || usage; done
 
-tick=$(getconf CLK_TCK)
-
-# cpu_of PID: seconds of user and system time. rss_of PID FIELD: KiB.
-cpu_of() { awk -v tick="$tick" '{ sub(/^.*\) /, ""); print ($12 + $13) / tick }' "/proc/$1/stat"; }
+# rss_of PID FIELD: KiB.
 rss_of() { sed -n "s/^$2:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$1/status"; }
 # Whole pages that belong to nobody else, as the kernel counts them one by one; the other numbers lag behind.
 anonymous_of() { awk '/^Anonymous:/ { print $2 }' "/proc/$1/smaps_rollup"; }
@@ -76,7 +73,7 @@ inside_jobs() {
         fdlctl -q import "$WORK/phone.pac" >/dev/null
         # As for every unit but the first: the package is in the page cache. (Its holes are not, by the import alone.)
         cat "$WORK/state/packages"/* >/dev/null
-        c0=$(cpu_of "$daemon_pid")
+        c0=$("$FDLD_BUILD/bench-cpu" "$daemon_pid")
         t0=$(date +%s%N)
         # shellcheck disable=SC2086 # options
         mapfile -t jobs < <(fdlctl -q flash phone.pac --all --no-wait ${BENCH_FLASH:-} | sed 's/^job //')
@@ -95,10 +92,10 @@ inside_jobs() {
         fi
         fdlctl -q wait "${jobs[@]}" || fail "a job failed"
         t1=$(date +%s%N)
-        c1=$(cpu_of "$daemon_pid")
+        c1=$("$FDLD_BUILD/bench-cpu" "$daemon_pid")
         {
                 echo "wall $(((t1 - t0) / 1000))"
-                awk -v a="$c0" -v b="$c1" 'BEGIN { print "cpu", (b - a) * 1e6 }'
+                echo "cpu $((c1 - c0))"
                 echo "anon $anon"
                 [ ! -f "$calls" ] || sed 's/^/call-/' "$calls"
                 fdlctl history --json=short | "$here/stages.awk"
