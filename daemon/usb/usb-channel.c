@@ -33,6 +33,8 @@
 #define EARLY_ANSWER_MS 500
 /* After so much silence, and twice as much each time, it is looked whether the silence is one. */
 #define QUIET_MS 200
+/* Who asks whether something has come so soon after it was looked is told what was seen then. */
+#define LOOKED_MS 1
 
 typedef struct Transfer {
         struct libusb_transfer *urb;
@@ -50,10 +52,14 @@ struct UsbChannel {
         int interface;
         bool claimed, detached, stuck;
         uint8_t ep_in, ep_out;
-        Transfer in, out, control, pieces[PIECES];
+        Transfer in[2], out, control, pieces[PIECES];
+        unsigned turn; /* which of the two for answers is with the kernel, or will be next */
+        bool lent;     /* the bytes of the other are still looked at */
+        uint64_t looked; /* when all that had come was last taken from the kernel */
         uint64_t out_until;
-        size_t in_at, in_end; /* received, not yet taken by the caller */
-        uint8_t in_small[IN_SMALL], *in_large; /* the latter only while a device is being read */
+        const uint8_t *received;
+        size_t in_at, in_end; /* of it, not yet taken by the caller */
+        uint8_t in_small[2][IN_SMALL], *in_large; /* the latter only while a device is being read */
         uint8_t control_buffer[LIBUSB_CONTROL_SETUP_SIZE + 2];
 };
 
@@ -102,6 +108,7 @@ static int handle_events(UsbChannel *u, uint64_t ms, int *completed) {
         struct timeval tv = {.tv_sec = (time_t) (ms / 1000), .tv_usec = (suseconds_t) (ms % 1000 * 1000)};
         int r = libusb_handle_events_timeout_completed(u->context, &tv, completed);
 
+        u->looked = usb_now(NULL);
         return r == LIBUSB_ERROR_INTERRUPTED ? 0 : error_of(r);
 }
 
@@ -266,64 +273,99 @@ static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_
         return r < 0 ? r : usb_settle(c);
 }
 
+static bool expects_much(const UsbChannel *u) {
+        return u->channel.expected > IN_SMALL / 2;
+}
+
+/* The next answer's transfer is with the kernel before anybody has looked at this one: libusb takes what has come until there is no more,
+ * so whatever follows on the heels of an answer is seen at once, and that nothing does is known without asking again. */
+static void LIBUSB_CALL on_answered(struct libusb_transfer *urb) {
+        UsbChannel *u = urb->user_data;
+        unsigned i = urb == u->in[1].urb;
+        Transfer *t = u->in + i, *other = u->in + !i;
+
+        t->completed = 1;
+        if (urb->status != LIBUSB_TRANSFER_COMPLETED || other->submitted || u->lent || expects_much(u))
+                return;
+        libusb_fill_bulk_transfer(other->urb, u->handle, u->ep_in, u->in_small[!i], IN_SMALL, on_answered, u, 0);
+        other->completed = 0;
+        other->submitted = libusb_submit_transfer(other->urb) == 0; /* else when it is needed */
+}
+
 /* The large buffer comes with the first large answer that is expected and goes when they end: in between there are thousands. */
 static uint8_t *choose_buffer(UsbChannel *u, int *ret_size) {
-        if (u->channel.expected <= IN_SMALL / 2) {
+        if (!expects_much(u)) {
                 free(u->in_large);
                 u->in_large = NULL;
         } else if (!u->in_large)
                 u->in_large = malloc(IN_SIZE);
         *ret_size = u->in_large ? IN_SIZE : IN_SMALL;
-        return u->in_large ?: u->in_small;
+        return u->in_large ?: u->in_small[u->turn];
 }
 
+/* Neither of the two may be with the kernel, nor its bytes be needed. */
 static int fetch_begin(UsbChannel *u, uint64_t until) {
+        Transfer *t = u->in + u->turn;
         int size;
         uint8_t *buffer = choose_buffer(u, &size);
 
-        libusb_fill_bulk_transfer(u->in.urb, u->handle, u->ep_in, buffer, size, on_completed, &u->in, 0);
-        return submit(u, &u->in, until);
+        libusb_fill_bulk_transfer(t->urb, u->handle, u->ep_in, buffer, size, on_answered, u, 0);
+        u->looked = 0;
+        return submit(u, t, until);
 }
 
 /* Some loaders send no zero-length packet after a reply that fills its last packet (bsl-protocol §2.4): the transfer is not complete then,
  * and only taking it back shows what has come. -ETIMEDOUT: nothing. */
-static int fetch_unended(UsbChannel *u) {
-        if (!take_back(u, &u->in))
+static int fetch_unended(UsbChannel *u, Transfer *t) {
+        if (!take_back(u, t))
                 return -EIO;
-        if (u->in.urb->status != LIBUSB_TRANSFER_CANCELLED)
-                return status_of(u, &u->in);
-        return u->in.urb->actual_length > 0 ? 0 : -ETIMEDOUT;
+        if (t->urb->status != LIBUSB_TRANSFER_CANCELLED)
+                return status_of(u, t);
+        return t->urb->actual_length > 0 ? 0 : -ETIMEDOUT;
 }
 
-/* The IN transfer stays with the kernel between calls: asking whether something arrived costs no transfer. */
-static int fetch(UsbChannel *u, uint64_t until) {
+static int fetch_within(UsbChannel *u, Transfer *t, uint64_t until) {
         int r = -ETIMEDOUT;
 
         for (uint64_t quiet = QUIET_MS; r == -ETIMEDOUT; quiet *= 2) {
                 uint64_t look = usb_now(NULL) + quiet;
 
-                r = u->in.submitted ? 0 : fetch_begin(u, until);
+                r = t->submitted ? 0 : fetch_begin(u, until);
                 if (r == 0)
-                        r = wait_completed(u, &u->in, MIN(until, look));
+                        r = wait_completed(u, t, MIN(until, look));
                 if (r == -ETIMEDOUT && look <= until) {
-                        r = fetch_unended(u);
+                        r = fetch_unended(u, t);
                         continue;
                 }
                 if (r < 0)
                         return r;
-                u->in.submitted = false;
-                r = status_of(u, &u->in);
+                t->submitted = false;
+                r = status_of(u, t);
         }
+        return r;
+}
+
+/* The transfer stays with the kernel between calls: asking whether something arrived costs no transfer. */
+static int fetch(UsbChannel *u, uint64_t until) {
+        Transfer *t = u->in + u->turn;
+        int r = fetch_within(u, t, until);
+
         if (r < 0)
                 return r;
+        u->received = t->urb->buffer;
         u->in_at = 0;
-        u->in_end = (size_t) u->in.urb->actual_length;
+        u->in_end = (size_t) t->urb->actual_length;
+        u->lent = true;
+        u->turn = !u->turn;
         return 0;
 }
 
 /* The transfer that an answer will end is with the kernel before the question is asked. */
 static int expect_answer(UsbChannel *u, uint64_t until) {
-        return u->in.submitted || u->in_at < u->in_end ? 0 : fetch_begin(u, until);
+        if (u->in_at < u->in_end)
+                return 0;
+        u->lent = false;
+        return u->in[u->turn].submitted ? 0 : fetch_begin(u, until);
 }
 
 /* ---- streams ---- */
@@ -378,7 +420,7 @@ static int stream_wait(UsbChannel *u, Stream *st) {
                 uint64_t until = st->until;
                 int r;
 
-                if (u->in.submitted && u->in.completed && st->early == 0)
+                if (u->in[u->turn].submitted && u->in[u->turn].completed && st->early == 0)
                         st->early = usb_now(NULL) + EARLY_ANSWER_MS;
                 if (st->early)
                         until = MIN(until, st->early);
@@ -424,12 +466,23 @@ static int usb_stream(Channel *c, const void *data, size_t size, uint32_t timeou
         return r;
 }
 
+static bool looked_just_now(const UsbChannel *u) {
+        const Transfer *t = u->in + u->turn;
+
+        return t->submitted && !t->completed && usb_now(NULL) - u->looked <= LOOKED_MS;
+}
+
 static int usb_fetch(UsbChannel *u, uint32_t timeout_ms) {
         int r;
 
         if (atomic_load(&u->cancelled))
                 return -ECANCELED;
-        r = u->in_at == u->in_end ? fetch(u, usb_now(NULL) + timeout_ms) : 0;
+        if (u->in_at < u->in_end)
+                return 0;
+        u->lent = false;
+        if (timeout_ms == 0 && looked_just_now(u))
+                return -ETIMEDOUT;
+        r = fetch(u, usb_now(NULL) + timeout_ms);
         /* Whoever only looks has seen nothing; who waits, waits for memory too. */
         return r == -ENOMEM && timeout_ms == 0 ? -ETIMEDOUT : r;
 }
@@ -440,7 +493,7 @@ static int usb_borrow(Channel *c, uint32_t timeout_ms, const uint8_t **ret, size
 
         if (r < 0)
                 return r;
-        *ret = u->in.urb->buffer + u->in_at;
+        *ret = u->received + u->in_at;
         *ret_size = u->in_end - u->in_at;
         u->in_at = u->in_end;
         return 0;
@@ -454,7 +507,7 @@ static int usb_receive(Channel *c, void *data, size_t size, uint32_t timeout_ms,
         if (r < 0)
                 return r;
         n = MIN(size, u->in_end - u->in_at);
-        memcpy(data, u->in.urb->buffer + u->in_at, n);
+        memcpy(data, u->received + u->in_at, n);
         u->in_at += n;
         *ret_size = n;
         return 0;
@@ -533,7 +586,9 @@ static void free_transfer(UsbChannel *u, Transfer *t) {
 UsbChannel *usb_channel_close(UsbChannel *u) {
         if (!u)
                 return NULL;
-        free_transfer(u, &u->in);
+        u->lent = true; /* an answer that still comes is the last: no transfer for another follows it */
+        for (size_t i = 0; i < ELEMENTSOF(u->in); i++)
+                free_transfer(u, u->in + i);
         free_transfer(u, &u->out);
         free_transfer(u, &u->control);
         for (size_t i = 0; i < PIECES; i++)
@@ -674,12 +729,13 @@ static int claim(UsbChannel *u, bool keep_driver, Failure *f) {
 static int allocate(UsbChannel *u, Failure *f) {
         bool enough = true;
 
-        u->in.urb = libusb_alloc_transfer(0);
         u->out.urb = libusb_alloc_transfer(0);
         u->control.urb = libusb_alloc_transfer(0);
+        for (size_t i = 0; i < ELEMENTSOF(u->in); i++)
+                enough = (u->in[i].urb = libusb_alloc_transfer(0)) && enough;
         for (size_t i = 0; i < PIECES; i++)
                 enough = (u->pieces[i].urb = libusb_alloc_transfer(0)) && enough;
-        if (!enough || !u->in.urb || !u->out.urb || !u->control.urb)
+        if (!enough || !u->out.urb || !u->control.urb)
                 return failure_set_errno(f, ENOMEM, "Not enough memory for USB transfers.");
         return 0;
 }
