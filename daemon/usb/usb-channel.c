@@ -27,7 +27,7 @@
  * Powers of two, multiples of every packet size. */
 #define PIECES 3
 #define PIECE_SMALL (64u * 1024)
-#define PIECE_LARGE (1024u * 1024)
+#define PIECE_LARGE (2048u * 1024)
 #define STREAMED_MAX (8u * 1024 * 1024) /* in flight, of all devices: the rest is for those that do something else */
 /* A device that answers in the middle of a stream has given up on it; so long it may still take more. */
 #define EARLY_ANSWER_MS 500
