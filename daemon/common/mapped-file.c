@@ -20,6 +20,7 @@ typedef struct Slot {
 
 struct MappedFile {
         atomic_uint refs, readers;
+        atomic_bool was_read;
         uint64_t size;
         int64_t time;
         struct timespec changed; /* last, when it was opened */
@@ -178,9 +179,20 @@ void mapped_file_busy(MappedFile *m) {
                 atomic_fetch_add(&m->readers, 1);
 }
 
-/* Somebody who begins just now finds the pages missing and gets them again. */
 void mapped_file_rest(MappedFile *m) {
-        if (m && atomic_fetch_sub(&m->readers, 1) == 1 && m->data)
+        if (!m)
+                return;
+        atomic_store(&m->was_read, true);
+        atomic_fetch_sub(&m->readers, 1);
+}
+
+bool mapped_file_rests(const MappedFile *m) {
+        return m && atomic_load(&m->was_read) && atomic_load(&m->readers) == 0;
+}
+
+/* Somebody who begins just now finds the pages missing and gets them again. */
+void mapped_file_give_back(MappedFile *m) {
+        if (mapped_file_rests(m) && m->data && atomic_exchange(&m->was_read, false))
                 (void) madvise(m->data, (size_t) m->size, MADV_DONTNEED);
 }
 

@@ -19,10 +19,14 @@ int64_t mapped_file_time(const MappedFile *m); /* last change of the file when i
 /* Nobody has written into it since it was opened, as far as its times tell. */
 bool mapped_file_unchanged(const MappedFile *m);
 bool mapped_file_ok(MappedFile *m);
-/* Around a time in which much of it is read: when the last of those who do is done, its pages are the kernel's alone again and no longer
- * counted as this process's. Any thread; may take a while. m may be NULL. */
+/* Around a time in which much of it is read. Any thread; m may be NULL. */
 void mapped_file_busy(MappedFile *m);
 void mapped_file_rest(MappedFile *m);
+/* Much of it was read, and nobody does now. m may be NULL. */
+bool mapped_file_rests(const MappedFile *m);
+/* In that case its pages are the kernel's alone again and no longer counted as this process's. Takes about 30 ms for each GiB that was read:
+ * any thread but the main one. m may be NULL. */
+void mapped_file_give_back(MappedFile *m);
 /* Installs the SIGBUS handler and unblocks the signal; once, before threads start. A SIGBUS outside our mappings stays
  * fatal, and so does one in a thread that blocks the signal: who blocks all signals must leave SIGBUS out. */
 int mapped_file_setup(void);

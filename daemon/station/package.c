@@ -149,7 +149,7 @@ static void package_free(Package *p) {
                 p->plans->users = 1;
                 plan_cache_unref(p, p->plans);
         }
-        mapped_file_unref(p->map);
+        p->map = pages_drop(p->station, p->map);
         pac_free(p->pac);
         free(p);
 }

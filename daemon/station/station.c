@@ -390,7 +390,8 @@ static void drain_store(Station *s) {
 
 Station *station_free(Station *s) {
         sd_event_source **sources[] = {&s->store_source, &s->pool_source,    &s->mailbox_source, &s->hotplug_source,
-                                       &s->tick,         &s->stopped_source, &s->probe,          &s->gate_timer};
+                                       &s->tick,         &s->stopped_source, &s->probe,          &s->gate_timer,
+                                       &s->pages_timer};
 
         s->stopping = true;
         s->started = false;

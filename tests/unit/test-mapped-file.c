@@ -188,6 +188,50 @@ START_TEST(test_sent_signal) {
 }
 END_TEST
 
+/* How many of its pages this process has. */
+static unsigned present(const MappedFile *m) {
+        _cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        uint64_t entries[SIZE / 4096];
+        unsigned n = 0;
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(pread(fd, entries, sizeof(entries), (off_t) ((uintptr_t) mapped_file_data(m) / 4096 * 8)), (ssize_t) sizeof(entries));
+        for (size_t i = 0; i < ELEMENTSOF(entries); i++)
+                n += entries[i] >> 63;
+        return n;
+}
+
+START_TEST(test_rests) {
+        volatile uint8_t sum = 0;
+        MappedFile *m;
+
+        if (sysconf(_SC_PAGESIZE) != 4096)
+                return;
+        ck_assert_int_eq(mapped_file_open(path, &m), 0);
+        ck_assert(!mapped_file_rests(m));
+        mapped_file_busy(m);
+        mapped_file_busy(m);
+        for (size_t i = 0; i < SIZE; i += 4096)
+                sum = (uint8_t) (sum + mapped_file_data(m)[i]);
+        mapped_file_rest(m);
+        ck_assert(!mapped_file_rests(m)); /* another reads */
+        mapped_file_give_back(m);
+        ck_assert_uint_eq(present(m), SIZE / 4096);
+        mapped_file_rest(m);
+        ck_assert(mapped_file_rests(m));
+        ck_assert_uint_eq(present(m), SIZE / 4096);
+        mapped_file_give_back(m);
+        ck_assert_uint_eq(present(m), 0);
+        ck_assert(!mapped_file_rests(m)); /* nothing more to give */
+        ck_assert_uint_eq(mapped_file_data(m)[SIZE - 1], 0xa5);
+        mapped_file_unref(m);
+        mapped_file_busy(NULL);
+        mapped_file_rest(NULL);
+        ck_assert(!mapped_file_rests(NULL));
+        mapped_file_give_back(NULL);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("mapped-file");
         TCase *tc = tcase_create("all");
@@ -203,6 +247,7 @@ int main(void) {
         tcase_add_test(tc, test_threads);
         tcase_add_test(tc, test_foreign_fault);
         tcase_add_test(tc, test_sent_signal);
+        tcase_add_test(tc, test_rests);
         suite_add_tcase(suite, tc);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_ENV);

@@ -355,6 +355,13 @@ bool mapped_file_unchanged(const MappedFile *m _unused_) {
 MappedFile *mapped_file_unref(MappedFile *m _unused_) {
         return NULL;
 }
+static bool map_rests;
+bool mapped_file_rests(const MappedFile *m) {
+        return m && map_rests;
+}
+void mapped_file_give_back(MappedFile *m _unused_) {
+        map_rests = false;
+}
 Pac *pac_free(Pac *p) {
         free(p);
         return NULL;
@@ -2236,6 +2243,35 @@ START_TEST(unlisted_sockets_are_left_alone) {
 }
 END_TEST
 
+/* Not at once, as the next unit may come, and not here, as it takes long; and not while another unit's job reads. */
+START_TEST(what_is_mapped_of_a_package_is_given_back) {
+        Job *job = flash(any);
+        size_t before;
+
+        plug(1);
+        before = pool.n_tasks;
+        pass(job);
+        pass_time(3000000);
+        ck_assert_uint_eq(pool.n_tasks, before);
+        unplug(1);
+        job = flash(any);
+        plug(1);
+        map_rests = true;
+        pass(job);
+        pass_time(1000000);
+        ck_assert_uint_eq(pool.n_tasks, before);
+        pass_time(1500000);
+        ck_assert_uint_eq(pool.n_tasks, before + 1);
+        ck_assert(map_rests);
+        Task *t = pool.tasks[--pool.n_tasks];
+        t->run(t);
+        ck_assert(!map_rests);
+        t->done(t);
+        pass_time(5000000);
+        ck_assert_uint_eq(pool.n_tasks, before);
+}
+END_TEST
+
 START_TEST(a_bad_socket_is_closed) {
         static const char *const values[][2] = {{"stop-after", "never"}, {"retry", "0"}, {"quarantine-after", "3"}, {NULL, NULL}};
 
@@ -2397,6 +2433,7 @@ static Suite *suite(void) {
         tcase_add_test(t, a_writer_too_many_is_held_without_a_limit);
         tcase_add_test(t, unlisted_sockets_are_left_alone);
         tcase_add_test(t, a_bad_socket_is_closed);
+        tcase_add_test(t, what_is_mapped_of_a_package_is_given_back);
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(restarts, setup, teardown);
         tcase_add_loop_test(restarts, restart, 0, 2);

@@ -93,6 +93,8 @@ void mapped_file_busy(MappedFile *m _unused_) {
 }
 void mapped_file_rest(MappedFile *m _unused_) {
 }
+void mapped_file_give_back(MappedFile *m _unused_) {
+}
 
 /* What the thread does. Steps 0 to 9 may be broken off, later ones not. */
 typedef int (*Script)(const EngineHooks *h, Channel *c, EngineReport *report, Failure *f);
