@@ -374,7 +374,8 @@ bench_controller() {
 }
 
 # measure_writing MODE RATE: MB/s in $write_rate and the daemon's processor time for each GiB in $write_cpu: of jobs with so much more
-# than others, that read nothing back, the medians. What a job and each of its small files cost once, and checking, is not in it.
+# than others, that read nothing back, the medians. What a job and each of its small files cost once, and checking, is not in it, nor is that
+# the package's pages are given back when no job has used them for a while.
 measure_writing() {
         local times=3
         # A link's rate is all that is asked of it, and it takes long; raw data take so little that the rest of a job hides it.
@@ -427,38 +428,55 @@ bench_kernels() {
         done < <("$FDLD_BUILD/bench-kernels" && "$FDLD_BUILD/bench-firmware" "$scratch/phone.pac")
 }
 
+# many_run N FILES SIMULATOR-OPTION…: that many devices while 20 clients watch; adds a line to each of FILES.NAME.
+many_run() {
+        local n=$1 f=$2 call options=()
+        shift 2
+        for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
+        BENCH_WATCHERS=20 simulate "inside_jobs $n" "$@" "${options[@]}"
+        awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
+        awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
+        value loop_longest >>"$f.loop"; value loop_longest_cpu >>"$f.loopcpu"; value loop_over >>"$f.over"; value loop_over_cpu >>"$f.overcpu"
+        value anon >>"$f.anon"; value fairness >>"$f.fair"
+        for call in get50 get99 list50 list99 bare50 bare99 signals; do value "call-$call" >>"$f.$call"; done
+}
+
+# many_figures WHO FILES: what a bus client sees.
+many_figures() {
+        figure many "$1: all bytes" MB/s "$2.rate"
+        figure many "$1: daemon" CPU-s/GiB "$2.cpu"
+        figure many "$1, 20 clients watch: GetAll of the manager, p50" µs "$2.get50"
+        figure many "$1, 20 clients watch: the same, p99" µs "$2.get99"
+        figure many "$1, 20 clients watch: ListJobs, p50" µs "$2.list50"
+        figure many "$1, 20 clients watch: the same, p99" µs "$2.list99"
+        figure many "$1, 20 clients watch: a call of the bus, p50" µs "$2.bare50"
+        figure many "$1, 20 clients watch: the same, p99" µs "$2.bare99"
+        figure many "$1: signals to each client" count "$2.signals"
+        figure many "$1: longest dispatch of the main loop" ms "$2.loop"
+        figure many "$1: the same, processor time" ms "$2.loopcpu"
+        figure many "$1: dispatches above 5 ms" count "$2.over"
+        figure many "$1: the same, by processor time" count "$2.overcpu"
+}
+
+# As fast as the processors can, simulated devices included, which leaves nobody time; and on controllers of 40 MB/s with 16 devices each, as
+# a station has them.
 bench_many() {
-        local n options call f=$scratch/m first=
+        local n f=$scratch/m first=
         for n in $counts; do
                 rm -f "$f".*
-                options=()
-                for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
-                for _ in $(seq "$runs"); do
-                        BENCH_WATCHERS=20 simulate "inside_jobs $n" --bus-rate=0 "${options[@]}"
-                        awk -v w="$(value wall)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print b / w >>(f ".rate") }'
-                        awk -v c="$(value cpu)" -v b="$(value bytes)" -v f="$f" 'BEGIN { print c / 1e6 / (b / 1073741824) >>(f ".cpu") }'
-                        value loop_longest >>"$f.loop"; value loop_longest_cpu >>"$f.loopcpu"; value loop_over >>"$f.over"; value loop_over_cpu >>"$f.overcpu"
-                        value anon >>"$f.anon"; value fairness >>"$f.fair"
-                        for call in get50 get99 list50 list99 bare50 bare99 signals; do value "call-$call" >>"$f.$call"; done
-                done
-                figure many "$n devices: all bytes" MB/s "$f.rate"
-                figure many "$n devices: daemon" CPU-s/GiB "$f.cpu"
-                figure many "$n devices: most anonymous memory" KiB "$f.anon"
+                for _ in $(seq "$runs"); do many_run "$n" "$f" --bus-rate=0; done
+                many_figures "$n devices" "$f"
                 figure many "$n devices: slowest over median time" ratio "$f.fair"
-                figure many "$n devices, 20 clients watch: GetAll of the manager, p50" µs "$f.get50"
-                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.get99"
-                figure many "$n devices, 20 clients watch: ListJobs, p50" µs "$f.list50"
-                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.list99"
-                figure many "$n devices, 20 clients watch: a call of the bus, p50" µs "$f.bare50"
-                figure many "$n devices, 20 clients watch: the same, p99" µs "$f.bare99"
-                figure many "$n devices: signals to each client" count "$f.signals"
-                figure many "$n devices: longest dispatch of the main loop" ms "$f.loop"
-                figure many "$n devices: the same, processor time" ms "$f.loopcpu"
-                figure many "$n devices: dispatches above 5 ms" count "$f.over"
-                figure many "$n devices: the same, by processor time" count "$f.overcpu"
+                figure many "$n devices: most anonymous memory" KiB "$f.anon"
                 [ -n "$first" ] && [ "$n" -gt "${first%% *}" ] &&
                         row many "$n devices: most anonymous memory, for each further device" KiB "$(($(middle "$f.anon" | awk -v a="${first#* }" -v n="$n" -v k="${first%% *}" '{ print int(($1 - a) / (n - k)) }')))" ""
                 [ -n "$first" ] || first="$n $(middle "$f.anon" | cut -d' ' -f1)"
+                [ "$n" -ge 16 ] || continue
+                rm -f "$f".*
+                ln -sfn small.pac "$scratch/measured.pac"
+                for _ in $(seq $(((runs + 2) / 3))); do many_run "$n" "$f" --controllers=$((n / 16)) --bus-rate=40M; done
+                ln -sfn phone.pac "$scratch/measured.pac"
+                many_figures "$n devices on $((n / 16)) controllers of 40 MB/s" "$f"
         done
 }
 
@@ -543,6 +561,7 @@ bench_peer() {
                         awk -v mine="$write_rate" -v other="$(cat "$f.rate")" 'BEGIN { print mine / other }' >>"$f.$mode.rate"
                         awk -v c="$write_cpu" -v other="$(cat "$f.cpu")" 'BEGIN { if (other > 0) print c / other }' >>"$f.$mode.cpu"
                 done
+                null plain --bus-rate=0 --device=phone-emmc | awk -v other="$(cat "$f.rate")" '{ print $1 / $2 / 1e6 / other }' >>"$f.nulls"
         done
         ln -sfn phone.pac "$scratch/measured.pac"
         figure peer "the other flasher: write" MB/s "$f.rates"
@@ -551,6 +570,7 @@ bench_peer() {
                 figure peer "fdld, $mode: rate, of the other's" times "$f.$mode.rate"
                 [ ! -s "$f.$mode.cpu" ] || figure peer "fdld, $mode: processor time, of the other's" times "$f.$mode.cpu"
         done
+        figure peer "null client, plain: rate, of the other's, the most there is" times "$f.nulls"
 }
 
 # job_instructions MODE: for each byte of an image: two jobs, one with 16 MiB more than the other.
