@@ -47,6 +47,7 @@ struct Channel {
         const ChannelOps *ops;
         uint16_t max_packet; /* wMaxPacketSize of the OUT endpoint, 64 or 512 */
         size_t expected;     /* the user's word: so many bytes the next answer should have; 0 few. It may have others all the same */
+        bool goes_on;        /* the user's word: the next answer has few bytes, and another command follows on its heels */
 };
 
 static inline int channel_send(Channel *c, const void *data, size_t size, uint32_t timeout_ms) {

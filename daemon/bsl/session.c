@@ -513,6 +513,7 @@ int session_command(BslSession *s, const Command *c, BslFrame *ret, Failure *f) 
         if (!sized_right(s, c->size))
                 return -EMSGSIZE;
         s->channel->expected = s->transcode ? 2 * c->answer : c->answer;
+        s->channel->goes_on = c->next != NULL;
         r = drop_stale(s, &w, f);
         if (r != 0)
                 return r;

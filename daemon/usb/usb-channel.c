@@ -273,19 +273,16 @@ static int usb_send(Channel *c, const void *data, size_t size, uint32_t timeout_
         return r < 0 ? r : usb_settle(c);
 }
 
-static bool expects_much(const UsbChannel *u) {
-        return u->channel.expected > IN_SMALL / 2;
-}
-
-/* The next answer's transfer is with the kernel before anybody has looked at this one: libusb takes what has come until there is no more,
- * so whatever follows on the heels of an answer is seen at once, and that nothing does is known without asking again. */
+/* Between blocks the next answer's transfer is with the kernel before anybody has looked at this one: libusb takes what has come until there
+ * is no more, so whatever follows on the heels of an answer is seen at once, and that nothing does is known without asking again. Not
+ * otherwise: a loader that starts another one may disturb what waits for it. */
 static void LIBUSB_CALL on_answered(struct libusb_transfer *urb) {
         UsbChannel *u = urb->user_data;
         unsigned i = urb == u->in[1].urb;
         Transfer *t = u->in + i, *other = u->in + !i;
 
         t->completed = 1;
-        if (urb->status != LIBUSB_TRANSFER_COMPLETED || other->submitted || u->lent || expects_much(u))
+        if (urb->status != LIBUSB_TRANSFER_COMPLETED || other->submitted || u->lent || !u->channel.goes_on)
                 return;
         libusb_fill_bulk_transfer(other->urb, u->handle, u->ep_in, u->in_small[!i], IN_SMALL, on_answered, u, 0);
         other->completed = 0;
@@ -294,7 +291,7 @@ static void LIBUSB_CALL on_answered(struct libusb_transfer *urb) {
 
 /* The large buffer comes with the first large answer that is expected and goes when they end: in between there are thousands. */
 static uint8_t *choose_buffer(UsbChannel *u, int *ret_size) {
-        if (!expects_much(u)) {
+        if (u->channel.expected <= IN_SMALL / 2) {
                 free(u->in_large);
                 u->in_large = NULL;
         } else if (!u->in_large)
