@@ -529,6 +529,7 @@ static void step_back(void) {
 static void *worker_main(void *userdata) {
         Worker *w = userdata;
         WorkerRecord *record = &w->last->record;
+        Mailbox *mailbox = mailbox_ref(w->mailbox); /* with the last letter the worker is the main thread's, which may free it at once */
 
         step_back();
         pthread_setname_np(pthread_self(), w->spec->name);
@@ -546,6 +547,7 @@ static void *worker_main(void *userdata) {
         record->stage = record->failure.stage;
         record->step = record->failure.step;
         post(w, TAKE_PTR(w->last));
+        mailbox_free(mailbox);
         return NULL;
 }
 
@@ -685,7 +687,7 @@ void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total) {
 Worker *worker_reap(Worker *w) {
         if (!w)
                 return NULL;
-        pthread_join(w->thread, NULL);
+        pthread_detach(w->thread);
         worker_free(w);
         return NULL;
 }

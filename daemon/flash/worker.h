@@ -103,7 +103,7 @@ char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, s
 /* The number, or NULL and why there is none (class, detail, text). */
 void worker_answer_serial(Worker *w, const char *serial, const Failure *f);
 void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
-/* After RECORD_DONE was taken: joins (the thread is ending) and frees. */
+/* After RECORD_DONE was taken: frees. The thread ends by itself, and nobody waits for it. */
 Worker *worker_reap(Worker *w);
 /* A worker that does not end: leaves the thread alone for good; everything it owns is leaked on purpose. */
 void worker_abandon(Worker *w);

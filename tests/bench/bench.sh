@@ -430,7 +430,7 @@ bench_kernels() {
 
 # many_run N FILES SIMULATOR-OPTION…: that many devices while 20 clients watch; adds a line to each of FILES.NAME.
 many_run() {
-        local n=$1 f=$2 call options=()
+        local n=$1 f=$2 call options=(--nice=10) # so many real ones leave the processors alone
         shift 2
         for _ in $(seq "$n"); do options+=(--device=phone-emmc); done
         BENCH_WATCHERS=20 simulate "inside_jobs $n" "$@" "${options[@]}"

@@ -49,6 +49,8 @@ static int make_world(World *w, const sigset_t *before) {
         format_to(w->control, sizeof w->control, "%s", s->control ?: w->front->control);
         int fd = w->front->enter(w);
         int keeper = keeper_start(w, before, fd); /* while there is but one thread */
+        if (s->nice > 0)
+                (void) !nice(s->nice); /* not the keeper, and so not the command */
         w->front->open(w);
         make_units(w);
         topology_build(w);

@@ -30,6 +30,7 @@ expect() {
 run "enumeration" $d $d,port=1-5.2.4 $d,plug=no -- "$probe" devices 2
 # shellcheck disable=SC2046 # many arguments
 run "120 devices" $(yes -- "$d" | head -120) -- "$probe" devices 120
+run "stepping back" --nice=7 $d -- sh -c 'grep -sh "^[0-9]* (usbsim)" /proc/[0-9]*/stat | cut -d" " -f19 | grep -qx $(($(nice) + 7))'
 run "platform controllers" --platform --controllers=3 $d $d $d -- "$probe" devices 3
 run "speeds" $d $d,port=1-3,speed=full $d,port=1-4,speed=super -- "$probe" speeds
 run "monitor" $d -- "$probe" monitor

@@ -22,6 +22,7 @@ static const char help_text[] =
         "      --control=SOCKET   path of the control socket (COMMAND finds it in $USBSIM_CONTROL)\n"
         "      --script=FILE      control requests to carry out\n"
         "      --memory-limit=N   limit of usbfs for transfers (default 16Mi; 0: none)\n"
+        "      --nice=N           the simulator steps back behind COMMAND, as real devices take no processor time from their host\n"
         "      --stats            tell at the end what the simulator itself has used\n"
         "      --list             families and their options\n"
         "      --ctl REQUEST      send one request to $USBSIM_CONTROL and print the reply\n"
@@ -60,6 +61,7 @@ enum {
         OPT_CONTROL,
         OPT_SCRIPT,
         OPT_MEMORY,
+        OPT_NICE,
         OPT_STATS,
         OPT_LIST,
         OPT_CTL,
@@ -79,6 +81,7 @@ static const struct option long_options[] = {
         { "control", required_argument, NULL, OPT_CONTROL },
         { "script", required_argument, NULL, OPT_SCRIPT },
         { "memory-limit", required_argument, NULL, OPT_MEMORY },
+        { "nice", required_argument, NULL, OPT_NICE },
         { "stats", no_argument, NULL, OPT_STATS },
         { "list", no_argument, NULL, OPT_LIST },
         { "ctl", required_argument, NULL, OPT_CTL },
@@ -142,6 +145,11 @@ static void set_value(Settings *s, int c, char *value) {
                 break;
         case OPT_MEMORY:
                 want_size("memory-limit", value, &s->memory_limit);
+                break;
+        case OPT_NICE:
+                if (!parse_u64(value, 19, &v))
+                        quit(2, "--nice=%s: a number from 0 to 19 is needed.", value);
+                s->nice = (int) v;
                 break;
         }
 }

@@ -207,6 +207,7 @@ typedef struct Settings {
         char *control;
         char *script;
         uint64_t memory_limit;
+        int nice;
         char **command;
 } Settings;
 
