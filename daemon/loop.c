@@ -37,10 +37,11 @@ static int wait_or_rest(sd_event *event, unsigned *work, uint64_t *since) {
         int r = sd_event_wait(event, rest ? REST_USEC : UINT64_MAX);
         uint64_t now = usec(CLOCK_MONOTONIC);
 
-        if (r == 0 && rest && now - *since >= REST_USEC)
-                rest_memory();
-        if (now - *since >= REST_USEC)
+        if (now - *since >= REST_USEC) {
+                if (rest) /* also when something comes just now: after it there may be too little to rest for */
+                        rest_memory();
                 *work = 0;
+        }
         *since = now;
         return r;
 }

@@ -4,7 +4,7 @@
 /* What jobs have read of a package stays mapped for a moment: the next unit of a line finds it there, and no unit waits for it to be given
  * back, which takes long for gigabytes and so is done by the pool. */
 
-#define REST_USEC 2000000U
+#define REST_USEC 1000000U
 
 typedef struct PagesTask {
         Task task; /* first */

@@ -2258,9 +2258,9 @@ START_TEST(what_is_mapped_of_a_package_is_given_back) {
         plug(1);
         map_rests = true;
         pass(job);
-        pass_time(1000000);
+        pass_time(500000);
         ck_assert_uint_eq(pool.n_tasks, before);
-        pass_time(1500000);
+        pass_time(1000000);
         ck_assert_uint_eq(pool.n_tasks, before + 1);
         ck_assert(map_rests);
         Task *t = pool.tasks[--pool.n_tasks];
