@@ -108,7 +108,8 @@ static int handle_events(UsbChannel *u, uint64_t ms, int *completed) {
         struct timeval tv = {.tv_sec = (time_t) (ms / 1000), .tv_usec = (suseconds_t) (ms % 1000 * 1000)};
         int r = libusb_handle_events_timeout_completed(u->context, &tv, completed);
 
-        u->looked = usb_now(NULL);
+        if (r == 0)
+                u->looked = usb_now(NULL);
         return r == LIBUSB_ERROR_INTERRUPTED ? 0 : error_of(r);
 }
 
