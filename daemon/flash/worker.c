@@ -32,8 +32,16 @@ uint32_t worker_go_timeout_ms = 60000;
 
 typedef enum Answer { ANSWER_NONE, ANSWER_BACK, ANSWER_NOT_BACK } Answer;
 
+/* A thread whose worker is gone. */
+typedef struct Ending Ending;
+struct Ending {
+        Ending *next;
+        pthread_t thread;
+};
+
 struct Worker {
         pthread_t thread;
+        Ending *ending;                /* kept for its end, which must not fail either */
         JobSpec *spec;
         Mailbox *mailbox;
         Letter *last;                  /* kept for DONE, which must not fail */
@@ -58,6 +66,8 @@ struct Worker {
         EngineSaved *saved;            /* what a recall brought, until it is taken */
         size_t n_saved;
 };
+
+static Ending *ending; /* of the main thread */
 
 JobSpec *job_spec_free(JobSpec *spec) {
         if (!spec)
@@ -552,6 +562,7 @@ static void *worker_main(void *userdata) {
 }
 
 static void worker_free(Worker *w) {
+        free(w->ending);
         engine_saved_free(w->saved, w->n_saved);
         letter_free(w->last);
         trace_unref(w->trace);
@@ -572,8 +583,10 @@ static int worker_new(JobSpec *spec, Mailbox *mailbox, Worker **ret) {
         w->interruptible = true;
         w->last = letter_new(w, RECORD_DONE);
         w->trace = trace_new();
-        if (!w->last || !w->trace) {
+        w->ending = calloc(1, sizeof(Ending));
+        if (!w->last || !w->trace || !w->ending) {
                 letter_free(w->last);
+                free(w->ending);
                 trace_unref(w->trace);
                 free(w);
                 return -ENOMEM;
@@ -687,9 +700,33 @@ void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total) {
 Worker *worker_reap(Worker *w) {
         if (!w)
                 return NULL;
-        pthread_detach(w->thread);
+        w->ending->thread = w->thread;
+        w->ending->next = ending;
+        ending = TAKE_PTR(w->ending);
         worker_free(w);
+        workers_join_ended();
         return NULL;
+}
+
+static void join(bool wait) {
+        Ending **at = &ending, *e;
+
+        while ((e = *at)) {
+                if ((wait ? pthread_join(e->thread, NULL) : pthread_tryjoin_np(e->thread, NULL)) == EBUSY) {
+                        at = &e->next;
+                        continue;
+                }
+                *at = e->next;
+                free(e);
+        }
+}
+
+void workers_join_ended(void) {
+        join(false);
+}
+
+void workers_join(void) {
+        join(true);
 }
 
 void worker_abandon(Worker *w) {

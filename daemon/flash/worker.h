@@ -103,7 +103,11 @@ char *worker_trace_text(const JobSpec *spec, const Trace *t, const Failure *f, s
 /* The number, or NULL and why there is none (class, detail, text). */
 void worker_answer_serial(Worker *w, const char *serial, const Failure *f);
 void worker_progress(const Worker *w, uint64_t *ret_done, uint64_t *ret_total);
-/* After RECORD_DONE was taken: frees. The thread ends by itself, and nobody waits for it. */
+/* After RECORD_DONE was taken: frees. Its thread may still do its last instructions, and nobody waits for them: what is left of it goes when
+ * this is called for another one, or with workers_join_ended(). */
 Worker *worker_reap(Worker *w);
+void workers_join_ended(void);
+/* The same at the end of all, with waiting. */
+void workers_join(void);
 /* A worker that does not end: leaves the thread alone for good; everything it owns is leaked on purpose. */
 void worker_abandon(Worker *w);

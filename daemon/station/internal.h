@@ -157,7 +157,7 @@ struct Station {
         Controller controllers[16];
         size_t n_controllers;
         StageTimes times[64];
-        sd_event_source *gate_timer, *pages_timer;
+        sd_event_source *gate_timer, *tidy_timer;
         KnownLoader *known_loaders;
         Job *jobs, *jobs_tail; /* by id */
         Job *job_hash[JOB_HASH];
@@ -225,10 +225,10 @@ void slot_set_left(Slot *slot, bool passed_and_left);
 void slot_note_interrupted(Slot *slot, const char *code);
 void slot_free_all(Station *s);
 
-/* pages.c: what is mapped of packages. Some time after a job it is given back, if nobody reads it; any number of calls. */
-void pages_rest_later(Station *s);
-/* The same at once, and the reference with it. */
-MappedFile *pages_drop(Station *s, MappedFile *m);
+/* tidy.c: after a job: some time later what it left behind is given back, if nobody needs it then; any number of calls. */
+void tidy_later(Station *s);
+/* What is mapped of a package at once, and the reference with it. */
+MappedFile *tidy_drop(Station *s, MappedFile *m);
 
 /* package.c */
 void package_restore(Station *s, const StorePackage *row);

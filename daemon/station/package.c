@@ -149,7 +149,7 @@ static void package_free(Package *p) {
                 p->plans->users = 1;
                 plan_cache_unref(p, p->plans);
         }
-        p->map = pages_drop(p->station, p->map);
+        p->map = tidy_drop(p->station, p->map);
         pac_free(p->pac);
         free(p);
 }

@@ -327,7 +327,7 @@ static void handle_done(Job *job, WorkerRecord *r) {
                                                    : JOB_RESULT_FAILED;
 
         job->run->worker = worker_reap(job->run->worker);
-        pages_rest_later(s);
+        tidy_later(s);
         if (r->result == -ECANCELED && job->run->verdict != JOB_RESULT_NONE) {
                 word = job->run->verdict;
                 f = job->run->verdict_failure;

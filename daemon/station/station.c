@@ -391,7 +391,7 @@ static void drain_store(Station *s) {
 Station *station_free(Station *s) {
         sd_event_source **sources[] = {&s->store_source, &s->pool_source,    &s->mailbox_source, &s->hotplug_source,
                                        &s->tick,         &s->stopped_source, &s->probe,          &s->gate_timer,
-                                       &s->pages_timer};
+                                       &s->tidy_timer};
 
         s->stopping = true;
         s->started = false;
@@ -404,6 +404,7 @@ Station *station_free(Station *s) {
         if (s->pool)
                 pool_free(s->pool);
         job_free_all(s);
+        workers_join();
         station_free_waiting_backups(s);
         job_log_listen(NULL);
         if (s->mailbox)

@@ -525,6 +525,10 @@ char *worker_trace_text(const JobSpec *spec _unused_, const Trace *t _unused_, c
 Trace *trace_unref(Trace *t _unused_) {
         return NULL;
 }
+void workers_join_ended(void) {
+}
+void workers_join(void) {
+}
 Worker *worker_reap(Worker *w) {
         w->reaped = true;
         w->spec = job_spec_free(w->spec);

@@ -121,6 +121,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
+        workers_join();
         box = mailbox_free(box);
         ck_assert_int_eq(n_open, 0);
 }
@@ -576,6 +577,32 @@ START_TEST(an_abandoned_worker_is_not_heard_any_more) {
 }
 END_TEST
 
+static sem_t last_instructions;
+static pthread_key_t at_end;
+
+static void take_long(void *value _unused_) {
+        sem_wait(&last_instructions);
+}
+
+static int end_slowly(const EngineHooks *h _unused_, Channel *c _unused_, EngineReport *report _unused_, Failure *f _unused_) {
+        return pthread_setspecific(at_end, &at_end);
+}
+
+/* A thread that is done may still be kept from ending, for as long as the machine is busy. */
+START_TEST(nobody_waits_for_the_last_instructions) {
+        sem_init(&last_instructions, 0, 0);
+        ck_assert_int_eq(pthread_key_create(&at_end, take_long), 0);
+        for (unsigned i = 0; i < 3; i++) {
+                begin(end_slowly);
+                ck_assert_int_eq(finish().result, 0);
+        }
+        workers_join_ended();
+        for (unsigned i = 0; i < 3; i++)
+                sem_post(&last_instructions);
+        workers_join();
+}
+END_TEST
+
 int main(void) {
         Suite *s = suite_create("worker");
         TCase *t = tcase_create("mailbox"), *w = tcase_create("worker");
@@ -590,6 +617,7 @@ int main(void) {
         suite_add_tcase(s, t);
         tcase_add_checked_fixture(w, setup, teardown);
         tcase_set_timeout(w, 60);
+        tcase_add_test(w, nobody_waits_for_the_last_instructions);
         tcase_add_test(w, worker_posts_in_order);
         tcase_add_test(w, worker_hears_that_the_disk_is_full);
         tcase_add_test(w, worker_does_not_wait_for_ever);

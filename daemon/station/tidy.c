@@ -2,9 +2,9 @@
 #include "station/internal.h"
 
 /* What jobs have read of a package stays mapped for a moment: the next unit of a line finds it there, and no unit waits for it to be given
- * back, which takes long for gigabytes and so is done by the pool. */
+ * back, which takes long for gigabytes and so is done by the pool. Threads have ended by then, too. */
 
-#define REST_USEC 1000000U
+#define TIDY_USEC 1000000U
 
 typedef struct PagesTask {
         Task task; /* first */
@@ -33,10 +33,11 @@ static bool hand_over(Station *s, MappedFile *m) {
         return false;
 }
 
-static int on_rest(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+static int on_time(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Station *s = userdata;
 
-        s->pages_timer = sd_event_source_disable_unref(s->pages_timer);
+        s->tidy_timer = sd_event_source_disable_unref(s->tidy_timer);
+        workers_join_ended();
         for (Package *p = s->packages; p; p = p->next) {
                 MappedFile *m;
 
@@ -45,18 +46,18 @@ static int on_rest(sd_event_source *source _unused_, uint64_t usec _unused_, voi
                 m = mapped_file_ref(p->map);
                 if (!hand_over(s, m)) {
                         mapped_file_unref(m);
-                        pages_rest_later(s);
+                        tidy_later(s);
                 }
         }
         return 0;
 }
 
-void pages_rest_later(Station *s) {
-        if (!s->pages_timer && !s->stopping)
-                (void) sd_event_add_time_relative(s->event, &s->pages_timer, CLOCK_MONOTONIC, REST_USEC, REST_USEC / 10, on_rest, s);
+void tidy_later(Station *s) {
+        if (!s->tidy_timer && !s->stopping)
+                (void) sd_event_add_time_relative(s->event, &s->tidy_timer, CLOCK_MONOTONIC, TIDY_USEC, TIDY_USEC / 10, on_time, s);
 }
 
-MappedFile *pages_drop(Station *s, MappedFile *m) {
+MappedFile *tidy_drop(Station *s, MappedFile *m) {
         if (!mapped_file_rests(m) || !hand_over(s, m))
                 mapped_file_unref(m);
         return NULL;
