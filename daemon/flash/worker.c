@@ -483,7 +483,7 @@ static int run_engine(Worker *w, Channel *channel, EngineReport *report, Failure
         mapped_file_busy(spec->package);
         r = engine_run(&input, channel, &hooks, report, f);
         mapped_file_rest(spec->package);
-        if (!spec->public_data) /* of this job alone: gone with it */
+        if (!spec->public_data) /* may be this job's alone, and is gone with it then: the station looks after its packages only */
                 mapped_file_give_back(spec->package);
         if (plan_digest(w->spec->plan, digest) == 0)
                 on_fact(w, "plan", digest);
