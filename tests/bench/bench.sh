@@ -145,18 +145,20 @@ inside_null() {
 }
 
 # inside_plug N: N jobs one after the other on a socket, each queued before its unit comes; from the kernel's message to the first byte, as
-# the simulator sees it.
+# the simulator sees it, and from the call that plugs it in to the job's begin, as its record has it.
 inside_plug() {
-        local port us
+        local port us t0
         start_bus
         start_daemon
         fdlctl -q import "$WORK/phone.pac" >/dev/null
         port=$(port_of u)
         : >"$WORK/plugs"
+        : >"$WORK/begins"
         for _ in $(seq "$1"); do
                 simctl '{"cmd":"unplug","device":"u"}' >/dev/null
                 start_job flash phone.pac --slot="$port"
                 sleep 0.3
+                t0=$(date +%s%N)
                 simctl '{"cmd":"plug","device":"u"}' >/dev/null
                 for _ in $(seq 200); do
                         us=$(simctl '{"cmd":"describe","device":"u"}' | sed -n 's/.*"first_byte_us": *\([0-9]*\).*/\1/p')
@@ -167,6 +169,9 @@ inside_plug() {
                 echo "$us" >>"$WORK/plugs"
                 fdlctl -q cancel "$job" >/dev/null
                 fdlctl -q wait "$job" >/dev/null 2>&1 || true
+                us=$(fdlctl history --json=short --limit=1 | grep -o '"started_usec":[0-9]*' | sed -n '1s/.*://p')
+                [ "${us:-0}" -ge $((t0 / 1000)) ] || fail "no record of job $job"
+                echo $((us - t0 / 1000)) >>"$WORK/begins"
         done
         stop_station
 }
@@ -490,6 +495,7 @@ bench_control() {
                 awk -v n="$(value wakeups)" 'BEGIN { print n / 10 }' >>"$f.wake"
                 simulate "inside_plug 5" --bus-rate=0 --device=phone-emmc,name=u
                 cat "$WORK/plugs" >>"$f.plug"
+                cat "$WORK/begins" >>"$f.begin"
         done
         figure control "start until the first answer" µs "$f.start"
         figure control "idle: RSS" KiB "$f.rss"
@@ -498,6 +504,7 @@ bench_control() {
         figure control "idle after a job: RSS" KiB "$f.rssafter"
         figure control "idle after a job: anonymous memory" KiB "$f.anonafter"
         figure control "plug to first byte" µs "$f.plug"
+        figure control "plug to running job, with the call that plugs in" µs "$f.begin"
 }
 
 bench_records() {
